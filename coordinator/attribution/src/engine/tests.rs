@@ -1,0 +1,450 @@
+//! A small world in virtual time: fourteen agents look at both clouds every 30 s, something breaks, the engine is asked.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    vocabulary::{Kind, ProbeKind, Verdict},
+    world::{Learned, Target, Vantage},
+};
+
+const INTERVAL_S: u64 = 30;
+
+struct Sim {
+    engine: Engine,
+    now: Timestamp,
+    /// Agents that send nothing.
+    muted: Vec<AgentId>,
+    changes: Vec<Change>,
+    visibility: Vec<Visibility>,
+    cells: Vec<CellChange>,
+}
+
+type Fault<'a> = &'a dyn Fn(&AgentId, &Vantage, &TargetId, &Target, u64) -> Option<(Layer, Cause)>;
+
+fn vantages() -> Vec<(AgentId, Vantage)> {
+    let rows = [
+        ("aws-use1", "aws", "us-east-1", "amazon-us", "us", 16509),
+        ("aws-euw1", "aws", "eu-west-1", "amazon-eu", "ie", 16510),
+        ("az-weu", "azure", "westeurope", "microsoft-eu", "nl", 8075),
+        ("gcp-usc1", "gcp", "us-central1", "google-us", "us", 15169),
+        ("rogers-1", "other", "", "rogers-ca", "ca", 812),
+        ("rogers-2", "other", "", "rogers-ca", "ca", 812),
+        ("rogers-3", "other", "", "rogers-ca", "ca", 812),
+        ("bell-1", "other", "", "bell-ca", "ca", 577),
+        ("comcast-1", "other", "", "comcast-us", "us", 7922),
+        ("hetzner-1", "other", "", "hetzner-de", "de", 24940),
+        ("ovh-1", "other", "", "ovh-fr", "fr", 16276),
+        ("bt-1", "other", "", "bt-gb", "gb", 2856),
+        ("ntt-1", "other", "", "ntt-jp", "jp", 4713),
+        ("telstra-1", "other", "", "telstra-au", "au", 1221),
+    ];
+    let some = |word: &str| (!word.is_empty()).then(|| word.to_owned());
+    rows.into_iter()
+        .map(|(id, cloud, region, isp, country, asn)| {
+            let vantage = Vantage {
+                group: id.into(),
+                asn: Some(asn),
+                isp: some(isp),
+                country: some(country),
+                geography: some(if matches!(country, "us" | "ca") { "na" } else { "eu" }),
+                hosted_on: some(cloud),
+                region: some(region),
+                ..Vantage::default()
+            };
+            (AgentId::from(id), vantage)
+        })
+        .collect()
+}
+
+fn target(cloud: &str, region: &str, service: &str, owner: &str) -> Target {
+    let some = |word: &str| (!word.is_empty()).then(|| word.to_owned());
+    Target {
+        probe: ProbeKind::Https,
+        host: Some(format!("{service}.{region}.{owner}.example")),
+        hosted_on: cloud.into(),
+        region: some(region),
+        zone: None,
+        service: matches!(owner, "amazon" | "microsoft").then(|| service.to_owned()),
+        plane: None,
+        geography: None,
+        cdn: None,
+        dns_operator: some(match cloud {
+            "aws" => "route53",
+            "azure" => "azure-dns",
+            _ => "ns1",
+        }),
+        identity: None,
+        issuer: None,
+        depends_on: Vec::new(),
+        owner: some(owner),
+        verified: true,
+    }
+}
+
+fn targets() -> Vec<(TargetId, Target)> {
+    let mut targets = Vec::new();
+    for region in ["us-east-1", "eu-west-1", "ap-northeast-1"] {
+        for service in ["dynamodb", "s3", "sqs"] {
+            targets.push((TargetId::from(format!("aws/{region}/{service}")), target("aws", region, service, "amazon")));
+        }
+        targets.push((TargetId::from(format!("app-{region}")), target("aws", region, "shop", region)));
+    }
+    for region in ["eastus", "westeurope", "southeastasia"] {
+        for service in ["blob", "arm", "cognitive"] {
+            let id = TargetId::from(format!("azure/{region}/{service}"));
+            targets.push((id, target("azure", region, service, "microsoft")));
+        }
+    }
+    for (site, cdn, cloud, region) in [
+        ("portal", "azure/front-door", "azure", ""),
+        ("air", "", "azure", "eastus"), // its CDN is learned
+        ("grocer", "azure/front-door", "azure", "westeurope"),
+        ("media", "aws/cloudfront", "aws", "us-east-1"),
+        ("docs", "aws/cloudfront", "aws", "us-east-1"),
+        ("news", "fastly", "other", ""),
+        ("forum", "fastly", "other", ""),
+        ("retail", "fastly", "aws", "us-east-1"),
+        ("chat", "cloudflare", "other", ""),
+        ("blog", "cloudflare", "other", ""),
+    ] {
+        let mut fronted = target(cloud, region, site, site);
+        fronted.cdn = (!cdn.is_empty()).then(|| cdn.to_owned());
+        targets.push((TargetId::from(site), fronted));
+    }
+    for site in ["dyn-a", "dyn-b", "dyn-c"] {
+        let mut zone = target(if site == "dyn-a" { "aws" } else { "other" }, "", site, site);
+        zone.dns_operator = Some("dyn".into());
+        targets.push((TargetId::from(site), zone));
+    }
+    for site in ["google", "quad9"] {
+        targets.push((TargetId::from(site), target("gcp", "", site, site)));
+    }
+    targets
+}
+
+impl Sim {
+    fn new() -> Self {
+        let world = World { targets: targets().into_iter().collect(), vantages: vantages().into_iter().collect() };
+        let mut engine = Engine::new(world, Settings::default());
+        let learned = Learned { cdn: Some("azure/front-door".into()), ..Learned::default() };
+        engine.apply(&Input::World(WorldChange::Learned("air".into(), learned)));
+        let now = Timestamp::from_micros(1_761_752_000_000_000);
+        Self { engine, now, muted: Vec::new(), changes: Vec::new(), visibility: Vec::new(), cells: Vec::new() }
+    }
+
+    /// Runs for so many seconds; failures are known three seconds after they begin.
+    fn run(&mut self, seconds: u64, fault: Fault<'_>) -> &mut Self {
+        let (vantages, targets) = (vantages(), targets());
+        for _ in 0..seconds {
+            let second = u64::try_from(self.now.micros() / 1_000_000).expect("positive");
+            for (a, (agent, vantage)) in vantages.iter().enumerate().filter(|(_, (id, _))| !self.muted.contains(id)) {
+                for (t, (id, target)) in targets.iter().enumerate() {
+                    let phase = (a as u64 * 13 + t as u64 * 7) % INTERVAL_S;
+                    for (delay, wants_failure) in [(0, false), (3, true)] {
+                        let began = second - delay;
+                        if began % INTERVAL_S != phase {
+                            continue;
+                        }
+                        let failed = fault(agent, vantage, id, target, began);
+                        if failed.is_some() != wants_failure {
+                            continue;
+                        }
+                        let outcome = failed.map_or(Outcome::Passed, |(layer, cause)| Outcome::Failed { layer, cause });
+                        self.engine.apply(&Input::Observation(Observation {
+                            agent: agent.clone(),
+                            target: id.clone(),
+                            at: Timestamp::from_micros(i64::try_from(began).expect("fits") * 1_000_000),
+                            received_at: self.now,
+                            outcome,
+                            status: None,
+                        }));
+                    }
+                }
+            }
+            self.now = self.now.after(Duration::from_secs(1));
+            for output in self.engine.advance(self.now) {
+                match output {
+                    Output::Change(change) => self.changes.push(*change),
+                    Output::Visibility(visibility) => self.visibility.push(visibility),
+                    Output::Cell(cell) => self.cells.push(cell),
+                }
+            }
+        }
+        self
+    }
+
+    fn healthy(&mut self, seconds: u64) -> &mut Self {
+        self.run(seconds, &|_, _, _, _, _| None)
+    }
+
+    fn accusations(&self) -> Vec<(Verdict, Option<Kind>, String)> {
+        let mut seen = Vec::new();
+        for change in &self.changes {
+            let accusation = (change.verdict, change.kind, change.element.clone());
+            if change.verdict != Verdict::Undetermined && !seen.contains(&accusation) {
+                seen.push(accusation);
+            }
+        }
+        seen
+    }
+
+    fn states(&self) -> Vec<State> {
+        let mut states: Vec<State> = self.changes.iter().map(|change| change.state).collect();
+        states.dedup();
+        states
+    }
+}
+
+fn cdn_of(target: &TargetId, known: &Target) -> Option<String> {
+    if target.as_str() == "air" { Some("azure/front-door".into()) } else { known.cdn.clone() }
+}
+
+#[test]
+fn front_door_is_named_from_connect_timeouts_and_aws_is_cleared() {
+    let mut sim = Sim::new();
+    sim.healthy(90).run(40, &|_, _, id, target, at| {
+        (cdn_of(id, target).as_deref() == Some("azure/front-door") && at % 20 != 0)
+            .then_some((Layer::Connect, Cause::ConnectTimeout))
+    });
+    assert_eq!(sim.accusations(), [(Verdict::Azure, None, "azure/front-door".into())], "{:#?}", sim.changes);
+    let last = sim.changes.last().expect("a change");
+    assert!(last.confidence > 0.95);
+    assert!(last.alibis.iter().any(|alibi| alibi.party == "aws" && alibi.passed == alibi.runs), "{:?}", last.alibis);
+    let broke = Timestamp::from_micros(1_761_752_090_000_000);
+    let error = last.onset_at.since(broke).max(broke.since(last.onset_at));
+    assert!(error < Duration::from_secs(10), "onset {} is off by {error:?}", last.onset_at);
+    let noticed = sim.changes.iter().find(|change| change.state == State::Attributed).expect("attributed").at;
+    assert!(noticed.since(broke) < Duration::from_secs(20), "attributed after {:?}", noticed.since(broke));
+}
+
+#[test]
+fn an_empty_answer_for_one_service_names_that_service_and_not_the_region() {
+    let mut sim = Sim::new();
+    sim.healthy(90).run(60, &|_, _, id, _, _| {
+        (id.as_str() == "aws/us-east-1/dynamodb").then_some((Layer::Dns, Cause::DnsEmptyAnswer))
+    });
+    assert_eq!(sim.accusations(), [(Verdict::Aws, None, "aws/us-east-1/dynamodb".into())], "{:#?}", sim.changes);
+    assert_eq!(sim.changes.last().expect("a change").regions, ["aws/us-east-1"]);
+}
+
+#[test]
+fn a_third_party_cdn_accuses_no_cloud_although_amazon_retail_fails_with_it() {
+    let mut sim = Sim::new();
+    sim.healthy(90).run(60, &|_, _, _, target, at| {
+        (target.cdn.as_deref() == Some("fastly") && at % 7 != 0).then_some((Layer::Http, Cause::HttpStatus))
+    });
+    assert_eq!(
+        sim.accusations(),
+        [(Verdict::Neither, Some(Kind::ThirdPartyCdn), "cdn/fastly".into())],
+        "{:#?}",
+        sim.changes
+    );
+}
+
+#[test]
+fn agents_that_lose_everything_accuse_their_own_network() {
+    let mut sim = Sim::new();
+    sim.healthy(90).run(90, &|_, vantage, _, _, _| {
+        (vantage.isp.as_deref() == Some("rogers-ca")).then_some((Layer::Dns, Cause::DnsTimeout))
+    });
+    assert_eq!(
+        sim.accusations(),
+        [(Verdict::Neither, Some(Kind::VantageIsp), "isp/rogers-ca".into())],
+        "{:#?}",
+        sim.changes
+    );
+}
+
+#[test]
+fn agents_of_one_network_that_fall_silent_together_accuse_it() {
+    let mut sim = Sim::new();
+    for (agent, _) in vantages() {
+        sim.engine.apply(&Input::Session(SessionChange { agent, at: sim.now, state: SessionState::Up }));
+    }
+    sim.healthy(90);
+    for agent in ["rogers-1", "rogers-2", "rogers-3"] {
+        let change = SessionChange { agent: agent.into(), at: sim.now, state: SessionState::Silent };
+        sim.engine.apply(&Input::Session(change));
+        sim.muted.push(agent.into());
+    }
+    sim.healthy(60);
+    let accused = sim.accusations();
+    assert_eq!(accused, [(Verdict::Neither, Some(Kind::VantageIsp), "isp/rogers-ca".into())], "{:#?}", sim.changes);
+}
+
+#[test]
+fn a_silent_fleet_accuses_nobody_and_says_that_we_cannot_see() {
+    let mut sim = Sim::new();
+    sim.healthy(60);
+    for (agent, _) in vantages() {
+        sim.engine.apply(&Input::Session(SessionChange { agent, at: sim.now, state: SessionState::Silent }));
+    }
+    for _ in 0..180 {
+        sim.now = sim.now.after(Duration::from_secs(1));
+        for output in sim.engine.advance(sim.now) {
+            match output {
+                Output::Change(change) => sim.changes.push(*change),
+                Output::Visibility(visibility) => sim.visibility.push(visibility),
+                Output::Cell(cell) => sim.cells.push(cell),
+            }
+        }
+    }
+    assert!(sim.changes.is_empty(), "{:#?}", sim.changes);
+    let last = sim.visibility.last().expect("visibility");
+    assert!(last.below_quorum && last.live_groups == 0, "{last:?}");
+    assert_eq!(sim.cells.last().map(|cell| cell.state), Some(crate::CellState::NoData));
+}
+
+#[test]
+fn zones_at_one_dns_operator_accuse_it_and_not_the_cloud_that_hosts_a_site() {
+    let mut sim = Sim::new();
+    sim.healthy(90).run(60, &|_, _, _, target, at| {
+        (target.dns_operator.as_deref() == Some("dyn") && at % 9 != 0).then_some((Layer::Dns, Cause::DnsTimeout))
+    });
+    assert_eq!(
+        sim.accusations(),
+        [(Verdict::Neither, Some(Kind::ThirdPartyDns), "dns/dyn".into())],
+        "{:#?}",
+        sim.changes
+    );
+}
+
+#[test]
+fn one_endpoint_with_errors_of_its_own_accuses_only_itself() {
+    let mut sim = Sim::new();
+    sim.healthy(90)
+        .run(60, &|_, _, id, _, _| (id.as_str() == "app-us-east-1").then_some((Layer::Http, Cause::HttpStatus)));
+    let accused = sim.accusations();
+    assert_eq!(accused, [(Verdict::Neither, Some(Kind::EndpointApp), "endpoint/app-us-east-1".into())]);
+}
+
+#[test]
+fn both_clouds_at_once_are_two_incidents() {
+    let mut sim = Sim::new();
+    sim.healthy(90).run(90, &|_, _, id, target, _| {
+        let in_region = target.hosted_on == "aws" && target.region.as_deref() == Some("eu-west-1");
+        if in_region {
+            return Some((Layer::Connect, Cause::ConnectTimeout));
+        }
+        (cdn_of(id, target).as_deref() == Some("azure/front-door")).then_some((Layer::Http, Cause::HttpStatus))
+    });
+    let mut accused = sim.accusations();
+    accused.sort();
+    assert_eq!(
+        accused,
+        [(Verdict::Aws, None, "aws/eu-west-1".into()), (Verdict::Azure, None, "azure/front-door".into())],
+        "{:#?}",
+        sim.changes
+    );
+}
+
+#[test]
+fn an_incident_recovers_and_is_resolved_and_then_all_is_quiet() {
+    let mut sim = Sim::new();
+    sim.healthy(90).run(90, &|_, _, _, target, _| {
+        (target.region.as_deref() == Some("eastus")).then_some((Layer::Connect, Cause::ConnectTimeout))
+    });
+    sim.healthy(300);
+    let states = sim.states();
+    assert_eq!(states.last(), Some(&State::Resolved), "{states:?}");
+    assert!(states.contains(&State::Recovering), "{states:?}");
+    let incidents: std::collections::BTreeSet<_> = sim.changes.iter().map(|change| &change.incident).collect();
+    assert_eq!(incidents.len(), 1, "{:#?}", sim.changes);
+    let revisions: Vec<u64> = sim.changes.iter().map(|change| change.revision).collect();
+    assert_eq!(revisions, (1..=revisions.len() as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn scattered_noise_is_no_incident() {
+    let mut sim = Sim::new();
+    sim.run(1200, &|agent, _, id, _, at| {
+        // A fixed scatter of about 0.4 % of runs.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in agent.as_str().bytes().chain(id.as_str().bytes()).chain(at.to_le_bytes()) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        hash.is_multiple_of(251).then_some((Layer::Connect, Cause::ConnectTimeout))
+    });
+    assert!(sim.accusations().is_empty(), "{:#?}", sim.changes);
+}
+
+#[test]
+fn two_lying_groups_of_fourteen_cannot_make_a_cloud_fail() {
+    let mut sim = Sim::new();
+    sim.healthy(90).run(180, &|agent, _, _, target, _| {
+        let lies = ["hetzner-1", "ovh-1"].contains(&agent.as_str());
+        (lies && target.hosted_on == "aws").then_some((Layer::Connect, Cause::ConnectTimeout))
+    });
+    let clouds: Vec<_> = sim
+        .accusations()
+        .into_iter()
+        .filter(|(verdict, ..)| matches!(verdict, Verdict::Aws | Verdict::Azure))
+        .collect();
+    assert!(clouds.is_empty(), "{clouds:?}");
+}
+
+#[test]
+fn an_agent_that_loses_everything_is_a_vantage_state_and_not_an_incident() {
+    let mut sim = Sim::new();
+    sim.healthy(90).run(120, &|agent, _, _, _, _| {
+        (agent.as_str() == "ovh-1").then_some((Layer::Connect, Cause::ConnectUnreachable))
+    });
+    assert!(sim.changes.is_empty(), "{:#?}", sim.changes);
+    assert_eq!(sim.visibility.last().map(|visibility| visibility.live_groups), Some(13));
+}
+
+#[test]
+fn a_target_that_never_passed_cannot_accuse_its_cloud() {
+    let mut sim = Sim::new();
+    let id = TargetId::from("aws/us-east-1/dynamodb");
+    let mut unverified = target("aws", "us-east-1", "dynamodb", "amazon");
+    unverified.verified = false;
+    sim.engine.apply(&Input::World(WorldChange::Target(id.clone(), Box::new(unverified))));
+    sim.run(180, &|_, _, on, _, _| (*on == id).then_some((Layer::Dns, Cause::DnsNxdomain)));
+    assert!(sim.changes.is_empty(), "{:#?}", sim.changes);
+}
+
+#[test]
+fn one_vantage_that_loses_everything_cannot_see() {
+    let world = World {
+        targets: targets().into_iter().collect(),
+        vantages: vantages().into_iter().filter(|(id, _)| id.as_str() == "ovh-1").collect(),
+    };
+    let mut sim = Sim::new();
+    sim.engine = Engine::new(world, Settings::default());
+    sim.run(120, &|_, _, _, _, _| Some((Layer::Dns, Cause::DnsTimeout)));
+    assert!(sim.changes.iter().all(|change| change.verdict == Verdict::Undetermined), "{:#?}", sim.changes);
+    let last = sim.visibility.last().expect("visibility");
+    assert!(last.below_quorum && last.reason.contains("only vantage"), "{last:?}");
+}
+
+#[test]
+fn a_restored_engine_goes_on_as_if_nothing_had_happened() {
+    let fault: Fault<'_> = &|_, _, _, target, _| {
+        (target.region.as_deref() == Some("eastus")).then_some((Layer::Connect, Cause::ConnectTimeout))
+    };
+    let (mut straight, mut restored) = (Sim::new(), Sim::new());
+    straight.healthy(90).run(60, fault);
+    restored.healthy(90).run(5, fault);
+    let snapshot = restored.engine.snapshot();
+    restored.engine = Engine::restore(&snapshot, Settings::default()).expect("restores");
+    restored.run(55, fault);
+    assert_eq!(straight.changes, restored.changes);
+    assert_eq!(straight.engine.snapshot(), restored.engine.snapshot());
+}
+
+#[test]
+fn the_published_line_is_as_promised_and_reads_back() {
+    let mut sim = Sim::new();
+    sim.healthy(90).run(30, &|_, _, id, target, _| {
+        (cdn_of(id, target).as_deref() == Some("azure/front-door")).then_some((Layer::Connect, Cause::ConnectTimeout))
+    });
+    let change = sim.changes.last().expect("a change");
+    let line = serde_json::to_string(change).expect("json");
+    assert!(line.starts_with(r#"{"type":"incident","at":"2025-"#), "{line}");
+    for field in [r#""verdict":"azure""#, r#""kind":"""#, r#""element_kind":"cdn""#, r#""regions":[]"#] {
+        assert!(line.contains(field), "{field} in {line}");
+    }
+    assert_eq!(serde_json::from_str::<Change>(&line).expect("reads back"), *change);
+}

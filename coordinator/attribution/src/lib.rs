@@ -1,0 +1,37 @@
+//! The pure core of Faultline: what agents observed goes in, incidents with onset, confidence, evidence and alibis
+//! come out.
+//!
+//! Rules: no I/O, no clock, no async, no random order. Time is an argument ([`Engine::advance`]), every collection is
+//! ordered, so the same inputs give the same outputs byte for byte. One direction: [`world`] and [`window`] hold what
+//! is known, [`inference`] explains it, [`incident`] gives the explanation a life, [`change`] is what is published.
+
+mod assessment;
+pub mod change;
+pub mod element;
+mod engine;
+mod evidence;
+mod exercise;
+pub mod explanation;
+mod incident;
+mod inference;
+mod known;
+mod matrix;
+mod onset;
+pub mod settings;
+mod time;
+mod visibility;
+pub mod vocabulary;
+pub mod window;
+pub mod world;
+
+pub use change::{Alibi, CellChange, CellState, Change, EvidenceRow, IncidentId, Probabilities, Suspect, Visibility};
+pub use element::{Element, ElementKind};
+pub use engine::{Engine, Input, Observation, Output, SessionChange, SessionState, SnapshotError};
+pub use explanation::Explanation;
+pub use settings::Settings;
+pub use time::Timestamp;
+pub use vocabulary::{Cause, Kind, Layer, Outcome, ProbeKind, Reason, State, Verdict};
+pub use world::{AgentId, Learned, Target, TargetId, Vantage, World, WorldChange};
+
+/// Version of the inference: stored with each incident, grows when the same inputs may give other outputs.
+pub const ENGINE_VERSION: u32 = 1;

@@ -241,8 +241,16 @@ impl Scene<'_> {
         rows.sort_by(|a, b| {
             b.weight.total_cmp(&a.weight).then_with(|| (&a.target, &a.group).cmp(&(&b.target, &b.group)))
         });
-        rows.truncate(ROWS);
-        rows
+        // The strongest of each target before the second of any: breadth is evidence too.
+        let mut of_target: BTreeMap<String, usize> = BTreeMap::new();
+        let mut ranked: Vec<(usize, EvidenceRow)> = Vec::with_capacity(rows.len());
+        for row in rows {
+            let rank = of_target.entry(row.target.clone()).or_default();
+            *rank += 1;
+            ranked.push((*rank, row));
+        }
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().take(ROWS).map(|(_, row)| row).collect()
     }
 
     /// What clears each cloud that no member accuses, and the rival elements: the same groups, the same layer, since the
@@ -258,12 +266,28 @@ impl Scene<'_> {
         let may_speak = |group: &str| {
             if element.kind.is_vantage_side() { !failing.contains(group) } else { failing.contains(group) }
         };
-        clouds.filter_map(|cloud| self.alibi(cloud, layer, onset, may_speak)).collect()
+        let explained: BTreeSet<Place> = self
+            .hypothesis
+            .members
+            .iter()
+            .flat_map(|member| self.evidence.of(member.element).filter(|count| self.explains(member, count)))
+            .map(|count| count.place)
+            .collect();
+        clouds.filter_map(|cloud| self.alibi(cloud, layer, onset, &explained, may_speak)).collect()
     }
 
-    fn alibi(&self, cloud: &str, layer: Layer, since: Timestamp, may_speak: impl Fn(&str) -> bool) -> Option<Alibi> {
+    /// What the cloud's targets say, but for looks whose failures another culprit explains.
+    fn alibi(
+        &self,
+        cloud: &str,
+        layer: Layer,
+        since: Timestamp,
+        explained: &BTreeSet<Place>,
+        may_speak: impl Fn(&str) -> bool,
+    ) -> Option<Alibi> {
         let (mut passed, mut runs, mut groups) = (0, 0, BTreeSet::new());
-        for ((agent, target), cell) in self.known.cells() {
+        let looks = self.known.cells().filter(|(place, _)| !explained.contains(place));
+        for ((agent, target), cell) in looks {
             let Some(target) = target.filter(|target| self.is_of(*target, cloud)) else { continue };
             let Some(vantage) = self.known.vantage(agent).filter(|vantage| may_speak(&vantage.group)) else { continue };
             if self.known.target(target).is_none_or(|target| !target.layers().any(|own| own == layer)) {

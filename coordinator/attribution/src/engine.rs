@@ -54,7 +54,7 @@ pub enum SessionState {
 pub struct SessionChange {
     /// Whose.
     pub agent: AgentId,
-    /// Since when.
+    /// Since when: for silence, when the agent was last heard of.
     pub at: Timestamp,
     /// What.
     pub state: SessionState,
@@ -226,16 +226,16 @@ impl Engine {
     fn look_at_uplinks(&mut self, now: Timestamp) {
         let Fold { sessions, known, .. } = &mut self.state;
         for (agent, (state, looked_at)) in sessions {
-            if now.since(*looked_at) < UPLINK_LOOK {
-                continue;
-            }
-            *looked_at = now;
             let failed = match state {
                 SessionState::Up => None,
                 SessionState::Silent => Some((Layer::Connect, Cause::ConnectTimeout)),
                 SessionState::Goodbye => continue,
             };
-            known.observe_uplink(agent, Sample { at: now, failed, own_fault: false });
+            // Silence counts from when it began, not from when it was noticed.
+            while now.since(*looked_at) >= UPLINK_LOOK {
+                *looked_at = looked_at.after(UPLINK_LOOK);
+                known.observe_uplink(agent, Sample { at: *looked_at, failed, own_fault: false });
+            }
         }
     }
 

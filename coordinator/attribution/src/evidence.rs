@@ -58,6 +58,8 @@ pub(crate) struct Look<'a> {
     pub(crate) sets: &'a [Option<Vec<u32>>; 4],
     /// Elements that an error of the endpoint's own implicates.
     pub(crate) own: &'a [u32],
+    /// Elements that failures implicate and passes do not clear.
+    pub(crate) access: &'a [u32],
 }
 
 #[derive(Default)]
@@ -81,7 +83,7 @@ pub(crate) fn gather<'a>(
             if tally.failed > 0
                 && let Some(set) = &look.sets[layer as usize]
             {
-                candidates.extend(set.iter().map(|number| &elements[*number as usize]));
+                candidates.extend(set.iter().chain(look.access).map(|number| &elements[*number as usize]));
             }
             if tally.own > 0 {
                 candidates.extend(look.own.iter().map(|number| &elements[*number as usize]));
@@ -124,6 +126,12 @@ pub(crate) fn gather<'a>(
             // The endpoint's own error: everything below it worked, and only its own elements are implicated.
             evidence.add(count(local(look.own), tally.own, 0, tally.causes.clone()));
             evidence.add(count(set, 0, tally.passed + tally.own, BTreeMap::new()));
+        } else if tally.failed > 0 && !look.access.is_empty() {
+            let mut with_access = [set.clone(), local(look.access)].concat();
+            with_access.sort_unstable();
+            with_access.dedup();
+            evidence.add(count(with_access, tally.failed, 0, tally.causes));
+            evidence.add(count(set, 0, tally.passed, BTreeMap::new()));
         } else {
             evidence.add(count(set, tally.failed, tally.passed, tally.causes));
         }

@@ -21,17 +21,19 @@ pub(crate) fn vantage_side(agent: &AgentId, vantage: &Vantage) -> BTreeSet<Eleme
     for carrier in &vantage.carriers {
         set.insert(Element::new(ElementKind::Carrier, carrier.clone()));
     }
-    // An agent inside a cloud sees through that region: its fault is one explanation of "this vantage sees nothing".
+    set
+}
+
+/// Elements that an agent's failures implicate while its passes do not clear them: the cloud region that it sits in. A
+/// region whose own machines still look outwards may be down for everybody else.
+pub(crate) fn access(vantage: &Vantage) -> BTreeSet<Element> {
     match (vantage.hosted_on.as_deref(), &vantage.region) {
         (Some(cloud @ ("aws" | "azure")), Some(region)) => {
-            set.insert(Element::new(ElementKind::Region, format!("{cloud}/{region}")));
+            BTreeSet::from([Element::new(ElementKind::Region, format!("{cloud}/{region}"))])
         }
-        (Some("other") | None, _) => {}
-        (Some(cloud), _) => {
-            set.insert(Element::new(ElementKind::OtherCloud, format!("cloud/{cloud}")));
-        }
+        (Some("other") | None, _) => BTreeSet::new(),
+        (Some(cloud), _) => BTreeSet::from([Element::new(ElementKind::OtherCloud, format!("cloud/{cloud}"))]),
     }
-    set
 }
 
 /// All elements that the layer of this probe exercises.

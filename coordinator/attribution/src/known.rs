@@ -48,10 +48,12 @@ impl Roster {
 struct Sets {
     layers: [Option<Vec<u32>>; 4],
     own: Vec<u32>,
+    access: Vec<u32>,
 }
 
-/// Elements that a cell exercises: by layer, and those that an error of the endpoint's own implicates.
-type Exercised = ([Option<BTreeSet<Element>>; 4], BTreeSet<Element>);
+/// Elements that a cell exercises: by layer, those that an error of the endpoint's own implicates, and those that only
+/// failures speak of.
+type Exercised = ([Option<BTreeSet<Element>>; 4], BTreeSet<Element>, BTreeSet<Element>);
 
 /// Elements by number; a cache, rebuilt at need.
 #[derive(Clone, Debug, Default)]
@@ -250,9 +252,12 @@ impl Known {
             let (Some(sets), mut elements) = (self.exercised(place), std::mem::take(&mut self.elements)) else {
                 continue;
             };
-            let (layers, own) = sets;
-            let sets =
-                Sets { layers: layers.map(|set| set.map(|set| elements.numbers(set))), own: elements.numbers(own) };
+            let (layers, own, access) = sets;
+            let sets = Sets {
+                layers: layers.map(|set| set.map(|set| elements.numbers(set))),
+                own: elements.numbers(own),
+                access: elements.numbers(access),
+            };
             self.elements = elements;
             self.sets.insert(place, sets);
         }
@@ -264,7 +269,7 @@ impl Known {
         let mut layers = [None, None, None, None];
         let Some(number) = target else {
             layers[Layer::Connect as usize] = Some(exercise::vantage_side(&id, vantage));
-            return Some((layers, BTreeSet::new()));
+            return Some((layers, BTreeSet::new(), exercise::access(vantage)));
         };
         let target_id = TargetId::from(self.targets.name(number));
         let target = self.target(number)?;
@@ -272,7 +277,7 @@ impl Known {
             let set = exercise::exercised((&id, vantage), (&target_id, target), self.learned.get(&target_id), layer);
             layers[layer as usize] = Some(set);
         }
-        Some((layers, exercise::own_fault(&id, (&target_id, target))))
+        Some((layers, exercise::own_fault(&id, (&target_id, target)), exercise::access(vantage)))
     }
 
     /// The evidence of a window; `None` when nothing fails in it. Uplinks count only when `with_uplinks`.
@@ -285,7 +290,7 @@ impl Known {
             let counts = target.map_or(with_uplinks, |target| self.is_proven(target, settings));
             let sets = self.sets.get(&place).filter(|_| counts)?;
             let group = &self.vantage(agent)?.group;
-            Some(Look { place, group, cell, sets: &sets.layers, own: &sets.own })
+            Some(Look { place, group, cell, sets: &sets.layers, own: &sets.own, access: &sets.access })
         });
         evidence::gather(looks, &self.elements.all, from)
     }

@@ -1,4 +1,5 @@
-//! The matrix: provider x region x layer, from the looks of the last minute and a half.
+//! The matrix: provider x region x layer, from each group's newest look at each target. A layer that the newest looks did
+//! not reach has no data, however well it did before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,8 +43,8 @@ pub(crate) fn row(target: &Target, learned: Option<&Learned>) -> Option<(String,
 
 #[derive(Default)]
 struct Looks {
-    /// Per group and target: failed and all.
-    pairs: BTreeMap<(String, u32), (u32, u32)>,
+    /// Per group and target: whether the newest look failed.
+    pairs: BTreeMap<(String, u32), bool>,
 }
 
 /// Builds the matrix.
@@ -53,7 +54,7 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    /// Adds the looks of one group at one target since `from`. Groups that see nothing at all are left out.
+    /// Adds the newest look of one group at one target, if it began at or after `from`.
     pub(crate) fn add(
         &mut self,
         row: &(String, String),
@@ -63,17 +64,11 @@ impl Matrix {
         layers: &[Layer],
         from: Timestamp,
     ) {
+        let newest = cell.samples().next_back().filter(|sample| sample.at >= from);
         for layer in layers {
-            let mut tally = (0, 0);
-            for sample in cell.samples().rev().take_while(|sample| sample.at >= from) {
-                if let Some(failed) = sample.failed_at(*layer) {
-                    tally.0 += u32::from(failed && !sample.own_fault);
-                    tally.1 += 1;
-                }
-            }
             let looks = self.cells.entry((row.0.clone(), row.1.clone(), *layer)).or_default();
-            if tally.1 > 0 {
-                looks.pairs.insert((group.to_owned(), target), tally);
+            if let Some(failed) = newest.and_then(|sample| Some(sample.failed_at(*layer)? && !sample.own_fault)) {
+                looks.pairs.insert((group.to_owned(), target), failed);
             }
         }
     }
@@ -87,10 +82,9 @@ impl Matrix {
 impl Looks {
     fn shown(&self, settings: &Settings) -> Shown {
         let groups: BTreeSet<&String> = self.pairs.keys().map(|(group, _)| group).collect();
-        let fails = |(failed, runs): &(u32, u32)| failed * 2 > *runs;
         let failing: BTreeSet<&String> =
-            self.pairs.iter().filter(|(_, tally)| fails(tally)).map(|((group, _), _)| group).collect();
-        let failing_pairs = self.pairs.values().filter(|tally| fails(tally)).count();
+            self.pairs.iter().filter(|(_, failed)| **failed).map(|((group, _), _)| group).collect();
+        let failing_pairs = self.pairs.values().filter(|failed| **failed).count();
         let state = if groups.len() < settings.quorum_groups {
             CellState::NoData
         } else if failing_pairs * 2 >= self.pairs.len() {

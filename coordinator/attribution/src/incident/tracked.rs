@@ -1,0 +1,254 @@
+//! One incident: what its life needs to remember, and the steps that it takes by itself.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::covers;
+use crate::{
+    ENGINE_VERSION,
+    assessment::Assessment,
+    change::{Change, IncidentId, Probabilities, RecordType},
+    element::Element,
+    evidence::Place,
+    explanation::Explanation,
+    known::Known,
+    settings::Settings,
+    time::Timestamp,
+    vocabulary::{Layer, State, Verdict},
+};
+
+/// Share of failures in the recent span, relative to its peak, below which an incident recovers.
+const RECOVERED: (f64, f64) = (0.05, 0.15);
+
+/// An incident and what its life needs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Tracked {
+    pub(crate) change: Change,
+    pub(crate) element: Option<Element>,
+    pub(crate) explanation: Explanation,
+    /// Cells and layers that it explains.
+    pub(crate) footprint: BTreeSet<(Place, Layer)>,
+    /// Highest share of failures in the footprint.
+    pub(super) peak: f64,
+    /// Further cells that fail with it, as far as can be told through a dependency that nobody declared.
+    pub(super) consequences: BTreeSet<Place>,
+    pub(super) quiet_since: Option<Timestamp>,
+    /// Element that would replace the published one, and for how many ticks.
+    pub(super) rival: Option<(String, u32)>,
+    /// Ticks for which another incident has explained this one.
+    pub(super) shadowed: u32,
+    pub(super) published_at: Timestamp,
+}
+
+impl Tracked {
+    pub(super) fn new(incident: IncidentId, assessment: &Assessment, now: Timestamp) -> Self {
+        Self {
+            change: Change {
+                r#type: RecordType::Incident,
+                at: now,
+                incident,
+                revision: 0,
+                state: State::Suspected,
+                verdict: Verdict::Undetermined,
+                kind: None,
+                element: String::new(),
+                element_kind: None,
+                confidence: 0.0,
+                probabilities: Probabilities::default(),
+                onset_at: assessment.onset.at,
+                onset_uncertainty_s: assessment.uncertainty_s(),
+                regions: Vec::new(),
+                layer: assessment.layer,
+                failing_groups: 0,
+                total_groups: 0,
+                control_failing_groups: 0,
+                headline: String::new(),
+                suspects: Vec::new(),
+                evidence: Vec::new(),
+                alibis: Vec::new(),
+                undetermined_reason: String::new(),
+                superseded_by: String::new(),
+                caveats: Vec::new(),
+                opened_at: now,
+                attributed_at: None,
+                resolved_at: None,
+                engine: ENGINE_VERSION,
+            },
+            element: None,
+            explanation: Explanation::default(),
+            footprint: assessment.footprint.clone(),
+            peak: 0.0,
+            consequences: BTreeSet::new(),
+            quiet_since: None,
+            rival: None,
+            shadowed: 0,
+            published_at: now,
+        }
+    }
+
+    /// Every cell that it touches.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+        self.footprint.iter().map(|(place, _)| *place).chain(self.consequences.iter().copied())
+    }
+
+    /// How many ticks in a row this element has been the one that would be named, this tick included.
+    pub(super) fn rival_ticks(&mut self, element: &str) -> u32 {
+        let ticks = match &self.rival {
+            Some((held, ticks)) if held == element => ticks.saturating_add(1),
+            _ => 1,
+        };
+        self.rival = Some((element.to_owned(), ticks));
+        ticks
+    }
+
+    /// Takes over what the assessment says.
+    pub(super) fn take(&mut self, assessment: &Assessment, accuse: bool, settings: &Settings, now: Timestamp) {
+        let change = &mut self.change;
+        if accuse {
+            change.verdict = assessment.element.verdict();
+            change.kind = assessment.element.neither_kind();
+            change.element.clone_from(&assessment.element.name);
+            change.element_kind = Some(assessment.element.kind);
+            change.regions = assessment.element.regions();
+            change.headline = assessment.headline();
+            change.undetermined_reason.clear();
+            change.suspects.clear();
+            change.confidence = assessment.confidence;
+            change.attributed_at.get_or_insert(now);
+            if !matches!(change.state, State::Attributed | State::Recovering) {
+                change.state = State::Attributed;
+                change.resolved_at = None;
+                self.quiet_since = None;
+            }
+            self.element = Some(assessment.element.clone());
+        } else {
+            change.headline = assessment.suspicion();
+            change.undetermined_reason = assessment.obstacle.clone().unwrap_or_else(|| "not yet confirmed".into());
+            change.suspects.clone_from(&assessment.suspects);
+        }
+        change.probabilities = assessment.probabilities;
+        change.layer = assessment.layer;
+        change.failing_groups = crate::visibility::count(assessment.failing_groups.len());
+        change.total_groups = assessment.total_groups;
+        change.control_failing_groups = assessment.control_failing_groups;
+        change.evidence.clone_from(&assessment.evidence);
+        change.alibis.clone_from(&assessment.alibis);
+        change.caveats.clone_from(&assessment.caveats);
+        // Later, what came before the onset has left the windows, and the estimate would creep forward.
+        if now.since(change.opened_at) * 2 < settings.horizon {
+            change.onset_at = assessment.onset.at;
+            change.onset_uncertainty_s = assessment.uncertainty_s();
+        }
+        self.explanation = Explanation {
+            gain: assessment.gain,
+            severity: assessment.severity,
+            robust_margin: assessment.robust_margin,
+            suspects: assessment.suspects.clone(),
+            evidence: assessment.evidence.clone(),
+            alibis: assessment.alibis.clone(),
+            caveats: assessment.caveats.clone(),
+        };
+    }
+
+    /// Publishes when something changed that a person would act on, or when numbers moved and half a minute has passed.
+    pub(super) fn publish_if_news(&mut self, before: &Change, now: Timestamp) -> Option<Change> {
+        let after = &self.change;
+        let news = after.state != before.state || after.verdict != before.verdict || after.element != before.element;
+        let first_numbers = after.alibis.len() > before.alibis.len();
+        let sharper = after.onset_uncertainty_s * 2.0 < before.onset_uncertainty_s;
+        let moved = after.failing_groups != before.failing_groups
+            || after.onset_at != before.onset_at
+            || (after.confidence - before.confidence).abs() > 0.02;
+        let due = now.since(self.published_at) >= std::time::Duration::from_secs(30);
+        if news || first_numbers || sharper || (moved && due) {
+            return Some(self.publish(now));
+        }
+        // What is shown stays what was published, numbers included.
+        self.change.at = before.at;
+        None
+    }
+
+    pub(super) fn publish(&mut self, now: Timestamp) -> Change {
+        self.change.at = now;
+        self.change.revision += 1;
+        self.published_at = now;
+        self.change.clone()
+    }
+
+    /// Counts the ticks in which others explain this incident's failures.
+    pub(super) fn shadow(&mut self, others: &[&Assessment]) -> Option<Change> {
+        let shadowed = others.iter().any(|other| covers(&other.footprint, &self.footprint));
+        self.shadowed = if shadowed { self.shadowed.saturating_add(1) } else { 0 };
+        self.rival = None;
+        None
+    }
+
+    pub(super) fn may_fold_into(&self, parent: &Self) -> bool {
+        self.change.verdict == Verdict::Undetermined || self.change.verdict == parent.change.verdict
+    }
+
+    /// Recovering, resolved, or back: by what its cells did in the recent span.
+    pub(super) fn settle(&mut self, known: &Known, settings: &Settings, now: Timestamp) -> Option<Change> {
+        if !self.change.state.is_open() {
+            return None;
+        }
+        let (failed, runs) = self.recent(known, now.before(settings.recent));
+        if runs == 0 {
+            return None; // nobody looks: silence is no recovery
+        }
+        let share = f64::from(failed) / f64::from(runs);
+        self.peak = self.peak.max(share);
+        let quiet = share <= RECOVERED.0.max(RECOVERED.1 * self.peak).min(self.peak / 2.0);
+        if !quiet {
+            self.quiet_since = None;
+            if self.change.state == State::Recovering {
+                self.change.state = State::Attributed;
+                self.change.headline = self.change.headline.replacen(RECOVERING, "", 1);
+                return Some(self.publish(now));
+            }
+            return None;
+        }
+        let since = *self.quiet_since.get_or_insert(now);
+        let settled = now.since(since) >= settings.settle;
+        match self.change.state {
+            State::Attributed => {
+                self.change.state = State::Recovering;
+                self.change.headline = format!("{RECOVERING}{}", self.change.headline);
+                Some(self.publish(now))
+            }
+            State::Recovering | State::Suspected if settled => {
+                self.change.state = State::Resolved;
+                self.change.resolved_at = Some(now);
+                self.change.headline = match &self.element {
+                    Some(element) => format!("{} has recovered.", sentence_case(&element.title())),
+                    None => "What was suspected has gone away; nobody was accused.".into(),
+                };
+                Some(self.publish(now))
+            }
+            _ => None,
+        }
+    }
+
+    /// Failures and runs in the footprint since `from`.
+    pub(super) fn recent(&self, known: &Known, from: Timestamp) -> (u32, u32) {
+        let (mut failed, mut runs) = (0, 0);
+        for (place, layer) in &self.footprint {
+            let Some(cell) = known.cell(*place) else { continue };
+            for sample in cell.samples().rev().take_while(|sample| sample.at >= from) {
+                if let Some(fails) = sample.failed_at(*layer) {
+                    failed += u32::from(fails);
+                    runs += 1;
+                }
+            }
+        }
+        (failed, runs)
+    }
+}
+
+const RECOVERING: &str = "Recovering: ";
+
+fn sentence_case(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

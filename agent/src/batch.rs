@@ -1,0 +1,243 @@
+//! Collects results until a batch is worth sealing: pure, `now` is an argument.
+//!
+//! Rules: a batch is sealed when it is full, when its oldest result has waited long enough, or at once when it holds a
+//! failed result; facts are numbered from 1 within the incarnation and announced in the first batch that refers to
+//! them; facts whose announcement was lost are announced again with the next result that refers to them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use faultline_proto::{
+    agent::v1::Limits,
+    convert::std_duration,
+    types::v1::{self as wire, Outcome, ProbeResult},
+};
+use prost::Message;
+
+use crate::probe::{Facts, Observed};
+
+/// When a batch is full or old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Results in a batch.
+    pub results: usize,
+    /// Encoded size of a batch, roughly.
+    pub bytes: usize,
+    /// Longest wait of a result.
+    pub age: Duration,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { results: 200, bytes: 256 * 1024, age: Duration::from_secs(2) }
+    }
+}
+
+impl From<&Limits> for BatchLimits {
+    /// The coordinator's limits; its zeros mean the defaults.
+    fn from(limits: &Limits) -> Self {
+        let or = |value: u32, default: usize| usize::try_from(value).ok().filter(|value| *value > 0).unwrap_or(default);
+        let default = Self::default();
+        Self {
+            results: or(limits.max_batch_results, default.results),
+            bytes: or(limits.max_batch_bytes, default.bytes),
+            age: std_duration(limits.max_batch_age.as_ref()).filter(|age| !age.is_zero()).unwrap_or(default.age),
+        }
+    }
+}
+
+/// The batch that is being filled.
+#[derive(Debug, Default)]
+pub struct Batcher {
+    limits: BatchLimits,
+    results: Vec<ProbeResult>,
+    facts: Vec<wire::Facts>,
+    bytes: usize,
+    oldest: Option<i64>,
+    urgency: Urgency,
+    numbers: HashMap<Facts, u32>,
+    announced: HashSet<u32>,
+    last_number: u32,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Urgency {
+    #[default]
+    Normal,
+    Failure,
+}
+
+/// A full batch without its number.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sealed {
+    /// Facts that the results are the first to refer to.
+    pub facts: Vec<wire::Facts>,
+    /// Results.
+    pub results: Vec<ProbeResult>,
+}
+
+impl Batcher {
+    /// An empty batch under the default limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes over the session's limits.
+    pub fn set_limits(&mut self, limits: BatchLimits) {
+        self.limits = limits;
+    }
+
+    /// Adds the slot's result.
+    pub fn add(&mut self, now: i64, slot: u32, observed: Observed) {
+        let mut result = observed.result;
+        result.slot = slot;
+        if let Some(facts) = observed.facts {
+            result.facts = self.refer_to(&facts);
+        }
+        if result.outcome() == Outcome::Failed {
+            self.urgency = Urgency::Failure;
+        }
+        self.bytes += framed(result.encoded_len());
+        self.oldest.get_or_insert(now);
+        self.results.push(result);
+    }
+
+    fn refer_to(&mut self, facts: &Facts) -> u32 {
+        // A peer that invents facts at each run must not grow the table for ever; numbers are never used twice.
+        if self.numbers.len() >= MAX_FACTS && !self.numbers.contains_key(facts) {
+            self.numbers.clear();
+            self.announced.clear();
+        }
+        let number = *self.numbers.entry(facts.clone()).or_insert_with(|| {
+            self.last_number += 1;
+            self.last_number
+        });
+        if self.announced.insert(number) {
+            let facts = facts.to_wire(number);
+            self.bytes += framed(facts.encoded_len());
+            self.facts.push(facts);
+        }
+        number
+    }
+
+    /// When the batch is to be sealed; `None` while it is empty.
+    pub fn due(&self) -> Option<i64> {
+        let oldest = self.oldest?;
+        let is_full = self.results.len() >= self.limits.results || self.bytes >= self.limits.bytes * 9 / 10;
+        if is_full || self.urgency == Urgency::Failure {
+            return Some(oldest);
+        }
+        Some(oldest.saturating_add(i64::try_from(self.limits.age.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// The batch, if there is anything in it.
+    pub fn seal(&mut self) -> Option<Sealed> {
+        self.oldest.take()?;
+        self.bytes = 0;
+        self.urgency = Urgency::Normal;
+        Some(Sealed { facts: std::mem::take(&mut self.facts), results: std::mem::take(&mut self.results) })
+    }
+
+    /// Notes that the announcement of these facts was lost.
+    pub fn forget(&mut self, numbers: &[u32]) {
+        for number in numbers {
+            self.announced.remove(number);
+        }
+    }
+}
+
+/// Encoded size of a message inside another: its own, a tag and a length.
+fn framed(length: usize) -> usize {
+    length + 1 + prost::length_delimiter_len(length)
+}
+
+const MAX_FACTS: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use faultline_proto::types::v1::{Cause, Layer};
+
+    use super::*;
+
+    #[test]
+    fn a_batch_waits_for_its_age_and_a_failure_does_not() {
+        let mut batcher = Batcher::new();
+        assert_eq!(batcher.due(), None);
+        batcher.add(1_000_000, 1, passed("a"));
+        batcher.add(1_500_000, 2, passed("a"));
+        assert_eq!(batcher.due(), Some(3_000_000));
+        batcher.add(1_600_000, 3, failed());
+        assert!(batcher.due().is_some_and(|due| due <= 1_600_000));
+        let slots: Vec<_> = batcher.seal().expect("three results").results.iter().map(|result| result.slot).collect();
+        assert_eq!(slots, [1, 2, 3]);
+        batcher.add(2_000_000, 4, passed("a"));
+        assert_eq!(batcher.due(), Some(4_000_000));
+    }
+
+    #[test]
+    fn a_batch_is_full_by_count_and_by_bytes() {
+        let mut batcher = Batcher::new();
+        batcher.set_limits(BatchLimits { results: 2, ..BatchLimits::default() });
+        batcher.add(5, 1, passed("a"));
+        assert_ne!(batcher.due(), Some(5));
+        batcher.add(6, 2, passed("a"));
+        assert_eq!(batcher.due(), Some(5));
+
+        let mut batcher = Batcher::new();
+        batcher.set_limits(BatchLimits { bytes: 1_000, ..BatchLimits::default() });
+        let mut added = 0;
+        while batcher.due() != Some(5) {
+            batcher.add(5, 1, passed(&format!("resolver-{added}")));
+            added += 1;
+        }
+        let sealed = batcher.seal().expect("results");
+        let encoded = sealed.results.iter().map(|result| framed(result.encoded_len())).sum::<usize>()
+            + sealed.facts.iter().map(|facts| framed(facts.encoded_len())).sum::<usize>();
+        assert!((900..1_000).contains(&encoded), "{encoded} bytes");
+    }
+
+    #[test]
+    fn facts_are_sent_once_and_again_when_their_announcement_was_lost() {
+        let mut batcher = Batcher::new();
+        let announced = |batcher: &mut Batcher, name: &str| {
+            batcher.add(0, 1, passed(name));
+            let sealed = batcher.seal().expect("one result");
+            (sealed.results[0].facts, sealed.facts.iter().map(|facts| facts.number).collect::<Vec<_>>())
+        };
+        assert_eq!(announced(&mut batcher, "a"), (1, vec![1]));
+        assert_eq!(announced(&mut batcher, "a"), (1, vec![]));
+        assert_eq!(announced(&mut batcher, "b"), (2, vec![2]));
+        batcher.forget(&[1]);
+        assert_eq!(announced(&mut batcher, "a"), (1, vec![1]));
+        assert_eq!(announced(&mut batcher, "b"), (2, vec![]));
+    }
+
+    #[test]
+    fn a_peer_that_invents_facts_does_not_grow_the_table() {
+        let mut batcher = Batcher::new();
+        for invented in 0..=MAX_FACTS {
+            batcher.add(0, 1, passed(&invented.to_string()));
+        }
+        assert!(batcher.numbers.len() <= MAX_FACTS);
+        batcher.add(0, 1, passed("0"));
+        let sealed = batcher.seal().expect("results");
+        let last = sealed.results.last().map(|result| result.facts);
+        assert_eq!(last, Some(u32::try_from(MAX_FACTS).expect("small") + 2), "a number came back");
+    }
+
+    fn passed(resolver: &str) -> Observed {
+        let mut result = ProbeResult::default();
+        result.set_outcome(Outcome::Passed);
+        Observed { result, facts: Some(Facts { resolver: resolver.to_owned(), ..Facts::default() }) }
+    }
+
+    fn failed() -> Observed {
+        let mut result = ProbeResult::default();
+        result.set_outcome(Outcome::Failed);
+        result.set_layer(Layer::Connect);
+        result.set_cause(Cause::ConnectRefused);
+        Observed { result, facts: None }
+    }
+}

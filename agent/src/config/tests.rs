@@ -1,0 +1,93 @@
+//! A good file is read whole, and each way to be wrong is answered with line, value and what is allowed.
+
+use std::time::Duration;
+
+use super::*;
+use crate::policy::Ports;
+
+const COORDINATOR: &str = r#"
+[[coordinator]]
+endpoint = "https://probe.example.org:7443"
+ca = "ca.pem"
+certificate = "agent.pem"
+key = "/etc/agent.key"
+"#;
+
+#[test]
+fn a_small_file_gets_the_defaults() {
+    let config = parse(COORDINATOR).expect("a good file");
+    assert_eq!(config.coordinator.server_name, "probe.example.org");
+    assert_eq!(config.coordinator.ca, Path::new("/etc/faultline/ca.pem"));
+    assert_eq!(config.coordinator.key, Path::new("/etc/agent.key"));
+    assert_eq!(config.policy, Policy::default());
+    assert_eq!((config.spool_max_bytes, config.probe.max_concurrency), (16 * 1024 * 1024, 64));
+    assert_eq!(config.probe.resolver, ResolverChoice::System);
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = format!(
+        r#"{COORDINATOR}
+server_name = "coordinator"
+[vantage]
+hosted_on = "aws"
+region = "eu-central-1"
+asn = 16509
+isp = "amazon"
+country = "DE"
+geography = "eu"
+[probe]
+source_address = "127.0.0.9"
+resolvers = ["127.0.0.1:5300", "::1"]
+authority_port = 5301
+max_concurrency = 10
+[policy]
+min_interval = "1s"
+max_assignments = 5
+allow_loopback = true
+allow_private = true
+ports = "any"
+[spool]
+max_bytes = 1048576
+"#
+    );
+    let config = parse(&text).expect("a good file");
+    assert_eq!(config.coordinator.server_name, "coordinator");
+    assert_eq!((config.vantage.asn, config.vantage.geography.as_str()), (16509, "eu"));
+    let servers = ["127.0.0.1:5300", "[::1]:53"].map(|server| server.parse().expect("an address"));
+    assert_eq!(config.probe.resolver, ResolverChoice::Servers(servers.to_vec()));
+    assert_eq!(config.policy.ports, Ports::Any);
+    assert_eq!(config.policy.min_interval, Duration::from_secs(1));
+    assert_eq!(config.spool_max_bytes, 1_048_576);
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_line_and_what_is_allowed() {
+    for (text, line, expected) in [
+        ("[policy]\nmin_interval = \"20ms\"", "line 8", "interval 20ms is below the 1s floor"),
+        ("[policy]\nports = [443, 70000]", "line 8", "from 1 to 65535"),
+        ("[policy]\nallow_everything = true", "line 8", "unknown field `allow_everything`"),
+        ("[probe]\nresolvers = [\"dns\"]", "line 8", "resolver \"dns\""),
+        ("[probe]\nmax_concurrency = 0", "line 8", "not within 1 to 10000"),
+        ("[spool]\nmax_bytes = 10", "line 8", "below 524288"),
+        ("[polcy]", "line 7", "unknown field `polcy`"),
+    ] {
+        let error = parse(&format!("{COORDINATOR}{text}")).expect_err(text).to_string();
+        assert!(error.starts_with("/etc/faultline/agent.toml"), "{error}");
+        assert!(error.contains(line) && error.contains(expected), "{text}: {error}");
+    }
+    let error = parse(&COORDINATOR.replace("https", "http")).expect_err("http").to_string();
+    assert!(error.contains("line 3") && error.contains("https://host:port"), "{error}");
+}
+
+#[test]
+fn there_is_exactly_one_coordinator() {
+    let error = parse(&format!("{COORDINATOR}{COORDINATOR}")).expect_err("two").to_string();
+    assert!(error.contains("several coordinators are not yet supported"), "{error}");
+    let error = parse("[policy]").expect_err("none").to_string();
+    assert!(error.contains("one is needed"), "{error}");
+}
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("/etc/faultline/agent.toml"))
+}

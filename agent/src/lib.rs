@@ -1,0 +1,112 @@
+//! The Faultline agent: probes what it is assigned and streams what it saw to the coordinator.
+//!
+//! One result's way through the rooms, arrows only to the right:
+//! [`probe`] -> outcome -> [`batch`] -> [`spool`] -> uplink. Two go back: assignments and "durable up to N".
+//!
+//! Rules: an agent is a value, not a process: [`run`] uses no global state, so that a lab runs many in one process; local
+//! [`policy`] outranks the coordinator; a panic in any task ends the agent, since half an agent looks like an outage.
+
+pub mod batch;
+pub mod config;
+pub mod once;
+pub mod policy;
+pub mod probe;
+mod run;
+pub mod schedule;
+pub mod spool;
+mod uplink;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use faultline_proto::clock::Clock;
+use tokio::{sync::watch, task::JoinSet};
+use tracing::Instrument;
+
+pub use self::{
+    config::{Config, ConfigError},
+    uplink::IdentityError,
+};
+use self::{
+    probe::{Prober, RootsError},
+    run::{Orders, Shared},
+    spool::Spool,
+    uplink::Uplink,
+};
+
+/// The agent cannot start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The roots for probed certificates cannot be used.
+    #[error("roots: {0}")]
+    Roots(#[from] RootsError),
+    /// The agent's own certificate, key or the coordinator's roots cannot be used.
+    #[error("identity: {0}")]
+    Identity(#[from] IdentityError),
+    /// A part of the agent ended that must not; a panic, where it was one.
+    #[error("a task ended: {0}")]
+    Task(String),
+}
+
+/// Checks what can be checked without a network: the roots and the agent's identity.
+pub fn check(config: &Config, clock: Clock) -> Result<(), AgentError> {
+    Prober::new(config.probe_settings(clock))?;
+    uplink::check(&config.coordinator)?;
+    Ok(())
+}
+
+/// Runs an agent until `shutdown` completes; then stops probing, sends what it can and leaves with a goodbye, all within
+/// four seconds of real time. Ends earlier only with an error.
+pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+    uplink::check(&config.coordinator)?;
+    let prober = Prober::new(config.probe_settings(clock))?;
+    let shared = Arc::new(Shared::new(Spool::new(rand::random(), config.spool_max_bytes)));
+    let (orders_sender, orders) = watch::channel(Orders::default());
+    let (stop_probing, stopped) = watch::channel(false);
+    let (leave, leaving) = watch::channel(false);
+    let probing = run::Probing {
+        prober,
+        clock,
+        max_concurrency: config.probe.max_concurrency,
+        shared: Arc::clone(&shared),
+        orders,
+        stopped,
+    };
+    let uplink = Uplink::new(config, clock, shared, orders_sender, leaving);
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(probing.run().in_current_span());
+    tasks.spawn(uplink.run().in_current_span());
+    tokio::select! {
+        () = shutdown => {}
+        ended = tasks.join_next() => return Err(died(ended)),
+    }
+    tracing::info!("leaving");
+    stop_probing.send_replace(true);
+    let goodbye = async {
+        // Probing ends first, with everything sealed; only then the uplink may find the spool empty and leave.
+        finish(tasks.join_next().await)?;
+        leave.send_replace(true);
+        finish(tasks.join_next().await)
+    };
+    tokio::time::timeout(GOODBYE_LIMIT, goodbye).await.unwrap_or_else(|_| {
+        tracing::warn!(limit_s = GOODBYE_LIMIT.as_secs(), "left without a goodbye");
+        Ok(())
+    })
+}
+
+fn finish(ended: Option<Result<(), tokio::task::JoinError>>) -> Result<(), AgentError> {
+    match ended {
+        Some(Err(error)) => Err(AgentError::Task(error.to_string())),
+        _ => Ok(()),
+    }
+}
+
+fn died(ended: Option<Result<(), tokio::task::JoinError>>) -> AgentError {
+    match finish(ended) {
+        Err(error) => error,
+        Ok(()) => AgentError::Task("it had nothing left to do".to_owned()),
+    }
+}
+
+/// In real time: service managers do not run at the speed of a lab.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(4);

@@ -1,0 +1,201 @@
+//! The `faultline-agent` command: the daemon, a check of its configuration, and a single probe.
+//!
+//! Exit codes: 0 fine, 1 the probe failed, 2 wrong usage or configuration, 3 nothing could be measured.
+
+mod notify;
+
+use std::{
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use faultline_agent::{
+    Config,
+    once::{self, Transport},
+    policy::{Policy, Ports},
+    probe::{Outcome, ProbeSettings, Prober, ResolverChoice, Roots, certificates},
+};
+use faultline_proto::clock::Clock;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Probes the endpoints that a Faultline coordinator assigns and streams back what it saw.
+#[derive(Parser)]
+#[command(
+    name = "faultline-agent",
+    version,
+    before_help = "Example: faultline-agent run --config /etc/faultline/agent.toml"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Probe and report until SIGTERM or SIGINT. `RUST_LOG` sets what is logged to standard error.
+    #[command(before_help = "Example: faultline-agent run --config /etc/faultline/agent.toml")]
+    Run {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Read the configuration, the roots and the identity, and say what is wrong.
+    #[command(before_help = "Example: faultline-agent check-config /etc/faultline/agent.toml")]
+    CheckConfig {
+        /// The configuration file.
+        #[arg(value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Run one probe once and tell it in full.
+    #[command(before_help = "Example: faultline-agent probe https://dynamodb.us-east-1.amazonaws.com/ping")]
+    Probe(ProbeArgs),
+}
+
+#[derive(Args)]
+struct ProbeArgs {
+    /// `dns://system|authoritative|ADDR/name?type=A`, `tcp://host:port`, `tls://host:port` or `https://...`
+    url: String,
+    /// Give up after this long.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Ask this name server instead of the system's.
+    #[arg(long, value_name = "ADDR", value_parser = resolver)]
+    resolver: Option<SocketAddr>,
+    /// Trust the certificates of this PEM file too.
+    #[arg(long, value_name = "FILE")]
+    roots: Option<PathBuf>,
+    /// Fetch an https URL over HTTP/3.
+    #[arg(long)]
+    http3: bool,
+    /// Allow loopback addresses.
+    #[arg(long)]
+    allow_loopback: bool,
+    /// Allow private addresses.
+    #[arg(long)]
+    allow_private: bool,
+    /// How to print the result.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const UNMEASURED: u8 = 3;
+
+// One thread is enough for a thousand targets, and keeps the agent small.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter(&cli.command)));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let done = match cli.command {
+        Command::Run { config } => run(&config).await,
+        Command::CheckConfig { config } => check(&config),
+        Command::Probe(args) => probe(args).await,
+    };
+    done.unwrap_or_else(|error| {
+        writeln!(std::io::stderr(), "faultline-agent: {}", told_once(&error)).ok();
+        ExitCode::from(USAGE)
+    })
+}
+
+/// The error and those of its causes that it does not already quote.
+fn told_once(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        quoted if quoted.contains(&cause) => told,
+        quoted => format!("{quoted}: {cause}"),
+    })
+}
+
+fn default_filter(command: &Command) -> &'static str {
+    match command {
+        Command::Run { .. } => "info",
+        Command::CheckConfig { .. } | Command::Probe(_) => "off",
+    }
+}
+
+async fn run(path: &std::path::Path) -> anyhow::Result<ExitCode> {
+    let config = Config::read(path)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        endpoint = %config.coordinator.endpoint,
+        "starting"
+    );
+    let shutdown = stop_signal(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let agent = faultline_agent::run(config, Clock::system(), shutdown);
+    tokio::select! {
+        ended = agent => ended?,
+        never = notify::keep_alive() => never.context("NOTIFY_SOCKET")?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stop_signal(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    notify::stopping();
+}
+
+fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
+    let config = Config::read(path)?;
+    faultline_agent::check(&config, Clock::system())?;
+    writeln!(std::io::stdout(), "{}: fine, reports to {}", path.display(), config.coordinator.endpoint)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
+    let transport = if args.http3 { Transport::Quic } else { Transport::Tcp };
+    let assignment = once::assignment(&args.url, transport, args.timeout)?;
+    // Whoever types a port means it.
+    let policy = Policy {
+        allow_loopback: args.allow_loopback,
+        allow_private: args.allow_private,
+        ports: Ports::Any,
+        ..Policy::default()
+    };
+    policy.check(&assignment)?;
+    let roots = match &args.roots {
+        None => Roots::System,
+        Some(path) => {
+            let pem = std::fs::read(path).with_context(|| path.display().to_string())?;
+            Roots::SystemAnd(certificates(&pem).with_context(|| path.display().to_string())?)
+        }
+    };
+    let resolver = args.resolver.map_or(ResolverChoice::System, |server| ResolverChoice::Servers(vec![server]));
+    let prober = Prober::new(ProbeSettings { resolver, roots, policy, ..ProbeSettings::new(Clock::system()) })?;
+    let observed = prober.run(&assignment).await;
+    let mut out = std::io::stdout().lock();
+    match args.output {
+        Output::Text => out.write_all(once::text(&assignment, &observed).as_bytes())?,
+        Output::Json => writeln!(out, "{}", once::json(&assignment, &observed))?,
+    }
+    Ok(match observed.outcome() {
+        Some(Outcome::Passed) => ExitCode::SUCCESS,
+        Some(Outcome::Failed { .. }) => ExitCode::from(FAILED),
+        Some(Outcome::Unmeasured { .. }) | None => ExitCode::from(UNMEASURED),
+    })
+}
+
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let alone = text.parse().map(|address| SocketAddr::new(address, 53));
+    alone.or_else(|_| text.parse()).map_err(|_| "neither an address nor address:port".to_owned())
+}

@@ -1,0 +1,269 @@
+//! `faultline-agent probe`: one run of one URL, told in full.
+//!
+//! URLs are those of the catalog: `dns://system|authoritative|ADDR/name?type=A`, `tcp://host:port`, `tls://host:port`,
+//! `https://...`. The JSON form is one result line as `faultline results export` writes it.
+
+use std::{fmt::Write as _, net::IpAddr, time::Duration};
+
+use faultline_proto::{
+    convert::{self, duration, word},
+    types::v1::{
+        Assignment, DnsSpec, HttpSpec, ProbeResult, Protocol, TcpSpec, Timings as WireTimings, TlsSpec,
+        assignment::Spec,
+    },
+};
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use crate::probe::{Observed, Outcome};
+
+/// Which HTTP an `https` URL is fetched with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// HTTP/1.1 or HTTP/2 over TLS.
+    Tcp,
+    /// HTTP/3.
+    Quic,
+}
+
+/// The URL names no probe.
+#[derive(Debug, thiserror::Error)]
+pub enum UrlError {
+    /// It is no URL.
+    #[error("{0:?} is no URL: {1}")]
+    Url(String, url::ParseError),
+    /// Its scheme is none that can be probed.
+    #[error("scheme {0:?} is none of dns, tcp, tls, https")]
+    Scheme(String),
+    /// Something is missing.
+    #[error("{0:?} has no {1}")]
+    Missing(String, &'static str),
+}
+
+/// The assignment that the URL describes, to be run once.
+pub fn assignment(url: &str, transport: Transport, timeout: Duration) -> Result<Assignment, UrlError> {
+    let parsed = Url::parse(url).map_err(|error| UrlError::Url(url.to_owned(), error))?;
+    let missing = |what| UrlError::Missing(url.to_owned(), what);
+    let host = || parsed.host_str().filter(|host| !host.is_empty()).ok_or_else(|| missing("host"));
+    let bare = || host().map(|host| host.trim_start_matches('[').trim_end_matches(']').to_owned());
+    let port = || parsed.port().map(u32::from).ok_or_else(|| missing("port"));
+    let spec = match parsed.scheme() {
+        "dns" => {
+            let name = parsed.path().trim_matches('/').to_owned();
+            let kind = parsed.query_pairs().find_map(|(key, value)| (key == "type").then(|| value.into_owned()));
+            let server = match parsed.port() {
+                Some(port) => format!("{}:{port}", host()?),
+                None => bare()?,
+            };
+            if name.is_empty() {
+                return Err(missing("name"));
+            }
+            let record_type = kind.unwrap_or_else(|| "A".to_owned());
+            Spec::Dns(DnsSpec { name, record_type, server, rcodes: Vec::new() })
+        }
+        "tcp" => Spec::Tcp(TcpSpec { host: bare()?, port: port()? }),
+        "tls" => Spec::Tls(TlsSpec { host: bare()?, port: port()? }),
+        "https" => {
+            let spec = HttpSpec { url: url.to_owned(), ..HttpSpec::default() };
+            match transport {
+                Transport::Tcp => Spec::Https(spec),
+                Transport::Quic => Spec::Http3(spec),
+            }
+        }
+        scheme => return Err(UrlError::Scheme(scheme.to_owned())),
+    };
+    Ok(Assignment {
+        slot: 1,
+        target: url.to_owned(),
+        interval: Some(duration(Duration::from_hours(1))),
+        phase: None,
+        timeout: Some(duration(timeout)),
+        spec: Some(spec),
+    })
+}
+
+/// The run as text, one fact a line.
+pub fn text(assignment: &Assignment, observed: &Observed) -> String {
+    let result = &observed.result;
+    let outcome = match observed.outcome() {
+        Some(Outcome::Passed) => "passed".to_owned(),
+        Some(Outcome::Failed { layer, cause }) => format!("failed at {}: {}", word(layer), word(cause)),
+        Some(Outcome::Unmeasured { reason }) => format!("unmeasured: {}", word(reason)),
+        None => "unknown".to_owned(),
+    };
+    let mut lines = format!("{} {outcome}\n", assignment.target);
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            // Writing to a string cannot fail.
+            writeln!(lines, "  {name:<12}{value}").ok();
+        }
+    };
+    for (name, micros) in timings(result) {
+        line(name, &format!("{}.{:03} ms", micros / 1_000, micros % 1_000));
+    }
+    line("address", &address(result).map(|address| address.to_string()).unwrap_or_default());
+    line("protocol", protocol(result));
+    if result.status != 0 {
+        line("status", &result.status.to_string());
+    }
+    line("rcode", &rcode(result).unwrap_or_default());
+    if let Some(facts) = &observed.facts {
+        line("resolver", &facts.resolver);
+        line("cnames", &facts.cnames.join(" -> "));
+        line("issuer", &facts.issuer);
+        for (name, value) in &facts.edge {
+            line(name, value);
+        }
+    }
+    lines
+}
+
+/// The run as one line of JSON.
+pub fn json(assignment: &Assignment, observed: &Observed) -> String {
+    let result = &observed.result;
+    let mut line = Map::new();
+    let mut put = |key: &str, value: Value| line.insert(key.to_owned(), value);
+    put("agent", json!("local"));
+    put("target", json!(assignment.target));
+    put("at", json!(at(result)));
+    put("probe", json!(kind(assignment)));
+    match observed.outcome() {
+        Some(Outcome::Passed) => {
+            put("outcome", json!("passed"));
+        }
+        Some(Outcome::Failed { layer, cause }) => {
+            put("outcome", json!("failed"));
+            put("layer", json!(word(layer)));
+            put("cause", json!(word(cause)));
+        }
+        Some(Outcome::Unmeasured { reason }) => {
+            put("outcome", json!("unmeasured"));
+            put("reason", json!(word(reason)));
+        }
+        None => {}
+    }
+    let spans = timings(result).map(|(name, micros)| (name.to_owned(), json!(micros)));
+    put("timings_us", Value::Object(spans.collect()));
+    if let Some(address) = address(result) {
+        put("address", json!(address));
+        put("family", json!(if address.is_ipv4() { 4 } else { 6 }));
+    }
+    if !protocol(result).is_empty() {
+        put("protocol", json!(protocol(result)));
+    }
+    if result.status != 0 {
+        put("status", json!(result.status));
+    }
+    if let Some(rcode) = rcode(result) {
+        put("rcode", json!(rcode));
+    }
+    if let Some(facts) = &observed.facts {
+        for (key, value) in [("resolver", &facts.resolver), ("issuer", &facts.issuer)] {
+            if !value.is_empty() {
+                put(key, json!(value));
+            }
+        }
+        if !facts.cnames.is_empty() {
+            put("cnames", json!(facts.cnames));
+        }
+        if !facts.edge.is_empty() {
+            put("edge", json!(facts.edge));
+        }
+    }
+    Value::Object(line).to_string()
+}
+
+fn timings(result: &ProbeResult) -> impl Iterator<Item = (&'static str, u32)> {
+    let WireTimings { dns_us, connect_us, tls_us, first_byte_us, body_us, total_us } =
+        result.timings.unwrap_or_default();
+    [
+        ("dns", dns_us),
+        ("connect", connect_us),
+        ("tls", tls_us),
+        ("first_byte", first_byte_us),
+        ("body", body_us),
+        ("total", total_us),
+    ]
+    .into_iter()
+    .filter(|(_, micros)| *micros > 0)
+}
+
+fn address(result: &ProbeResult) -> Option<IpAddr> {
+    match result.address.as_slice() {
+        [a, b, c, d] => Some(IpAddr::from([*a, *b, *c, *d])),
+        bytes => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+    }
+}
+
+fn at(result: &ProbeResult) -> String {
+    let micros = convert::micros(result.started_at.as_ref()).unwrap_or(0);
+    let since = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+    humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string()
+}
+
+fn kind(assignment: &Assignment) -> &'static str {
+    match assignment.spec {
+        Some(Spec::Dns(_)) => "dns",
+        Some(Spec::Tcp(_)) => "tcp",
+        Some(Spec::Tls(_)) => "tls",
+        Some(Spec::Https(_)) => "https",
+        Some(Spec::Http3(_)) => "http3",
+        None => "",
+    }
+}
+
+fn protocol(result: &ProbeResult) -> &'static str {
+    match result.protocol() {
+        Protocol::Unspecified => "",
+        Protocol::Http1 => "http1",
+        Protocol::Http2 => "http2",
+        Protocol::Http3 => "http3",
+        Protocol::Tls12 => "tls12",
+        Protocol::Tls13 => "tls13",
+        Protocol::DnsUdp => "dns_udp",
+        Protocol::DnsTcp => "dns_tcp",
+    }
+}
+
+fn rcode(result: &ProbeResult) -> Option<String> {
+    let code = result.rcode_plus_one.checked_sub(1)?;
+    let known = usize::try_from(code).ok().and_then(|code| crate::probe::RCODES.get(code));
+    Some(known.map_or_else(|| code.to_string(), |word| (*word).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use faultline_proto::types::v1::Reason;
+
+    use super::*;
+
+    #[test]
+    fn each_form_of_url_is_its_probe() {
+        let spec =
+            |url: &str| assignment(url, Transport::Tcp, Duration::from_secs(5)).expect(url).spec.expect("a spec");
+        let dns = |name: &str, record_type: &str, server: &str| {
+            let (name, record_type, server) = (name.to_owned(), record_type.to_owned(), server.to_owned());
+            Spec::Dns(DnsSpec { name, record_type, server, rcodes: Vec::new() })
+        };
+        assert_eq!(spec("dns://system/example.com?type=AAAA"), dns("example.com", "AAAA", "system"));
+        assert_eq!(spec("dns://authoritative/example.com"), dns("example.com", "A", "authoritative"));
+        assert_eq!(spec("dns://192.0.2.53:5300/example.com"), dns("example.com", "A", "192.0.2.53:5300"));
+        assert_eq!(spec("dns://[2001:db8::53]:5300/example.com"), dns("example.com", "A", "[2001:db8::53]:5300"));
+        assert_eq!(spec("tcp://example.com:22"), Spec::Tcp(TcpSpec { host: "example.com".into(), port: 22 }));
+        assert_eq!(spec("tls://[::1]:443"), Spec::Tls(TlsSpec { host: "::1".into(), port: 443 }));
+        assert!(matches!(spec("https://example.com/"), Spec::Https(_)));
+        for wrong in ["tcp://example.com", "dns://system/", "ftp://example.com", "example.com"] {
+            assert!(assignment(wrong, Transport::Tcp, Duration::from_secs(5)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_json_line_has_what_replay_requires() {
+        let assignment = assignment("tcp://192.0.2.1:443", Transport::Tcp, Duration::from_secs(5)).expect("a url");
+        let observed = Observed::unmeasured(1_761_752_473_125_000, Reason::NoNetwork);
+        let line: Value = serde_json::from_str(&json(&assignment, &observed)).expect("json");
+        assert_eq!(line["at"], "2025-10-29T15:41:13.125Z");
+        assert_eq!((&line["outcome"], &line["reason"]), (&json!("unmeasured"), &json!("no_network")));
+        assert_eq!(line["probe"], "tcp");
+    }
+}

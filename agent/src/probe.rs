@@ -1,0 +1,196 @@
+//! One run of one probe: walks the layers in order, under one deadline, and stops at the first that fails.
+//!
+//! Rules: passed means that every layer of the kind passed; a literal address has no dns layer; nothing is kept from
+//! one run to the next, neither names nor connections nor tickets; the local policy is asked again once a name has
+//! become an address, so that no name can lead into the agent's own network.
+//!
+//! | kind  | layers                                         |
+//! |-------|------------------------------------------------|
+//! | dns   | dns                                            |
+//! | tcp   | dns, connect                                   |
+//! | tls   | dns, connect, tls                              |
+//! | https | dns, connect, tls, http                        |
+//! | http3 | dns, connect (with the certificate's tls), http |
+
+mod connect;
+mod dns;
+mod http;
+mod http3;
+mod outcome;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use faultline_proto::{
+    clock::Clock,
+    convert,
+    types::v1::{Assignment, HttpSpec, Reason, assignment::Spec},
+};
+use rustls_pki_types::ServerName;
+use tokio_rustls::client::TlsStream;
+use url::Url;
+
+pub(crate) use self::{
+    connect::open as dial,
+    dns::{AUTHORITATIVE, RCODES, SYSTEM, rcode_of, split_server},
+};
+pub use self::{
+    dns::ResolverChoice,
+    outcome::{Facts, Observed, Outcome, Timings},
+    tls::{Roots, RootsError, certificates},
+};
+use self::{
+    dns::{Resolver, ResolverSettings},
+    outcome::{Budget, Progress, Stop},
+    tls::Handshakes,
+};
+use crate::policy::Policy;
+
+/// How probes are run on this machine.
+#[derive(Clone, Debug)]
+pub struct ProbeSettings {
+    /// Scales timeouts and measures time.
+    pub clock: Clock,
+    /// Address that probes of its family are sent from.
+    pub source_address: Option<IpAddr>,
+    /// Who resolves names.
+    pub resolver: ResolverChoice,
+    /// Port of the name servers that `authoritative` probes find; 53 outside of a lab.
+    pub authority_port: u16,
+    /// Which roots certificates may end at.
+    pub roots: Roots,
+    /// What this machine refuses to probe.
+    pub policy: Policy,
+}
+
+impl ProbeSettings {
+    /// The system's resolver and roots, and the default policy.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            source_address: None,
+            resolver: ResolverChoice::System,
+            authority_port: 53,
+            roots: Roots::System,
+            policy: Policy::default(),
+        }
+    }
+}
+
+/// Runs probes. Clones share everything.
+#[derive(Clone)]
+pub struct Prober {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Clock,
+    source: Option<IpAddr>,
+    resolver: Resolver,
+    handshakes: Handshakes,
+    policy: Policy,
+}
+
+impl Prober {
+    /// A prober; fails when a root cannot be used or there is none.
+    pub fn new(settings: ProbeSettings) -> Result<Self, RootsError> {
+        let ProbeSettings { clock, source_address: source, resolver: choice, authority_port, roots, policy } = settings;
+        let handshakes = Handshakes::new(&roots)?;
+        let resolver = Resolver::new(ResolverSettings { source, choice, authority_port });
+        Ok(Self { shared: Arc::new(Shared { clock, source, resolver, handshakes, policy }) })
+    }
+
+    /// What one run of the assignment measured; ends by its timeout.
+    pub async fn run(&self, assignment: &Assignment) -> Observed {
+        let started = self.shared.clock.now_micros();
+        let limit = convert::std_duration(assignment.timeout.as_ref()).unwrap_or(DEFAULT_TIMEOUT);
+        let mut progress = Progress::new(Budget::new(self.shared.clock, limit));
+        let outcome = match self.shared.walk(assignment, &mut progress).await {
+            Ok(()) => Outcome::Passed,
+            Err(stop) => stop.into(),
+        };
+        tracing::trace!(target_id = %assignment.target, slot = assignment.slot, ?outcome, "probe");
+        if let Outcome::Failed { layer, cause } = outcome {
+            let (layer, cause) = (convert::word(layer), convert::word(cause));
+            tracing::debug!(target_id = %assignment.target, slot = assignment.slot, layer, cause, "probe failed");
+        }
+        progress.finish(started, outcome)
+    }
+}
+
+impl Shared {
+    async fn walk(&self, assignment: &Assignment, progress: &mut Progress) -> Result<(), Stop> {
+        match assignment.spec.as_ref().ok_or(REFUSED)? {
+            Spec::Dns(spec) => dns::probe(&self.resolver, spec, &self.policy, progress).await,
+            Spec::Tcp(spec) => {
+                let address = self.address(&spec.host, port(spec.port)?, progress).await?;
+                connect::connect(address, self.source, progress).await.map(drop)
+            }
+            Spec::Tls(spec) => {
+                let address = self.address(&spec.host, port(spec.port)?, progress).await?;
+                self.session(&spec.host, address, &[], progress).await.map(drop)
+            }
+            Spec::Https(spec) => self.https(spec, progress).await,
+            Spec::Http3(spec) => self.http3(spec, progress).await,
+        }
+    }
+
+    async fn https(&self, spec: &HttpSpec, progress: &mut Progress) -> Result<(), Stop> {
+        let (url, host, port) = parse(spec)?;
+        let address = self.address(&host, port, progress).await?;
+        let stream = self.session(&host, address, &http::ALPN, progress).await?;
+        http::fetch(stream, &url, spec, progress).await
+    }
+
+    async fn http3(&self, spec: &HttpSpec, progress: &mut Progress) -> Result<(), Stop> {
+        let (url, host, port) = parse(spec)?;
+        let address = self.address(&host, port, progress).await?;
+        let connection = http3::connect(&self.handshakes, self.source, address, &host, progress).await?;
+        http3::fetch(connection, &url, spec, progress).await
+    }
+
+    /// The address to connect to, once policy has seen it.
+    async fn address(&self, host: &str, port: u16, progress: &mut Progress) -> Result<SocketAddr, Stop> {
+        let address = SocketAddr::new(dns::resolve(&self.resolver, host, progress).await?, port);
+        progress.address = Some(address.ip());
+        self.policy.allows(address).map_err(|_| REFUSED)?;
+        Ok(address)
+    }
+
+    async fn session(
+        &self,
+        host: &str,
+        address: SocketAddr,
+        alpn: &[&[u8]],
+        progress: &mut Progress,
+    ) -> Result<TlsStream<tokio::net::TcpStream>, Stop> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| REFUSED)?;
+        let stream = connect::connect(address, self.source, progress).await?;
+        tls::handshake(&self.handshakes, name, alpn, stream, progress).await
+    }
+}
+
+fn port(port: u32) -> Result<u16, Stop> {
+    u16::try_from(port).ok().filter(|port| *port != 0).ok_or(REFUSED)
+}
+
+/// The URL with its host, without an IPv6 literal's brackets, and its port.
+fn parse(spec: &HttpSpec) -> Result<(Url, String, u16), Stop> {
+    let url = Url::parse(&spec.url).map_err(|_| REFUSED)?;
+    let host = url.host_str().ok_or(REFUSED)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = url.port_or_known_default().ok_or(REFUSED)?;
+    Ok((url, host, port))
+}
+
+/// What policy refuses at assignment never gets here; this is for what only a run can find out.
+const REFUSED: Stop = Stop::Unmeasured(Reason::PolicyRefused);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,287 @@
+//! The dns layer: names to addresses for the layers above, and the `dns` kind of probe.
+//!
+//! Rules: nothing is cached between runs; an alias chain is followed in order, at most eight long, and a loop is
+//! `dns_malformed`; A is asked first and AAAA only when there is no A; the hosts file counts only for the system's
+//! resolver and only on behalf of the layers above. "The server could not be reached" and "no answer" stay apart.
+
+mod ask;
+mod resolver;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+
+use faultline_proto::types::v1::{Cause, DnsSpec, Layer, Reason};
+use hickory_resolver::proto::{
+    op::ResponseCode,
+    rr::{Name, RData, Record, RecordType},
+};
+
+pub use self::resolver::ResolverChoice;
+pub(crate) use self::resolver::{Resolver, ResolverSettings};
+use self::{
+    ask::{AskError, Question, Recursion, Reply},
+    resolver::question,
+};
+use super::outcome::{Progress, Stop, missing_network};
+use crate::policy::Policy;
+
+/// The address of a host: itself when it is literal, without a dns layer.
+pub(crate) async fn resolve(resolver: &Resolver, host: &str, progress: &mut Progress) -> Result<IpAddr, Stop> {
+    if let Ok(literal) = host.trim_start_matches('[').trim_end_matches(']').parse() {
+        return Ok(literal);
+    }
+    let began = tokio::time::Instant::now();
+    let found = addresses(resolver, host, progress).await;
+    progress.timings.dns = Some(progress.budget.clock.since(began));
+    found?.first().copied().ok_or(failed(Cause::DnsEmptyAnswer))
+}
+
+async fn addresses(resolver: &Resolver, host: &str, progress: &mut Progress) -> Result<Vec<IpAddr>, Stop> {
+    let name = absolute(host)?;
+    if let Some(address) = resolver.in_hosts_file(&name) {
+        SYSTEM.clone_into(&mut progress.facts.resolver);
+        return Ok(vec![address]);
+    }
+    for kind in [RecordType::A, RecordType::AAAA] {
+        let found = follow(resolver, &name, kind, progress).await?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Addresses at the end of the alias chain, asking again where an answer ends in an alias that it does not resolve.
+async fn follow(
+    resolver: &Resolver,
+    name: &Name,
+    kind: RecordType,
+    progress: &mut Progress,
+) -> Result<Vec<IpAddr>, Stop> {
+    let mut chain = Chain::from(name);
+    let servers = resolver.servers();
+    loop {
+        let asked = chain.end().clone();
+        let reply = resolver.query(&servers, question(&asked, kind), &progress.budget).await;
+        let reply = reply.map_err(|error| stop(&error))?;
+        note(resolver, &reply, progress);
+        let followed = chain.extend(&reply.message.answers);
+        progress.facts.cnames = chain.names();
+        followed?;
+        if reply.rcode() != ResponseCode::NoError {
+            return Err(failed(rcode_cause(resolver, &reply, &asked, kind, progress).await));
+        }
+        let found: Vec<_> = addresses_at(chain.end(), &reply.message.answers).collect();
+        if !found.is_empty() || *chain.end() == asked {
+            return Ok(found);
+        }
+    }
+}
+
+fn addresses_at<'a>(owner: &'a Name, answers: &'a [Record]) -> impl Iterator<Item = IpAddr> + 'a {
+    answers.iter().filter(|record| record.name == *owner).filter_map(|record| record.data.ip_addr()).take(MAX_ANSWERS)
+}
+
+/// The `dns` kind: asks whom the spec names and judges the answer.
+pub(crate) async fn probe(
+    resolver: &Resolver,
+    spec: &DnsSpec,
+    policy: &Policy,
+    progress: &mut Progress,
+) -> Result<(), Stop> {
+    let began = tokio::time::Instant::now();
+    let judged = ask_and_judge(resolver, spec, policy, progress).await;
+    progress.timings.dns = Some(progress.budget.clock.since(began));
+    judged
+}
+
+async fn ask_and_judge(
+    resolver: &Resolver,
+    spec: &DnsSpec,
+    policy: &Policy,
+    progress: &mut Progress,
+) -> Result<(), Stop> {
+    let name = absolute(&spec.name)?;
+    let kind = spec.record_type.parse::<RecordType>().map_err(|_| Stop::Unmeasured(Reason::PolicyRefused))?;
+    let mut question = question(&name, kind);
+    let servers = match spec.server.as_str() {
+        SYSTEM => resolver.servers(),
+        AUTHORITATIVE => {
+            question.recursion = Recursion::Off;
+            let (server, address) = resolver.authority(&name, &progress.budget).await.map_err(|error| stop(&error))?;
+            progress.facts.resolver = format!("authority:{server}");
+            vec![allowed(policy, address)?]
+        }
+        server => {
+            let (host, port) = split_server(server).ok_or(Stop::Unmeasured(Reason::PolicyRefused))?;
+            let address = if let Ok(literal) = host.parse() {
+                literal
+            } else {
+                // The chain and code of this step describe the server's name, not the question.
+                let mut aside = Progress::new(progress.budget);
+                let found = addresses(resolver, host, &mut aside).await?;
+                *found.first().ok_or(failed(Cause::DnsEmptyAnswer))?
+            };
+            server.clone_into(&mut progress.facts.resolver);
+            vec![allowed(policy, SocketAddr::new(address, port))?]
+        }
+    };
+    let reply = resolver.query(&servers, question.clone(), &progress.budget).await.map_err(|error| stop(&error))?;
+    progress.address = Some(reply.server.ip());
+    note(resolver, &reply, progress);
+    judge(resolver, spec, &question, &reply, progress).await
+}
+
+async fn judge(
+    resolver: &Resolver,
+    spec: &DnsSpec,
+    question: &Question,
+    reply: &Reply,
+    progress: &mut Progress,
+) -> Result<(), Stop> {
+    let answers = &reply.message.answers;
+    let mut chain = Chain::from(&question.name);
+    let followed = chain.extend(answers);
+    progress.facts.cnames = chain.names();
+    followed?;
+    if !spec.rcodes.is_empty() {
+        let code = u16::from(reply.rcode());
+        if spec.rcodes.iter().any(|word| rcode_of(word) == Some(code)) {
+            return Ok(());
+        }
+        if reply.rcode() == ResponseCode::NoError {
+            return Err(failed(Cause::DnsWrongAnswer));
+        }
+    }
+    if reply.rcode() != ResponseCode::NoError {
+        let cause = rcode_cause(resolver, reply, &question.name, question.kind, progress).await;
+        return Err(failed(cause));
+    }
+    // An authority that answers with an alias out of its zone has answered.
+    let is_alias = question.recursion == Recursion::Off && !chain.aliases.is_empty();
+    let is_answered = answers.iter().any(|record| record.record_type() == question.kind);
+    if is_answered || is_alias { Ok(()) } else { Err(failed(Cause::DnsEmptyAnswer)) }
+}
+
+/// The cause of a code other than NOERROR; for SERVFAIL of a recursive server this asks whether signatures are why.
+async fn rcode_cause(resolver: &Resolver, reply: &Reply, name: &Name, kind: RecordType, progress: &Progress) -> Cause {
+    match reply.rcode() {
+        ResponseCode::NXDomain => Cause::DnsNxdomain,
+        ResponseCode::Refused => Cause::DnsRefused,
+        ResponseCode::ServFail => {
+            let is_bogus = reply.message.metadata.recursion_available
+                && resolver.is_bogus(reply.server, question(name, kind), &progress.budget).await;
+            if is_bogus { Cause::DnsDnssecBogus } else { Cause::DnsServfail }
+        }
+        _ => Cause::DnsWrongAnswer,
+    }
+}
+
+fn note(resolver: &Resolver, reply: &Reply, progress: &mut Progress) {
+    progress.protocol = reply.transport;
+    progress.rcode = Some(u16::from(reply.rcode()));
+    if progress.facts.resolver.is_empty() {
+        progress.facts.resolver = resolver.name_of(reply.server);
+    }
+}
+
+/// What the lack of an answer means.
+fn stop(error: &AskError) -> Stop {
+    match error {
+        AskError::Timeout => failed(Cause::DnsTimeout),
+        AskError::Malformed => failed(Cause::DnsMalformed),
+        AskError::Code(ResponseCode::ServFail) => failed(Cause::DnsServfail),
+        AskError::Code(ResponseCode::Refused) => failed(Cause::DnsRefused),
+        AskError::Code(_) => failed(Cause::DnsEmptyAnswer),
+        AskError::OutOfSockets => Stop::Unmeasured(Reason::OutOfSockets),
+        AskError::Unreachable { server, error } if error.kind() == std::io::ErrorKind::NetworkUnreachable => {
+            missing_network(*server).map_or(failed(Cause::DnsUnreachable), Stop::Unmeasured)
+        }
+        AskError::Unreachable { .. } => failed(Cause::DnsUnreachable),
+    }
+}
+
+fn failed(cause: Cause) -> Stop {
+    Stop::Failed(Layer::Dns, cause)
+}
+
+fn allowed(policy: &Policy, server: SocketAddr) -> Result<SocketAddr, Stop> {
+    policy.allows(server).map(|()| server).map_err(|_| Stop::Unmeasured(Reason::PolicyRefused))
+}
+
+fn absolute(host: &str) -> Result<Name, Stop> {
+    let mut name = Name::from_ascii(host).map_err(|_| Stop::Unmeasured(Reason::PolicyRefused))?;
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+/// The aliases from the name that was asked for to the name that holds the records.
+struct Chain {
+    first: Name,
+    aliases: Vec<Name>,
+}
+
+impl Chain {
+    fn from(name: &Name) -> Self {
+        Self { first: name.clone(), aliases: Vec::new() }
+    }
+
+    fn end(&self) -> &Name {
+        self.aliases.last().unwrap_or(&self.first)
+    }
+
+    fn extend(&mut self, answers: &[Record]) -> Result<(), Stop> {
+        while let Some(next) = answers.iter().find_map(|record| alias(record, self.end())) {
+            if self.aliases.len() == MAX_ALIASES || *next == self.first || self.aliases.contains(next) {
+                return Err(failed(Cause::DnsMalformed));
+            }
+            self.aliases.push(next.clone());
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> Vec<String> {
+        let text = |name: &Name| name.to_lowercase().to_ascii().trim_end_matches('.').to_owned();
+        self.aliases.iter().map(text).collect()
+    }
+}
+
+fn alias<'a>(record: &'a Record, owner: &Name) -> Option<&'a Name> {
+    match &record.data {
+        RData::CNAME(target) if record.name == *owner => Some(&target.0),
+        _ => None,
+    }
+}
+
+/// Host and port of "host[:port]"; port 53 when there is none, `None` when it cannot be read.
+pub(crate) fn split_server(server: &str) -> Option<(&str, u16)> {
+    let bare = server.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(server);
+    if bare.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Some((bare, 53));
+    }
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)?),
+        None => (server, 53),
+    };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    (!host.is_empty()).then_some((host, port))
+}
+
+/// The number of a response code's mnemonic.
+pub(crate) fn rcode_of(word: &str) -> Option<u16> {
+    RCODES.iter().position(|known| known.eq_ignore_ascii_case(word)).and_then(|code| u16::try_from(code).ok())
+}
+
+/// Source: RFC 1035, 2136; in the order of their numbers.
+pub(crate) const RCODES: [&str; 11] = [
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH",
+    "NOTZONE",
+];
+
+/// "The agent's own resolver", in specs and facts.
+pub(crate) const SYSTEM: &str = "system";
+/// "A name server of the zone", in specs.
+pub(crate) const AUTHORITATIVE: &str = "authoritative";
+const MAX_ALIASES: usize = 8;
+const MAX_ANSWERS: usize = 16;

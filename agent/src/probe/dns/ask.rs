@@ -1,0 +1,203 @@
+//! One question to one name server: UDP first, TCP when the answer was cut or its name came back altered.
+//!
+//! Rules: the socket is connected, so that an ICMP refusal is heard and strangers are not; a datagram with another id
+//! is not an answer, but is remembered, so that a server that speaks something else is told apart from a silent one;
+//! letters of the name go out in random case (draft-vixie-dnsext-dns0x20) and must come back so over UDP.
+//!
+//! Hickory's resolver is not asked: its sockets are not connected, so it cannot tell a refusal from silence, and it
+//! folds garbled and missing answers into one error. Its message types, system configuration and hosts file are used.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use faultline_proto::{clock::Clock, types::v1::Protocol};
+use hickory_resolver::proto::{
+    op::{DEFAULT_MAX_PAYLOAD_LEN, Edns, Message, MessageType, OpCode, Query, ResponseCode},
+    rr::{Name, RecordType},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UdpSocket,
+};
+
+use crate::probe::{connect, outcome::is_out_of_sockets};
+
+/// What to ask.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) name: Name,
+    pub(crate) kind: RecordType,
+    pub(crate) recursion: Recursion,
+    pub(crate) checking: Checking,
+}
+
+/// Whether the server is asked to find out what it does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recursion {
+    Desired,
+    Off,
+}
+
+/// Whether the server is asked to validate signatures as it likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checking {
+    On,
+    Disabled,
+}
+
+/// A well-formed answer to the question, whatever its code.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) message: Message,
+    pub(crate) transport: Protocol,
+    pub(crate) server: SocketAddr,
+}
+
+impl Reply {
+    pub(crate) fn rcode(&self) -> ResponseCode {
+        self.message.metadata.response_code
+    }
+}
+
+/// Why there was no answer.
+#[derive(Debug)]
+pub(crate) enum AskError {
+    Timeout,
+    Unreachable {
+        server: IpAddr,
+        error: io::Error,
+    },
+    Malformed,
+    OutOfSockets,
+    /// A step on the way to the answer ended with this code.
+    Code(ResponseCode),
+}
+
+/// The answer of `server`, waited for no longer than `patience` of the clock's time.
+pub(crate) async fn ask(
+    clock: Clock,
+    source: Option<IpAddr>,
+    server: SocketAddr,
+    question: &Question,
+    patience: Duration,
+) -> Result<Reply, AskError> {
+    let mut heard = Heard::Nothing;
+    match clock.timeout(patience, exchange(source, server, question, &mut heard)).await {
+        Ok(answer) => answer,
+        Err(_) if matches!(heard, Heard::Garbage) => Err(AskError::Malformed),
+        Err(_) => Err(AskError::Timeout),
+    }
+}
+
+enum Heard {
+    Nothing,
+    Garbage,
+}
+
+async fn exchange(
+    source: Option<IpAddr>,
+    server: SocketAddr,
+    question: &Question,
+    heard: &mut Heard,
+) -> Result<Reply, AskError> {
+    let refused = |error| unreachable(server, error);
+    let socket = UdpSocket::bind(local(source, server)).await.map_err(refused)?;
+    socket.connect(server).await.map_err(refused)?;
+    let (id, mut asked) = (rand::random(), question.clone());
+    asked.name.randomize_label_case();
+    socket.send(&encode(id, &asked)?).await.map_err(refused)?;
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    loop {
+        let length = socket.recv(&mut buffer).await.map_err(refused)?;
+        match read(&buffer[..length], id, &asked) {
+            Read::Answer(message) if message.metadata.truncation || !is_case_kept(&message, &asked) => {
+                return over_tcp(source, server, question).await;
+            }
+            Read::Answer(message) => return Ok(Reply { message, transport: Protocol::DnsUdp, server }),
+            Read::Malformed => return Err(AskError::Malformed),
+            Read::Stranger => *heard = Heard::Garbage,
+        }
+    }
+}
+
+async fn over_tcp(source: Option<IpAddr>, server: SocketAddr, question: &Question) -> Result<Reply, AskError> {
+    let refused = |error| unreachable(server, error);
+    let mut stream = connect::open(server, source).await.map_err(refused)?;
+    let id = rand::random();
+    let query = encode(id, question)?;
+    let length = u16::try_from(query.len()).map_err(|_| AskError::Malformed)?;
+    let mut framed = Vec::with_capacity(query.len() + 2);
+    framed.extend_from_slice(&length.to_be_bytes());
+    framed.extend_from_slice(&query);
+    stream.write_all(&framed).await.map_err(refused)?;
+    let length = stream.read_u16().await.map_err(|error| cut(server, error))?;
+    let mut answer = vec![0; usize::from(length)];
+    stream.read_exact(&mut answer).await.map_err(|error| cut(server, error))?;
+    match read(&answer, id, question) {
+        Read::Answer(message) => Ok(Reply { message, transport: Protocol::DnsTcp, server }),
+        Read::Malformed | Read::Stranger => Err(AskError::Malformed),
+    }
+}
+
+fn local(source: Option<IpAddr>, server: SocketAddr) -> SocketAddr {
+    match source {
+        Some(source) if source.is_ipv4() == server.is_ipv4() => (source, 0).into(),
+        _ if server.is_ipv4() => ([0, 0, 0, 0], 0).into(),
+        _ => ([0u16; 8], 0).into(),
+    }
+}
+
+fn unreachable(server: SocketAddr, error: io::Error) -> AskError {
+    if is_out_of_sockets(&error) {
+        return AskError::OutOfSockets;
+    }
+    AskError::Unreachable { server: server.ip(), error }
+}
+
+/// An answer that ends early is not DNS; a reset is a server that cannot be reached.
+fn cut(server: SocketAddr, error: io::Error) -> AskError {
+    if error.kind() == io::ErrorKind::UnexpectedEof { AskError::Malformed } else { unreachable(server, error) }
+}
+
+fn encode(id: u16, question: &Question) -> Result<Vec<u8>, AskError> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = question.recursion == Recursion::Desired;
+    message.metadata.checking_disabled = question.checking == Checking::Disabled;
+    message.add_query(Query::query(question.name.clone(), question.kind));
+    let mut edns = Edns::new();
+    edns.set_max_payload(DEFAULT_MAX_PAYLOAD_LEN).set_version(0);
+    message.set_edns(edns);
+    message.to_vec().map_err(|_| AskError::Malformed)
+}
+
+enum Read {
+    Answer(Message),
+    Malformed,
+    Stranger,
+}
+
+fn read(bytes: &[u8], id: u16, question: &Question) -> Read {
+    if bytes.get(..2) != Some(&id.to_be_bytes()) {
+        return Read::Stranger;
+    }
+    let Ok(message) = Message::from_vec(bytes) else { return Read::Malformed };
+    if message.metadata.message_type != MessageType::Response {
+        return Read::Malformed;
+    }
+    match message.queries.as_slice() {
+        [query] if query.name == question.name && query.query_type == question.kind => Read::Answer(message),
+        // Servers that could not read the question may leave it out of their refusal.
+        [] if message.metadata.response_code != ResponseCode::NoError => Read::Answer(message),
+        _ => Read::Stranger,
+    }
+}
+
+fn is_case_kept(message: &Message, question: &Question) -> bool {
+    message.queries.iter().all(|query| query.name.eq_case(&question.name))
+}
+
+/// Above what we offer in EDNS: a server that sends more has not read it.
+const MAX_DATAGRAM: usize = 4096;

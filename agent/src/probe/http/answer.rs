@@ -1,0 +1,124 @@
+//! What an HTTP answer must be, whichever version carried it: status, body, and the edge headers worth keeping.
+
+use std::collections::BTreeMap;
+
+use faultline_proto::types::v1::{Cause, HttpSpec};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::failed;
+use crate::probe::outcome::Stop;
+
+/// Passes the statuses that the spec lists, or 200 to 399 when it lists none.
+pub(crate) fn judge_status(spec: &HttpSpec, status: StatusCode) -> Result<(), Stop> {
+    let code = u32::from(status.as_u16());
+    let is_accepted = if spec.status.is_empty() { (200..400).contains(&code) } else { spec.status.contains(&code) };
+    if is_accepted { Ok(()) } else { Err(failed(Cause::HttpStatus)) }
+}
+
+/// The beginning of a body, as far as it must be known.
+pub(crate) struct Body<'a> {
+    wanted: &'a str,
+    held: Vec<u8>,
+    length: usize,
+}
+
+impl<'a> Body<'a> {
+    pub(crate) fn new(wanted: &'a str) -> Self {
+        Self { wanted, held: Vec::new(), length: 0 }
+    }
+
+    /// Takes the next part; true when reading on could not change the judgement.
+    pub(crate) fn is_enough_after(&mut self, chunk: &[u8]) -> bool {
+        self.length += chunk.len();
+        if !self.wanted.is_empty() {
+            let room = MAX_BODY - self.held.len().min(MAX_BODY);
+            self.held.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        }
+        self.length > MAX_BODY
+    }
+
+    pub(crate) fn judge(&self) -> Result<(), Stop> {
+        let wanted = self.wanted.as_bytes();
+        if wanted.is_empty() || self.held.windows(wanted.len()).any(|window| window == wanted) {
+            return Ok(());
+        }
+        Err(failed(if self.length > MAX_BODY { Cause::BodyTooLarge } else { Cause::BodyMismatch }))
+    }
+}
+
+/// The headers that edges set, each cut to what stays the same from run to run.
+pub(crate) fn edges(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let kept = |name: &str| {
+        let value = headers.get(name).and_then(shape(name))?;
+        Some((name.to_owned(), value))
+    };
+    EDGE_HEADERS.into_iter().filter_map(kept).collect()
+}
+
+fn shape(name: &str) -> fn(&HeaderValue) -> Option<String> {
+    match name {
+        "x-azure-ref" | "x-amz-cf-id" => |_| Some("present".to_owned()),
+        "cf-ray" => |value| value.to_str().ok()?.rsplit_once('-').map(|(_, site)| cut(site, MAX_SITE)),
+        "x-served-by" => |value| Some(cut(value.to_str().ok()?, MAX_SERVED_BY)),
+        _ => |value| Some(cut(value.to_str().ok()?, MAX_VALUE)),
+    }
+}
+
+fn cut(text: &str, length: usize) -> String {
+    text.chars().take(length).collect()
+}
+
+const EDGE_HEADERS: [&str; 6] = ["x-azure-ref", "x-amz-cf-id", "x-cache", "cf-ray", "x-served-by", "server"];
+const MAX_SITE: usize = 16;
+const MAX_SERVED_BY: usize = 64;
+const MAX_VALUE: usize = 128;
+const MAX_BODY: usize = 64 * 1024;
+/// Bytes of an answer's headers, over all versions.
+pub(crate) const MAX_HEADERS: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edge_headers_name_no_request() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("x-azure-ref", "20251029T154113Z-r1b2c3"),
+            ("cf-ray", "8f1e2d3c4b5a6978-FRA"),
+            ("x-cache", "TCP_HIT"),
+            ("x-served-by", "cache-fra-1234, cache-ams-5678, cache-ams-5678, cache-ams-5678, cache-ams-5678"),
+            ("date", "Wed, 29 Oct 2025 15:41:13 GMT"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let kept = edges(&headers);
+        assert_eq!(kept["x-azure-ref"], "present");
+        assert_eq!(kept["cf-ray"], "FRA");
+        assert_eq!(kept["x-served-by"].len(), 64);
+        assert_eq!(kept.len(), 4);
+    }
+
+    #[test]
+    fn a_body_is_read_no_further_than_its_cap() {
+        let mut body = Body::new("healthy");
+        assert!(!body.is_enough_after(&vec![b'.'; MAX_BODY]));
+        assert!(body.is_enough_after(b"healthy"));
+        assert_eq!(body.judge(), Err(failed(Cause::BodyTooLarge)));
+
+        let mut body = Body::new("healthy");
+        body.is_enough_after(b"we are hea");
+        body.is_enough_after(b"lthy today");
+        assert_eq!(body.judge(), Ok(()));
+    }
+
+    #[test]
+    fn without_a_list_a_redirect_passes_and_an_error_does_not() {
+        let spec = HttpSpec::default();
+        assert_eq!(judge_status(&spec, StatusCode::FOUND), Ok(()));
+        assert_eq!(judge_status(&spec, StatusCode::NOT_FOUND), Err(failed(Cause::HttpStatus)));
+        let spec = HttpSpec { status: vec![404], ..spec };
+        assert_eq!(judge_status(&spec, StatusCode::NOT_FOUND), Ok(()));
+        assert_eq!(judge_status(&spec, StatusCode::OK), Err(failed(Cause::HttpStatus)));
+    }
+}

@@ -1,0 +1,206 @@
+//! The connect and http layers over QUIC: one fresh connection and one GET over HTTP/3.
+//!
+//! Rules: the connect layer is the QUIC handshake; a certificate refused inside it, or a TLS alert, is layer `tls`; an
+//! ICMP refusal ends the run at once; an answer of more than a mebibyte is cut off, since h3 0.0.8 holds a header frame
+//! of any declared length in memory until it is whole.
+
+mod socket;
+
+use std::{
+    future::poll_fn,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Buf;
+use faultline_proto::types::v1::{Cause, HttpSpec, Layer, Protocol};
+use h3::error::{ConnectionError as H3Error, LocalError, StreamError};
+use quinn::{
+    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, TransportConfig,
+    TransportErrorCode, VarInt, crypto::rustls::QuicClientConfig,
+};
+use tokio::time::Instant;
+use url::{Position, Url};
+
+use self::socket::Socket;
+use super::{
+    connect::{Causes, refusal},
+    http::{Body, MAX_HEADERS, alongside, conclude, edges, failed, judge_status, request},
+    outcome::{Budget, Progress, Stop},
+    tls::{Handshakes, Witness},
+};
+
+/// A QUIC connection to the host at the address.
+pub(crate) async fn connect(
+    handshakes: &Handshakes,
+    source: Option<IpAddr>,
+    address: SocketAddr,
+    host: &str,
+    progress: &mut Progress,
+) -> Result<Connection, Stop> {
+    let began = Instant::now();
+    progress.address = Some(address.ip());
+    let (config, witness) = handshakes.prepare(&[b"h3"]);
+    let opened = open(config, source, address, host, &witness, progress.budget).await;
+    progress.timings.connect = Some(progress.budget.clock.since(began));
+    progress.facts.issuer = witness.issuer();
+    opened
+}
+
+async fn open(
+    config: rustls::ClientConfig,
+    source: Option<IpAddr>,
+    address: SocketAddr,
+    host: &str,
+    witness: &Witness,
+    budget: Budget,
+) -> Result<Connection, Stop> {
+    let (socket, refused) = Socket::open(address, source).map_err(|error| refusal(&error, address.ip(), &QUIC))?;
+    let crypto = QuicClientConfig::try_from(config).map_err(|_| quic(Cause::QuicProtocolError))?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport(&budget)));
+    let runtime = Arc::new(TokioRuntime);
+    let endpoint = Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, Arc::new(socket), runtime)
+        .map_err(|error| refusal(&error, address.ip(), &QUIC))?;
+    let connecting = endpoint.connect_with(config, address, host).map_err(|_| quic(Cause::QuicProtocolError))?;
+    let either = async {
+        tokio::select! {
+            connected = connecting => connected.map_err(|error| handshake_stop(&error, witness)),
+            error = refused.heard() => Err(refusal(&error, address.ip(), &QUIC)),
+        }
+    };
+    budget.within(either).await.unwrap_or(Err(quic(Cause::QuicHandshakeTimeout)))
+}
+
+fn transport(budget: &Budget) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .initial_rtt(budget.clock.real(INITIAL_RTT))
+        .max_idle_timeout(None)
+        .stream_receive_window(WINDOW)
+        .receive_window(WINDOW)
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .mtu_discovery_config(None);
+    transport
+}
+
+fn handshake_stop(error: &ConnectionError, witness: &Witness) -> Stop {
+    if let Some(cause) = witness.cause() {
+        return Stop::Failed(Layer::Tls, cause);
+    }
+    match error {
+        ConnectionError::ConnectionClosed(close) if is_alert(close.error_code) => {
+            Stop::Failed(Layer::Tls, Cause::TlsAlert)
+        }
+        ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) | ConnectionError::Reset => {
+            quic(Cause::QuicRefused)
+        }
+        ConnectionError::TimedOut => quic(Cause::QuicHandshakeTimeout),
+        _ => quic(Cause::QuicProtocolError),
+    }
+}
+
+/// Source: RFC 9001, section 4.8: alerts are the codes 0x0100 to 0x01ff.
+fn is_alert(code: TransportErrorCode) -> bool {
+    (0x100..0x200).contains(&u64::from(code))
+}
+
+/// Fetches the URL over the connection and judges the answer.
+pub(crate) async fn fetch(
+    connection: Connection,
+    url: &Url,
+    spec: &HttpSpec,
+    progress: &mut Progress,
+) -> Result<(), Stop> {
+    let began = Instant::now();
+    let budget = progress.budget;
+    progress.protocol = Protocol::Http3;
+    let exchanged = budget.within(async {
+        tokio::select! {
+            answered = Box::pin(exchange(connection.clone(), url, spec, began, progress)) => answered,
+            () = flood(&connection) => Err(failed(Cause::HttpProtocolError)),
+        }
+    });
+    let exchanged = exchanged.await;
+    connection.close(VarInt::from_u32(H3_NO_ERROR), b"");
+    conclude(exchanged, began, progress)
+}
+
+async fn exchange(
+    connection: Connection,
+    url: &Url,
+    spec: &HttpSpec,
+    began: Instant,
+    progress: &mut Progress,
+) -> Result<(), Stop> {
+    let opened = h3::client::builder()
+        .max_field_section_size(MAX_HEADERS as u64)
+        .send_grease(false)
+        .build::<_, _, bytes::Bytes>(h3_quinn::Connection::new(connection))
+        .await;
+    let (mut driver, mut sender) = opened.map_err(|error| connection_stop(&error))?;
+    let request = request(&url[..Position::AfterQuery]).body(()).map_err(|_| failed(Cause::HttpProtocolError))?;
+    let answer = async {
+        let mut stream = sender.send_request(request).await.map_err(|error| stream_stop(&error))?;
+        stream.finish().await.map_err(|error| stream_stop(&error))?;
+        let response = stream.recv_response().await.map_err(|error| stream_stop(&error))?;
+        progress.timings.first_byte = Some(progress.budget.clock.since(began));
+        progress.status = Some(response.status().as_u16());
+        progress.facts.edge = edges(response.headers());
+        judge_status(spec, response.status())?;
+        let mut body = Body::new(&spec.body_contains);
+        while let Some(mut chunk) = stream.recv_data().await.map_err(|error| stream_stop(&error))? {
+            let chunk = chunk.copy_to_bytes(chunk.remaining());
+            if body.is_enough_after(&chunk) {
+                break;
+            }
+        }
+        body.judge()
+    };
+    alongside(poll_fn(|context| driver.poll_close(context)), answer).await
+}
+
+/// Ends when the peer has sent more than any answer that is read may take.
+async fn flood(connection: &Connection) {
+    while connection.stats().udp_rx.bytes < MAX_RECEIVED {
+        tokio::time::sleep(FLOOD_CHECK).await;
+    }
+}
+
+fn stream_stop(error: &StreamError) -> Stop {
+    match error {
+        StreamError::ConnectionError { 0: error, .. } => connection_stop(error),
+        StreamError::RemoteTerminate { .. } | StreamError::RemoteClosing { .. } => failed(Cause::HttpReset),
+        _ => failed(Cause::HttpProtocolError),
+    }
+}
+
+fn connection_stop(error: &H3Error) -> Stop {
+    failed(match error {
+        H3Error::Timeout { .. } => Cause::HttpTimeout,
+        H3Error::Remote { .. } | H3Error::Local { error: LocalError::Closing { .. }, .. } => Cause::HttpReset,
+        _ => Cause::HttpProtocolError,
+    })
+}
+
+fn quic(cause: Cause) -> Stop {
+    Stop::Failed(Layer::Connect, cause)
+}
+
+const QUIC: Causes = Causes {
+    layer: Layer::Connect,
+    refused: Cause::QuicRefused,
+    reset: Cause::QuicRefused,
+    timeout: Cause::QuicHandshakeTimeout,
+    unreachable: Cause::ConnectUnreachable,
+};
+
+/// Source: RFC 9002, section 6.2.2.
+const INITIAL_RTT: Duration = Duration::from_millis(333);
+const WINDOW: VarInt = VarInt::from_u32(256 * 1024);
+const MAX_RECEIVED: u64 = 1024 * 1024;
+const FLOOD_CHECK: Duration = Duration::from_millis(50);
+/// Source: RFC 9114, section 8.1.
+const H3_NO_ERROR: u32 = 0x100;

@@ -1,0 +1,308 @@
+//! How a run ended, how long each layer took and what was seen on the way.
+//!
+//! Rules: a failed probe is data, never an `Err` of the program; "could not look" is an outcome of its own; every span
+//! is in the agent clock's time, so that an emulated internet reports what its scenario says.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    time::Duration,
+};
+
+use faultline_proto::{
+    clock::{Clock, Elapsed},
+    convert,
+    types::v1::{self as wire, Cause, Layer, Protocol, Reason},
+};
+use tokio::time::Instant;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every layer of the kind passed.
+    Passed,
+    /// This layer failed; the earlier ones passed and later ones were not tried.
+    Failed {
+        /// The layer.
+        layer: Layer,
+        /// Why.
+        cause: Cause,
+    },
+    /// The agent could not look, which says nothing of the target.
+    Unmeasured {
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// Time spent per layer; absent where the layer was not reached.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    /// Name resolution.
+    pub dns: Option<Duration>,
+    /// TCP or QUIC handshake.
+    pub connect: Option<Duration>,
+    /// TLS handshake over TCP.
+    pub tls: Option<Duration>,
+    /// From the request to the head of the answer.
+    pub first_byte: Option<Duration>,
+    /// From the head to the end of the body.
+    pub body: Option<Duration>,
+}
+
+/// What a run saw of how a target is put together; equal facts are sent once and named by a number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Facts {
+    /// CNAME chain in order, without the name that was asked for.
+    pub cnames: Vec<String>,
+    /// Headers that edges set, cut to their shape.
+    pub edge: BTreeMap<String, String>,
+    /// Common name or organisation of the certificate's issuer; empty when none was seen.
+    pub issuer: String,
+    /// Who answered the name; empty for a literal address.
+    pub resolver: String,
+}
+
+impl Facts {
+    /// Whether nothing was seen.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The facts on the wire, under their number.
+    pub fn to_wire(&self, number: u32) -> wire::Facts {
+        wire::Facts {
+            number,
+            cnames: self.cnames.clone(),
+            edge: self.edge.clone().into_iter().collect(),
+            issuer: self.issuer.clone(),
+            resolver: self.resolver.clone(),
+        }
+    }
+}
+
+/// One run of one assignment: the result without its slot and fact number, and what was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// The result; `slot` and `facts` are zero.
+    pub result: wire::ProbeResult,
+    /// What was seen, when anything was.
+    pub facts: Option<Facts>,
+}
+
+impl Observed {
+    /// A run that started at `at_micros` and could not look.
+    pub fn unmeasured(at_micros: i64, reason: Reason) -> Self {
+        let result = wire::ProbeResult {
+            started_at: Some(convert::timestamp(at_micros)),
+            attempt: 1,
+            ..wire::ProbeResult::default()
+        };
+        Self { result: with_outcome(result, Outcome::Unmeasured { reason }), facts: None }
+    }
+
+    /// How the run ended; `None` for a value outside the contract, which no run of this build makes.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self.result.outcome() {
+            wire::Outcome::Passed => Some(Outcome::Passed),
+            wire::Outcome::Failed => Some(Outcome::Failed { layer: self.result.layer(), cause: self.result.cause() }),
+            wire::Outcome::Unmeasured => Some(Outcome::Unmeasured { reason: self.result.reason() }),
+            wire::Outcome::Unspecified => None,
+        }
+    }
+}
+
+/// Why a run stopped before its last layer passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Failed(Layer, Cause),
+    Unmeasured(Reason),
+}
+
+impl From<Stop> for Outcome {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Failed(layer, cause) => Self::Failed { layer, cause },
+            Stop::Unmeasured(reason) => Self::Unmeasured { reason },
+        }
+    }
+}
+
+/// The one deadline of a run, all layers together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    pub(crate) clock: Clock,
+    began: Instant,
+    limit: Duration,
+}
+
+impl Budget {
+    pub(crate) fn new(clock: Clock, limit: Duration) -> Self {
+        Self { clock, began: Instant::now(), limit }
+    }
+
+    pub(crate) fn remaining(&self) -> Duration {
+        self.limit.saturating_sub(self.spent())
+    }
+
+    pub(crate) fn spent(&self) -> Duration {
+        self.clock.since(self.began)
+    }
+
+    /// The future's value, unless the run's time is up first.
+    pub(crate) async fn within<F: Future>(&self, future: F) -> Result<F::Output, Elapsed> {
+        self.clock.timeout(self.remaining(), future).await
+    }
+}
+
+/// What a run has measured and seen so far; survives the layer that is cut off.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) budget: Budget,
+    pub(crate) timings: Timings,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) protocol: Protocol,
+    pub(crate) status: Option<u16>,
+    pub(crate) rcode: Option<u16>,
+    pub(crate) facts: Facts,
+}
+
+impl Progress {
+    pub(crate) fn new(budget: Budget) -> Self {
+        Self {
+            budget,
+            timings: Timings::default(),
+            address: None,
+            protocol: Protocol::Unspecified,
+            status: None,
+            rcode: None,
+            facts: Facts::default(),
+        }
+    }
+
+    /// The finished run.
+    pub(crate) fn finish(self, started_micros: i64, outcome: Outcome) -> Observed {
+        let timings = self.timings;
+        let result = wire::ProbeResult {
+            started_at: Some(convert::timestamp(started_micros)),
+            timings: Some(wire::Timings {
+                dns_us: micros(timings.dns),
+                connect_us: micros(timings.connect),
+                tls_us: micros(timings.tls),
+                first_byte_us: micros(timings.first_byte),
+                body_us: micros(timings.body),
+                total_us: micros(Some(self.budget.spent())),
+            }),
+            address: match self.address {
+                None => Vec::new(),
+                Some(IpAddr::V4(address)) => address.octets().to_vec(),
+                Some(IpAddr::V6(address)) => address.octets().to_vec(),
+            },
+            protocol: self.protocol.into(),
+            status: self.status.map_or(0, u32::from),
+            rcode_plus_one: self.rcode.map_or(0, |rcode| u32::from(rcode) + 1),
+            attempt: 1,
+            ..wire::ProbeResult::default()
+        };
+        let facts = Some(self.facts).filter(|facts| !facts.is_empty());
+        Observed { result: with_outcome(result, outcome), facts }
+    }
+}
+
+fn with_outcome(mut result: wire::ProbeResult, outcome: Outcome) -> wire::ProbeResult {
+    match outcome {
+        Outcome::Passed => result.set_outcome(wire::Outcome::Passed),
+        Outcome::Failed { layer, cause } => {
+            result.set_outcome(wire::Outcome::Failed);
+            result.set_layer(layer);
+            result.set_cause(cause);
+        }
+        Outcome::Unmeasured { reason } => {
+            result.set_outcome(wire::Outcome::Unmeasured);
+            result.set_reason(reason);
+        }
+    }
+    result
+}
+
+/// Microseconds, at least one for a layer that was reached: zero means "not reached" on the wire.
+fn micros(span: Option<Duration>) -> u32 {
+    span.map_or(0, |span| u32::try_from(span.as_micros()).unwrap_or(u32::MAX).max(1))
+}
+
+/// Whether the error means that this machine ran out, not that the target is at fault.
+pub(crate) fn is_out_of_sockets(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse | io::ErrorKind::OutOfMemory)
+        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOBUFS))
+}
+
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const ENOBUFS: i32 = 105;
+
+/// Why nothing could be measured, when "network unreachable" came from this machine having no route for the family at
+/// all; `None` when it has one, so that the target's network is what cannot be reached.
+pub(crate) fn missing_network(target: IpAddr) -> Option<Reason> {
+    if target.is_loopback() {
+        return None;
+    }
+    let v4 = has_route(PUBLIC_V4);
+    let v6 = has_route(PUBLIC_V6);
+    match (target, v4, v6) {
+        (_, false, false) => Some(Reason::NoNetwork),
+        (IpAddr::V4(_), false, true) => Some(Reason::NoIpv4),
+        (IpAddr::V6(_), true, false) => Some(Reason::NoIpv6),
+        _ => None,
+    }
+}
+
+/// Whether the kernel would route to the address. Connecting a datagram socket sends nothing.
+fn has_route(to: &str) -> bool {
+    let Ok(to) = to.parse::<SocketAddr>() else { return false };
+    let any: SocketAddr = if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    match UdpSocket::bind(any).and_then(|socket| socket.connect(to)) {
+        Ok(()) => true,
+        Err(error) => !matches!(
+            error.kind(),
+            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::AddrNotAvailable
+        ),
+    }
+}
+
+const PUBLIC_V4: &str = "1.1.1.1:53";
+const PUBLIC_V6: &str = "[2606:4700:4700::1111]:53";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn time_is_the_clocks_own() {
+        let clock = Clock::emulated(100.0);
+        let mut progress = Progress::new(Budget::new(clock, Duration::from_secs(5)));
+        tokio::time::advance(Duration::from_millis(20)).await;
+        progress.timings.connect = Some(progress.budget.spent());
+        let result = progress.finish(0, Outcome::Failed { layer: Layer::Tls, cause: Cause::TlsReset }).result;
+        assert_eq!(result.timings.map(|timings| timings.connect_us), Some(2_000_000));
+        assert_eq!(
+            (result.layer(), result.cause(), result.reason()),
+            (Layer::Tls, Cause::TlsReset, Reason::Unspecified)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_is_one_for_all_layers() {
+        let budget = Budget::new(Clock::system(), Duration::from_secs(5));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(budget.remaining(), Duration::from_secs(1));
+        let late = budget.within(tokio::time::sleep(Duration::from_secs(2))).await;
+        assert_eq!(late, Err(Elapsed));
+    }
+
+    #[test]
+    fn loopback_never_lacks_a_network() {
+        assert_eq!(missing_network([127, 0, 0, 1].into()), None);
+    }
+}

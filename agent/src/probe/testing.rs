@@ -1,0 +1,182 @@
+//! Certificates, servers and assignments for the tests of the layers, all on loopback and port 0.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use faultline_proto::{
+    clock::Clock,
+    convert::duration,
+    types::v1::{Assignment, Cause, HttpSpec, Layer, TcpSpec, TlsSpec, assignment::Spec},
+};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::{Observed, Outcome, ProbeSettings, Prober, ResolverChoice, Roots};
+use crate::policy::{Policy, Ports};
+
+pub(crate) const HOST: &str = "127.0.0.1";
+
+/// A certificate authority of one test.
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A server's chain and key.
+pub(crate) struct Identity {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) key: PrivateKeyDer<'static>,
+    pub(crate) certificate_pem: String,
+    pub(crate) key_pem: String,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Test Authority");
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a root"))
+    }
+
+    pub(crate) fn root(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
+    pub(crate) fn root_pem(&self) -> String {
+        self.0.pem()
+    }
+
+    pub(crate) fn issue(&self, name: &str, edit: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let (params, key) = leaf(name, edit);
+        Identity::of(&params.signed_by(&key, &self.0).expect("a leaf"), key)
+    }
+}
+
+pub(crate) fn self_signed(name: &str) -> Identity {
+    let (params, key) = leaf(name, |_| {});
+    Identity::of(&params.self_signed(&key).expect("a leaf"), key)
+}
+
+fn leaf(name: &str, edit: impl FnOnce(&mut CertificateParams)) -> (CertificateParams, KeyPair) {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    edit(&mut params);
+    (params, KeyPair::generate().expect("a key"))
+}
+
+impl Identity {
+    fn of(certificate: &Certificate, key: KeyPair) -> Self {
+        let (certificate_pem, key_pem) = (certificate.pem(), key.serialize_pem());
+        Self { certificate: certificate.der().clone(), key: key.into(), certificate_pem, key_pem }
+    }
+
+    pub(crate) fn server(self, alpn: &[&[u8]]) -> ServerConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate], self.key)
+            .expect("an identity");
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        config
+    }
+}
+
+/// A server that lives as long as this value.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+/// Serves each connection with `serve`.
+pub(crate) async fn tcp_server<F, S>(serve: F) -> Server
+where
+    F: Fn(TcpStream) -> S + Send + 'static,
+    S: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind((HOST, 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut serving = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            serving.spawn(serve(stream));
+        }
+    });
+    Server { address, _tasks: tasks }
+}
+
+/// Serves each TLS session with `serve`; handshakes that fail are the client's business.
+pub(crate) async fn tls_server<F, S>(config: ServerConfig, serve: F) -> Server
+where
+    F: Fn(TlsStream<TcpStream>) -> S + Clone + Send + Sync + 'static,
+    S: Future<Output = ()> + Send + 'static,
+{
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    tcp_server(move |stream| {
+        let (acceptor, serve) = (acceptor.clone(), serve.clone());
+        async move {
+            if let Ok(session) = acceptor.accept(stream).await {
+                serve(session).await;
+            }
+        }
+    })
+    .await
+}
+
+pub(crate) fn settings(authority: &Authority) -> ProbeSettings {
+    ProbeSettings {
+        roots: Roots::Only(vec![authority.root()]),
+        policy: Policy { allow_loopback: true, ports: Ports::Any, ..Policy::default() },
+        resolver: ResolverChoice::Servers(Vec::new()),
+        ..ProbeSettings::new(Clock::system())
+    }
+}
+
+pub(crate) fn prober(authority: &Authority) -> Prober {
+    Prober::new(settings(authority)).expect("a prober")
+}
+
+pub(crate) fn tcp(address: SocketAddr) -> Spec {
+    Spec::Tcp(TcpSpec { host: address.ip().to_string(), port: address.port().into() })
+}
+
+pub(crate) fn tls(address: SocketAddr) -> Spec {
+    Spec::Tls(TlsSpec { host: address.ip().to_string(), port: address.port().into() })
+}
+
+pub(crate) fn page(address: SocketAddr) -> HttpSpec {
+    HttpSpec { url: format!("https://{address}/ping?x=1"), ..HttpSpec::default() }
+}
+
+/// One run that may take five seconds: for outcomes that do not depend on time.
+pub(crate) async fn run(prober: &Prober, spec: Spec) -> Observed {
+    prober.run(&assignment(spec, Duration::from_secs(5))).await
+}
+
+/// One run that may take 300 ms: for outcomes that are made of silence.
+pub(crate) async fn run_short(prober: &Prober, spec: Spec) -> Observed {
+    let began = tokio::time::Instant::now();
+    let observed = prober.run(&assignment(spec, SHORT)).await;
+    let over = began.elapsed().saturating_sub(SHORT);
+    assert!(over < Duration::from_millis(200), "ended {over:?} after its timeout");
+    observed
+}
+
+pub(crate) const SHORT: Duration = Duration::from_millis(300);
+
+pub(crate) fn assignment(spec: Spec, timeout: Duration) -> Assignment {
+    Assignment {
+        slot: 1,
+        target: "test".into(),
+        timeout: Some(duration(timeout)),
+        spec: Some(spec),
+        ..Assignment::default()
+    }
+}
+
+pub(crate) fn failed(layer: Layer, cause: Cause) -> Outcome {
+    Outcome::Failed { layer, cause }
+}

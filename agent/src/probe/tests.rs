@@ -1,0 +1,7 @@
+//! Every cause that loopback can provoke, by the layer that it belongs to.
+
+mod connect;
+mod hostile;
+mod http;
+mod http3;
+mod tls;

@@ -1,0 +1,88 @@
+//! TLS: every way in which a certificate or a handshake can be wrong.
+
+use faultline_proto::types::v1::{Cause, Layer, Protocol};
+use rcgen::date_time_ymd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::probe::{Outcome, testing::*};
+
+#[tokio::test]
+async fn a_good_handshake_passes_and_names_its_issuer() {
+    let authority = Authority::new();
+    let server = tls_server(authority.issue(HOST, |_| {}).server(&[]), |_session| async {}).await;
+    let observed = run(&prober(&authority), tls(server.address)).await;
+    assert_eq!(observed.outcome(), Some(Outcome::Passed));
+    assert_eq!(observed.result.protocol(), Protocol::Tls13);
+    assert_eq!(observed.facts.expect("facts").issuer, "Test Authority");
+}
+
+#[tokio::test]
+async fn each_bad_certificate_has_its_cause() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let expired = authority.issue(HOST, |params| {
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+    });
+    let early = authority.issue(HOST, |params| {
+        params.not_before = date_time_ymd(2190, 1, 1);
+        params.not_after = date_time_ymd(2191, 1, 1);
+    });
+    for (identity, cause) in [
+        (expired, Cause::TlsCertExpired),
+        (early, Cause::TlsCertNotYetValid),
+        (authority.issue("other.test", |_| {}), Cause::TlsNameMismatch),
+        (other.issue(HOST, |_| {}), Cause::TlsUnknownIssuer),
+        (self_signed(HOST), Cause::TlsSelfSigned),
+    ] {
+        let server = tls_server(identity.server(&[]), |_session| async {}).await;
+        let observed = run(&prober(&authority), tls(server.address)).await;
+        assert_eq!(observed.outcome(), Some(failed(Layer::Tls, cause)));
+        assert_ne!(observed.facts.expect("facts").issuer, "", "{cause:?} hides the issuer");
+        assert!(observed.result.timings.is_some_and(|timings| timings.connect_us > 0));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_a_timeout() {
+    let server = tcp_server(|mut stream| async move {
+        stream.read_to_end(&mut Vec::new()).await.ok();
+    })
+    .await;
+    let observed = run_short(&prober(&Authority::new()), tls(server.address)).await;
+    assert_eq!(observed.outcome(), Some(failed(Layer::Tls, Cause::TlsTimeout)));
+}
+
+#[tokio::test]
+async fn a_reset_and_an_end_inside_the_handshake_are_resets() {
+    let resetting = tcp_server(|mut stream| async move {
+        stream.read_u8().await.ok();
+        stream.set_zero_linger().ok();
+    })
+    .await;
+    let ending = tcp_server(|mut stream| async move {
+        let Ok(1..) = stream.read(&mut [0; 4096]).await else { return };
+        stream.shutdown().await.ok();
+    })
+    .await;
+    for server in [resetting, ending] {
+        let observed = run(&prober(&Authority::new()), tls(server.address)).await;
+        assert_eq!(observed.outcome(), Some(failed(Layer::Tls, Cause::TlsReset)));
+    }
+}
+
+#[tokio::test]
+async fn an_alert_is_told_apart_from_nonsense() {
+    // Record type 21, TLS 1.2, two bytes: fatal, handshake_failure.
+    let alert: &[u8] = &[21, 3, 3, 0, 2, 2, 40];
+    for (answer, cause) in
+        [(alert, Cause::TlsAlert), (b"HTTP/1.0 400 Bad Request\r\n\r\n".as_slice(), Cause::TlsProtocolError)]
+    {
+        let server = tcp_server(move |mut stream| async move {
+            stream.write_all(answer).await.ok();
+            stream.read_to_end(&mut Vec::new()).await.ok();
+        })
+        .await;
+        let observed = run(&prober(&Authority::new()), tls(server.address)).await;
+        assert_eq!(observed.outcome(), Some(failed(Layer::Tls, cause)));
+    }
+}

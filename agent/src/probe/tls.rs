@@ -1,0 +1,243 @@
+//! The tls layer: a full handshake against the host's name, with each way a certificate can be wrong told apart.
+//!
+//! Rules: every run does a full handshake (no resumption), so that a broken chain cannot hide behind a ticket; the
+//! issuer that the peer presented is remembered even when the certificate is refused; the roots and the crypto
+//! provider are the prober's own, never a process-wide default.
+
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
+
+use faultline_proto::types::v1::{Cause, Layer, Protocol};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, ProtocolVersion, RootCertStore, SignatureScheme,
+    client::{
+        Resumption, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::CryptoProvider,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer, x509::X509Name};
+
+use super::outcome::{Progress, Stop};
+
+/// Which roots a certificate may end at.
+#[derive(Clone, Debug, Default)]
+pub enum Roots {
+    /// The system's store, or Mozilla's where the system has none.
+    #[default]
+    System,
+    /// The system's and these.
+    SystemAnd(Vec<CertificateDer<'static>>),
+    /// These alone.
+    Only(Vec<CertificateDer<'static>>),
+}
+
+/// A root, or all of them, could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RootsError {
+    /// One of the given roots is no certificate that can anchor a chain.
+    #[error("extra root {position}: {source}")]
+    Root {
+        /// Place in the file, from 1.
+        position: usize,
+        /// What rustls says.
+        source: Error,
+    },
+    /// The PEM file holds something else.
+    #[error("not a PEM certificate: {0}")]
+    Pem(rustls_pki_types::pem::Error),
+    /// There is nothing to trust.
+    #[error("no root to trust: {0}")]
+    Empty(rustls::server::VerifierBuilderError),
+    /// The provider lacks a protocol version.
+    #[error("TLS: {0}")]
+    Provider(Error),
+}
+
+/// Certificates of a PEM file, at least one.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(RootsError::Pem)?;
+    if certificates.is_empty() {
+        return Err(RootsError::Pem(rustls_pki_types::pem::Error::NoItemsFound));
+    }
+    Ok(certificates)
+}
+
+/// Makes the TLS configuration of each run.
+#[derive(Clone, Debug)]
+pub(crate) struct Handshakes {
+    base: ClientConfig,
+    verifier: Arc<WebPkiServerVerifier>,
+}
+
+/// The presented certificate and what was wrong with it, kept for one run.
+#[derive(Debug)]
+pub(crate) struct Witness {
+    inner: Arc<WebPkiServerVerifier>,
+    leaf: OnceLock<CertificateDer<'static>>,
+    refusal: OnceLock<Error>,
+}
+
+impl Handshakes {
+    pub(crate) fn new(roots: &Roots) -> Result<Self, RootsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let store = Arc::new(root_store(roots)?);
+        let verifier = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider))
+            .build()
+            .map_err(RootsError::Empty)?;
+        let mut base = builder(provider)
+            .map_err(RootsError::Provider)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::<WebPkiServerVerifier>::clone(&verifier))
+            .with_no_client_auth();
+        base.resumption = Resumption::disabled();
+        Ok(Self { base, verifier })
+    }
+
+    /// A configuration for one run that offers these protocols, and its witness.
+    pub(crate) fn prepare(&self, alpn: &[&[u8]]) -> (ClientConfig, Arc<Witness>) {
+        let witness =
+            Arc::new(Witness { inner: Arc::clone(&self.verifier), leaf: OnceLock::new(), refusal: OnceLock::new() });
+        let mut config = self.base.clone();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        config.dangerous().set_certificate_verifier(Arc::<Witness>::clone(&witness));
+        (config, witness)
+    }
+}
+
+type Unverified = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
+
+fn builder(provider: Arc<CryptoProvider>) -> Result<Unverified, Error> {
+    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+}
+
+fn root_store(roots: &Roots) -> Result<RootCertStore, RootsError> {
+    let mut store = RootCertStore::empty();
+    if !matches!(roots, Roots::Only(_)) {
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if store.is_empty() {
+            store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+    }
+    if let Roots::SystemAnd(extra) | Roots::Only(extra) = roots {
+        for (index, root) in extra.iter().enumerate() {
+            store.add(root.clone()).map_err(|source| RootsError::Root { position: index + 1, source })?;
+        }
+    }
+    Ok(store)
+}
+
+/// A TLS session with the host over the connection.
+pub(crate) async fn handshake(
+    handshakes: &Handshakes,
+    host: ServerName<'static>,
+    alpn: &[&[u8]],
+    stream: TcpStream,
+    progress: &mut Progress,
+) -> Result<TlsStream<TcpStream>, Stop> {
+    let began = tokio::time::Instant::now();
+    let (config, witness) = handshakes.prepare(alpn);
+    let done = progress.budget.within(TlsConnector::from(Arc::new(config)).connect(host, stream)).await;
+    progress.timings.tls = Some(progress.budget.clock.since(began));
+    progress.facts.issuer = witness.issuer();
+    match done {
+        Ok(Ok(stream)) => {
+            progress.protocol = match stream.get_ref().1.protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => Protocol::Tls13,
+                Some(ProtocolVersion::TLSv1_2) => Protocol::Tls12,
+                _ => Protocol::Unspecified,
+            };
+            Ok(stream)
+        }
+        Ok(Err(error)) => Err(Stop::Failed(Layer::Tls, witness.cause().unwrap_or_else(|| cause_of(&error)))),
+        Err(_) => Err(Stop::Failed(Layer::Tls, Cause::TlsTimeout)),
+    }
+}
+
+fn cause_of(error: &io::Error) -> Cause {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::AlertReceived(_)) => Cause::TlsAlert,
+        Some(_) => Cause::TlsProtocolError,
+        None => Cause::TlsReset,
+    }
+}
+
+impl Witness {
+    /// Why the certificate was refused; `None` when it was not.
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        let Error::InvalidCertificate(refusal) = self.refusal.get()? else { return Some(Cause::TlsProtocolError) };
+        Some(match refusal {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Cause::TlsCertExpired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Cause::TlsCertNotYetValid,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Cause::TlsNameMismatch
+            }
+            CertificateError::BadEncoding => Cause::TlsProtocolError,
+            _ if self.is_self_signed() => Cause::TlsSelfSigned,
+            _ => Cause::TlsUnknownIssuer,
+        })
+    }
+
+    /// Common name of the presented certificate's issuer, else its organisation; empty when none was presented.
+    pub(crate) fn issuer(&self) -> String {
+        self.parsed().map(|leaf| name_of(leaf.issuer())).unwrap_or_default()
+    }
+
+    fn is_self_signed(&self) -> bool {
+        self.parsed().is_some_and(|leaf| leaf.issuer().as_raw() == leaf.subject().as_raw())
+    }
+
+    fn parsed(&self) -> Option<X509Certificate<'_>> {
+        X509Certificate::from_der(self.leaf.get()?).ok().map(|(_, leaf)| leaf)
+    }
+}
+
+fn name_of(name: &X509Name<'_>) -> String {
+    let common = name.iter_common_name().chain(name.iter_organization()).find_map(|part| part.as_str().ok());
+    common.unwrap_or_default().chars().take(MAX_ISSUER).collect()
+}
+
+const MAX_ISSUER: usize = 128;
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.leaf.get_or_init(|| end_entity.clone().into_owned());
+        self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).inspect_err(|error| {
+            self.refusal.get_or_init(|| error.clone());
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,112 @@
+//! Who the agent is and whom it trusts: mutual TLS 1.3 with pinned roots, over TCP from the agent's source address.
+//!
+//! Rules: the files are read again for each connection, so that a renewed certificate needs no restart; the only roots
+//! are those of the configuration; the crypto provider is explicit.
+
+use std::{
+    io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore, version::TLS13};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{config::Coordinator, probe::dial};
+
+/// The agent's certificate, its key or the coordinator's roots cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file cannot be read or holds something else.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls_pki_types::pem::Error,
+    },
+    /// The parts do not make an identity.
+    #[error("{}: {source}", path.display())]
+    Tls {
+        /// The file that names the trouble best.
+        path: PathBuf,
+        /// What rustls says.
+        source: rustls::Error,
+    },
+    /// The coordinator's name is none.
+    #[error("server_name {0:?} is neither a host name nor an address")]
+    ServerName(String),
+}
+
+/// Dials the coordinator.
+#[derive(Clone)]
+pub(super) struct Dialer {
+    host: String,
+    port: u16,
+    name: ServerName<'static>,
+    config: Arc<ClientConfig>,
+    source: Option<IpAddr>,
+}
+
+impl Dialer {
+    /// Reads the identity.
+    pub(super) fn new(coordinator: &Coordinator, source: Option<IpAddr>) -> Result<Self, IdentityError> {
+        let mut roots = RootCertStore::empty();
+        for root in certificates(&coordinator.ca)? {
+            roots.add(root).map_err(tls(&coordinator.ca))?;
+        }
+        let key = PrivateKeyDer::from_pem_file(&coordinator.key).map_err(file(&coordinator.key))?;
+        let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&TLS13])
+            .map_err(tls(&coordinator.ca))?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(certificates(&coordinator.certificate)?, key)
+            .map_err(tls(&coordinator.certificate))?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let name = ServerName::try_from(coordinator.server_name.clone())
+            .map_err(|_| IdentityError::ServerName(coordinator.server_name.clone()))?;
+        let host = coordinator.endpoint.host().unwrap_or_default();
+        Ok(Self {
+            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port: coordinator.endpoint.port_u16().unwrap_or(443),
+            name,
+            config: Arc::new(config),
+            source,
+        })
+    }
+
+    /// A session with the coordinator, at the first of its addresses that accepts.
+    pub(super) async fn dial(self) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+        for address in tokio::net::lookup_host((self.host.as_str(), self.port)).await? {
+            match dial(address, self.source).await {
+                Ok(stream) => {
+                    let session = TlsConnector::from(self.config).connect(self.name, stream).await?;
+                    return Ok(TokioIo::new(session));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read {
+        Ok(found) if found.is_empty() => Err(file(path)(rustls_pki_types::pem::Error::NoItemsFound)),
+        read => read.map_err(file(path)),
+    }
+}
+
+fn file(path: &Path) -> impl FnOnce(rustls_pki_types::pem::Error) -> IdentityError {
+    move |source| IdentityError::File { path: path.to_owned(), source }
+}
+
+fn tls(path: &Path) -> impl Fn(rustls::Error) -> IdentityError {
+    move |source| IdentityError::Tls { path: path.to_owned(), source }
+}

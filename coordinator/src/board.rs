@@ -1,0 +1,126 @@
+//! The board: the current picture, as published. A fold over published changes, nothing else.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use faultline_attribution::{CellChange, Change, IncidentId, Layer, State, Timestamp, Verdict, Visibility};
+
+use crate::{feed::Published, log::Entry};
+
+/// Incidents that ended longer ago than this leave the snapshot (they stay in the history).
+const RECENT: Duration = Duration::from_hours(24);
+
+/// Revisions kept of one incident: the first, and the newest up to this many.
+const REVISIONS: usize = 200;
+
+/// The current picture.
+#[derive(Clone, Debug, Default)]
+pub struct Board {
+    /// Identity of the feed.
+    pub feed_id: String,
+    /// Place of the newest change.
+    pub sequence: u64,
+    /// How well we see; refreshed at each tick.
+    pub visibility: Visibility,
+    /// Why the catalog on show is not the newest file, if it is not.
+    pub catalog_trouble: Option<String>,
+    incidents: BTreeMap<IncidentId, VecDeque<Change>>,
+    cells: BTreeMap<(String, String, Layer), CellChange>,
+}
+
+/// What a look at the board comes to: also the exit codes of `faultline status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing is attributed.
+    Quiet = 0,
+    /// Something is suspected.
+    Suspected = 1,
+    /// Somebody is named.
+    Attributed = 2,
+    /// We cannot see.
+    Blind = 3,
+}
+
+impl Board {
+    /// An empty board of a feed.
+    pub fn new(feed_id: String) -> Self {
+        Self {
+            feed_id,
+            visibility: Visibility { below_quorum: true, reason: "starting".into(), ..Visibility::default() },
+            ..Self::default()
+        }
+    }
+
+    /// Takes published changes in, in order.
+    pub fn apply_all(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.apply(entry);
+        }
+    }
+
+    /// Takes a published change in.
+    pub fn apply(&mut self, entry: &Entry) {
+        self.sequence = entry.sequence;
+        match &entry.published {
+            Published::Incident(change) => {
+                let revisions = self.incidents.entry(change.incident.clone()).or_default();
+                revisions.push_back((**change).clone());
+                if revisions.len() > REVISIONS {
+                    revisions.remove(1);
+                }
+            }
+            Published::Cell(cell) => {
+                self.cells.insert((cell.provider.clone(), cell.region.clone(), cell.layer), cell.clone());
+            }
+            Published::Visibility(visibility) => self.visibility = visibility.clone(),
+        }
+    }
+
+    /// The newest revision of every incident, newest incident first.
+    pub fn incidents(&self) -> impl Iterator<Item = &Change> {
+        let mut newest: Vec<&Change> = self.incidents.values().filter_map(VecDeque::back).collect();
+        newest.sort_by(|a, b| (b.opened_at, &b.incident).cmp(&(a.opened_at, &a.incident)));
+        newest.into_iter()
+    }
+
+    /// Incidents that go on, accused before suspected.
+    pub fn open(&self) -> Vec<&Change> {
+        let mut open: Vec<&Change> = self.incidents().filter(|change| change.state.is_open()).collect();
+        open.sort_by_key(|change| change.state == State::Suspected);
+        open
+    }
+
+    /// Incidents that go on or ended lately.
+    pub fn recent(&self, now: Timestamp) -> impl Iterator<Item = &Change> {
+        self.incidents().filter(move |change| {
+            change.state.is_open() || change.resolved_at.is_some_and(|at| now.since(at) <= RECENT)
+        })
+    }
+
+    /// Every revision of an incident that is kept, oldest first.
+    pub fn revisions(&self, incident: &IncidentId) -> Option<&VecDeque<Change>> {
+        self.incidents.get(incident)
+    }
+
+    /// The matrix, in order.
+    pub fn cells(&self) -> impl Iterator<Item = &CellChange> {
+        self.cells.values()
+    }
+
+    /// What it all comes to.
+    pub fn standing(&self) -> Standing {
+        let mut open = self.incidents().filter(|change| change.state.is_open()).peekable();
+        if open.peek().is_none() {
+            return if self.visibility.below_quorum { Standing::Blind } else { Standing::Quiet };
+        }
+        if open.any(|change| change.verdict != Verdict::Undetermined) {
+            Standing::Attributed
+        } else if self.visibility.below_quorum {
+            Standing::Blind
+        } else {
+            Standing::Suspected
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Checks one row of a catalog against its `probe`, and makes a target of it.
+
+use std::{net::IpAddr, time::Duration};
+
+use faultline_attribution::{ProbeKind, Target};
+use faultline_proto::types::v1::{DnsSpec, HttpSpec, TcpSpec, TlsSpec, assignment::Spec};
+use toml::Spanned;
+use url::Url;
+
+use super::{CatalogTarget, DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Expect, Row, kinds};
+
+/// A fault: byte of the value, and what is wrong.
+type Found = (usize, String);
+
+/// Bounds of an interval. The lower one is the floor of agents' default policy.
+const INTERVAL: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(1));
+
+/// Bounds of a timeout.
+const TIMEOUT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(1));
+
+/// Longest text that a body may be searched for.
+const BODY_BYTES: usize = 256;
+
+const RECORD_TYPES: [&str; 10] = ["A", "AAAA", "CNAME", "HTTPS", "MX", "NS", "PTR", "SOA", "SRV", "TXT"];
+
+const RCODES: [&str; 6] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
+
+const GEOGRAPHIES: [&str; 7] = ["na", "sa", "eu", "af", "me", "as", "oc"];
+
+/// The target of a row, or everything that is wrong with it.
+pub(super) fn target(row: Row) -> Result<CatalogTarget, Vec<Found>> {
+    let mut found = Vec::new();
+    name(&row.id, "id", &mut found);
+    name(&row.hosted_on, "hosted_on", &mut found);
+    for part in [&row.region, &row.zone].into_iter().flatten() {
+        name(part, "region and zone", &mut found);
+    }
+    one_of(row.plane.as_ref(), "plane", &["api", "data"], &mut found);
+    one_of(row.geography.as_ref(), "geography", &GEOGRAPHIES, &mut found);
+    let interval = span(row.interval.as_ref(), "interval", DEFAULT_INTERVAL, INTERVAL, &mut found);
+    let timeout = span(row.timeout.as_ref(), "timeout", DEFAULT_TIMEOUT, TIMEOUT, &mut found);
+    if timeout >= interval {
+        let at = row.timeout.as_ref().or(row.interval.as_ref()).map_or(row.id.span().start, |value| value.span().start);
+        let interval = humantime::format_duration(interval);
+        found.push((
+            at,
+            format!("timeout {} is not below the interval {interval}", humantime::format_duration(timeout)),
+        ));
+    }
+    let probe = row.probe.get_ref().parse::<ProbeKind>().ok();
+    if probe.is_none() {
+        found.push((row.probe.span().start, format!("probe {:?} is none of {}", row.probe.get_ref(), kinds())));
+    }
+    let parsed = probe.and_then(|probe| spec(probe, &row.url, row.expect.as_ref(), &mut found));
+    let (Some(probe), Some((spec, host))) = (probe, parsed) else { return Err(found) };
+    if !found.is_empty() {
+        return Err(found);
+    }
+    let into = |value: Option<Spanned<String>>| value.map(Spanned::into_inner);
+    let target = Target {
+        probe,
+        host,
+        hosted_on: row.hosted_on.into_inner(),
+        region: into(row.region),
+        zone: into(row.zone),
+        service: row.service,
+        plane: into(row.plane),
+        geography: into(row.geography),
+        cdn: row.cdn,
+        dns_operator: row.dns_operator,
+        identity: row.identity,
+        issuer: row.issuer,
+        depends_on: row.depends_on,
+        owner: row.owner,
+        verified: row.verified.unwrap_or(true),
+    };
+    Ok(CatalogTarget { target, spec, interval, timeout, agents: row.agents, url: row.url.into_inner() })
+}
+
+/// Names stand in element names, file names and URLs.
+fn name(value: &Spanned<String>, field: &str, found: &mut Vec<Found>) {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    let text = value.get_ref();
+    if text.is_empty() || text.len() > 128 || !text.chars().all(fits) {
+        let message = format!("{field} {text:?}: 1 to 128 letters, digits and any of - _ . /");
+        found.push((value.span().start, message));
+    }
+}
+
+fn one_of(value: Option<&Spanned<String>>, field: &str, words: &[&str], found: &mut Vec<Found>) {
+    if let Some(value) = value
+        && !words.contains(&value.get_ref().as_str())
+    {
+        found.push((value.span().start, format!("{field} {:?} is none of {}", value.get_ref(), words.join(", "))));
+    }
+}
+
+fn span(
+    value: Option<&Spanned<String>>,
+    field: &str,
+    default: Duration,
+    (least, most): (Duration, Duration),
+    found: &mut Vec<Found>,
+) -> Duration {
+    let Some(value) = value else { return default };
+    let show = humantime::format_duration;
+    match humantime::parse_duration(value.get_ref()) {
+        Ok(span) if span < least => {
+            let message = format!("{field} {} is below the {} floor", value.get_ref(), show(least));
+            found.push((value.span().start, message));
+        }
+        Ok(span) if span > most => {
+            let message = format!("{field} {} is above the limit of {}", value.get_ref(), show(most));
+            found.push((value.span().start, message));
+        }
+        Ok(span) => return span,
+        Err(error) => {
+            found.push((value.span().start, format!("{field} {:?}: {error}, as in \"30s\"", value.get_ref())));
+        }
+    }
+    default
+}
+
+/// What agents run, and the host name (none for a literal address).
+fn spec(
+    probe: ProbeKind,
+    url: &Spanned<String>,
+    expect: Option<&Spanned<Expect>>,
+    found: &mut Vec<Found>,
+) -> Option<(Spec, Option<String>)> {
+    let fault = |message: String| (url.span().start, format!("url {:?}: {message}", url.get_ref()));
+    let parsed = match Url::parse(url.get_ref()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            found.push(fault(format!("{error}, as in {:?}", example(probe))));
+            return None;
+        }
+    };
+    let scheme = if probe == ProbeKind::Http3 { "https" } else { probe.as_str() };
+    if parsed.scheme() != scheme {
+        found.push(fault(format!("probe {probe} takes a {scheme} URL, as in {:?}", example(probe))));
+        return None;
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        found.push(fault("no user name or password: probes are anonymous".into()));
+        return None;
+    }
+    let host = parsed.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()).unwrap_or_default();
+    if host.is_empty() {
+        found.push(fault(format!("no host, as in {:?}", example(probe))));
+        return None;
+    }
+    let wanted = expectation(probe, expect, found);
+    let named = host.parse::<IpAddr>().is_err().then(|| host.clone());
+    let port = || u32::from(parsed.port().unwrap_or_default());
+    Some(match probe {
+        ProbeKind::Dns => dns(&parsed, host, wanted, &fault, found)?,
+        ProbeKind::Tcp | ProbeKind::Tls if port() == 0 => {
+            found.push(fault(format!("no port, as in {:?}", example(probe))));
+            return None;
+        }
+        ProbeKind::Tcp => (Spec::Tcp(TcpSpec { host, port: port() }), named),
+        ProbeKind::Tls => (Spec::Tls(TlsSpec { host, port: port() }), named),
+        ProbeKind::Https | ProbeKind::Http3 => {
+            let spec = HttpSpec { url: parsed.to_string(), status: wanted.status, body_contains: wanted.body_contains };
+            (if probe == ProbeKind::Http3 { Spec::Http3(spec) } else { Spec::Https(spec) }, named)
+        }
+    })
+}
+
+/// `dns://system|authoritative|ADDR/name?type=A`.
+fn dns(
+    url: &Url,
+    server: String,
+    wanted: Expect,
+    fault: &impl Fn(String) -> Found,
+    found: &mut Vec<Found>,
+) -> Option<(Spec, Option<String>)> {
+    let name = url.path().trim_start_matches('/').to_owned();
+    if name.is_empty() {
+        found.push(fault("no name to resolve, as in \"dns://system/example.com?type=A\"".into()));
+        return None;
+    }
+    let mut record_type = "A".to_owned();
+    for (key, value) in url.query_pairs() {
+        if key != "type" || !RECORD_TYPES.contains(&value.as_ref()) {
+            found.push(fault(format!("?{key}={value}: only type, one of {}", RECORD_TYPES.join(", "))));
+            return None;
+        }
+        record_type = value.into_owned();
+    }
+    let server = match url.port() {
+        Some(port) if server.contains(':') => format!("[{server}]:{port}"),
+        Some(port) => format!("{server}:{port}"),
+        None => server,
+    };
+    let name = if name == "." { name } else { name.trim_end_matches('.').to_owned() };
+    let spec = DnsSpec { name: name.clone(), record_type, server, rcodes: wanted.rcode };
+    Some((Spec::Dns(spec), Some(name)))
+}
+
+/// What a passing run must show, where the probe can see it.
+fn expectation(probe: ProbeKind, expect: Option<&Spanned<Expect>>, found: &mut Vec<Found>) -> Expect {
+    let Some(expect) = expect else { return Expect::default() };
+    let (at, wanted) = (expect.span().start, expect.get_ref());
+    let mut fault = |message: String| found.push((at, message));
+    let is_http = matches!(probe, ProbeKind::Https | ProbeKind::Http3);
+    if !is_http && (!wanted.status.is_empty() || !wanted.body_contains.is_empty()) {
+        fault(format!("expect.status and expect.body_contains are for https and http3, not for {probe}"));
+    }
+    if probe != ProbeKind::Dns && !wanted.rcode.is_empty() {
+        fault(format!("expect.rcode is for dns, not for {probe}"));
+    }
+    if let Some(status) = wanted.status.iter().find(|status| !(100..=599).contains(*status)) {
+        fault(format!("expect.status {status} is not within 100 to 599"));
+    }
+    if wanted.body_contains.len() > BODY_BYTES {
+        fault(format!("expect.body_contains has {} bytes, {BODY_BYTES} at most", wanted.body_contains.len()));
+    }
+    if let Some(rcode) = wanted.rcode.iter().find(|rcode| !RCODES.contains(&rcode.as_str())) {
+        fault(format!("expect.rcode {rcode:?} is none of {}", RCODES.join(", ")));
+    }
+    wanted.clone()
+}
+
+/// A URL that the probe takes.
+fn example(probe: ProbeKind) -> &'static str {
+    match probe {
+        ProbeKind::Dns => "dns://system/example.com?type=A",
+        ProbeKind::Tcp => "tcp://example.com:443",
+        ProbeKind::Tls => "tls://example.com:443",
+        ProbeKind::Https | ProbeKind::Http3 => "https://example.com/",
+    }
+}

@@ -1,0 +1,76 @@
+//! Good and bad catalogs.
+
+use super::*;
+
+const GOOD: &str = r#"
+[[target]]
+id = "aws/us-east-1/dynamodb"
+probe = "https"
+url = "https://dynamodb.us-east-1.amazonaws.com/ping"
+expect = { status = [200], body_contains = "healthy" }
+hosted_on = "aws"
+region = "us-east-1"
+service = "dynamodb"
+owner = "amazon"
+"#;
+
+fn faults(text: &str) -> Vec<String> {
+    Catalog::parse("my.toml", text).expect_err("a fault").faults.iter().map(Fault::to_string).collect()
+}
+
+#[test]
+fn the_builtin_catalog_is_whole_and_of_a_sensible_size() {
+    let catalog = Catalog::load(&[CatalogSource::Builtin]).unwrap_or_else(|error| panic!("{error}"));
+    assert!((200..=300).contains(&catalog.targets.len()), "{} targets", catalog.targets.len());
+    let hosted = |cloud: &str| catalog.targets.values().filter(|target| target.target.hosted_on == cloud).count();
+    assert!(hosted("aws") >= 60 && hosted("azure") >= 60, "aws {}, azure {}", hosted("aws"), hosted("azure"));
+    let controls = catalog.targets.values().filter(|target| target.target.is_control()).count();
+    assert!(controls >= 8, "{controls} controls");
+}
+
+#[test]
+fn a_good_row_is_a_target() {
+    let catalog = Catalog::parse("my.toml", GOOD).expect("good");
+    let target = &catalog.targets["aws/us-east-1/dynamodb"];
+    assert_eq!(target.interval, Duration::from_secs(30));
+    assert!(target.target.is_provider_owned() && target.target.verified);
+    assert!(matches!(&target.spec, Spec::Https(spec) if spec.body_contains == "healthy"));
+}
+
+#[test]
+fn every_fault_names_file_line_value_and_what_is_allowed() {
+    let rows: &[(&str, &str, &str)] = &[
+        ("service = \"dynamodb\"", "servce = \"dynamodb\"", "my.toml:9: unknown field `servce`"),
+        ("probe = \"https\"", "probe = \"ping\"", "my.toml:4: probe \"ping\" is none of dns, tcp, tls, https, http3"),
+        ("https://dynamodb", "ftp://dynamodb", "my.toml:5: url \"ftp://dynamodb.us-east-1.amazonaws.com/ping\": probe"),
+        ("https://dynamodb.us-east-1.amazonaws.com/ping", "dynamo db", "my.toml:5: url \"dynamo db\": relative URL"),
+        ("owner =", "interval = \"20ms\"\nowner =", "my.toml:10: interval 20ms is below the 10s floor"),
+        ("owner =", "interval = \"soon\"\nowner =", "my.toml:10: interval \"soon\": expected number"),
+        ("owner =", "timeout = \"45s\"\nowner =", "my.toml:10: timeout 45s is not below the interval 30s"),
+        ("status = [200]", "status = [99]", "my.toml:6: expect.status 99 is not within 100 to 599"),
+        ("owner =", "geography = \"mars\"\nowner =", "my.toml:10: geography \"mars\" is none of na, sa,"),
+        ("hosted_on = \"aws\"\n", "", "my.toml:2: missing field `hosted_on`"),
+    ];
+    for (from, to, expected) in rows {
+        let text = GOOD.replacen(from, to, 1);
+        let found = faults(&text);
+        assert!(found.iter().any(|fault| fault.starts_with(expected)), "{to}: {found:?}");
+    }
+}
+
+#[test]
+fn an_id_that_stands_twice_is_named_with_both_places() {
+    let found = faults(&format!("{GOOD}{GOOD}"));
+    assert_eq!(found, ["my.toml:13: id \"aws/us-east-1/dynamodb\" is taken already, at my.toml:3: ids are unique"]);
+}
+
+#[test]
+fn dns_urls_name_server_name_and_type() {
+    let row = |url: &str| format!("[[target]]\nid = \"x\"\nprobe = \"dns\"\nurl = \"{url}\"\nhosted_on = \"other\"\n");
+    let catalog = Catalog::parse("my.toml", &row("dns://192.0.2.1:5300/example.com?type=SOA")).expect("good");
+    let Spec::Dns(spec) = &catalog.targets["x"].spec else { panic!("dns") };
+    assert_eq!((spec.server.as_str(), spec.name.as_str()), ("192.0.2.1:5300", "example.com"));
+    assert_eq!(spec.record_type, "SOA");
+    assert!(faults(&row("dns://system/"))[0].contains("no name to resolve"));
+    assert!(faults(&row("dns://system/example.com?type=ANY"))[0].contains("only type, one of A, AAAA"));
+}

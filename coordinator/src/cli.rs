@@ -1,0 +1,142 @@
+//! The commands of `faultline`: the coordinator itself, and what operators and subscribers do.
+//!
+//! Exit codes: 0 fine, 1 it did not work, 2 wrong usage or configuration. `status` alone follows the convention of
+//! monitoring plugins: 0 nothing attributed, 1 suspected, 2 attributed, 3 cannot see, wrong usage included.
+
+mod agent;
+mod catalog;
+mod init;
+mod serve;
+mod status;
+mod subscriber;
+mod watch;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Which cloud is failing: AWS, Azure or neither, since when, how sure, and how do we know?
+#[derive(Debug, Parser)]
+#[command(
+    name = "faultline",
+    version,
+    before_help = "Example:\n  faultline init --data-dir ./data --dns probe.example.org\n  faultline serve --data-dir ./data --with-agent\n  faultline status",
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a data directory with a certificate authority
+    Init(init::Init),
+    /// Run the coordinator
+    Serve(serve::Serve),
+    /// Issue and list agents
+    #[command(subcommand, visible_alias = "agents")]
+    Agent(agent::Agent),
+    /// Show and check catalogs
+    #[command(subcommand)]
+    Catalog(catalog::Catalog),
+    /// Print the picture once: exit 0 nothing attributed, 1 suspected, 2 attributed, 3 cannot see
+    Status(status::Status),
+    /// Follow the feed; resumes by itself
+    Watch(watch::Watch),
+}
+
+/// Where the data directory is.
+#[derive(Debug, Args)]
+struct DataDir {
+    /// Keys, registry and log
+    #[arg(long, env = "FAULTLINE_DATA_DIR", default_value = "faultline-data")]
+    data_dir: PathBuf,
+}
+
+/// Where the feed is.
+#[derive(Debug, Args)]
+struct FeedAddress {
+    /// Feed of the coordinator
+    #[arg(long, env = "FAULTLINE_FEED", default_value = "http://127.0.0.1:7444")]
+    feed: String,
+}
+
+/// How output is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+    /// One JSON object a line
+    Ndjson,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A monitoring system must not take a typing error for an outage.
+            let for_status = std::env::args().nth(1).as_deref() == Some("status");
+            let code = match (error.use_stderr(), for_status) {
+                (false, _) => 0,
+                (true, true) => 3,
+                (true, false) => 2,
+            };
+            drop(error.print());
+            return ExitCode::from(code);
+        }
+    };
+    let result = match cli.command {
+        Command::Init(command) => command.run(),
+        Command::Serve(command) => command.run(),
+        Command::Agent(command) => command.run(),
+        Command::Catalog(command) => command.run(),
+        Command::Status(command) => Ok(command.run()),
+        Command::Watch(command) => command.run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            say_error(&format!("{error:#}"));
+            let is_usage = error.downcast_ref::<crate::catalog::CatalogError>().is_some()
+                || error.downcast_ref::<Usage>().is_some()
+                || matches!(error.downcast_ref(), Some(crate::serve::ServeError::Catalog(_)));
+            ExitCode::from(if is_usage { 2 } else { 1 })
+        }
+    }
+}
+
+/// Wrong usage that clap cannot see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+#[expect(clippy::print_stderr, reason = "this is what a command says when it fails")]
+fn say_error(message: &str) {
+    eprintln!("faultline: {message}");
+}
+
+/// Prints a line of a command's output. A reader that has gone away is no error.
+fn say(line: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// A runtime, and logs on standard error.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+fn start_logs() {
+    use std::io::IsTerminal as _;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
+}

@@ -1,0 +1,67 @@
+//! `faultline serve`: the coordinator.
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use faultline_proto::clock::Clock;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{DataDir, runtime, say, start_logs};
+use crate::{
+    catalog::CatalogSource,
+    pki::Authority,
+    serve::{Coordinator, Options},
+};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Example:\n  faultline serve --data-dir ./data --with-agent\n  faultline serve --catalog builtin --catalog mine.toml"
+)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    data: DataDir,
+    /// Catalog file, or `builtin`; repeats
+    #[arg(long, default_value = "builtin")]
+    catalog: Vec<String>,
+    /// Where agents connect
+    #[arg(long, default_value = "127.0.0.1:7443")]
+    agents_listen: SocketAddr,
+    /// Where people and subscribers connect
+    #[arg(long, default_value = "127.0.0.1:7444")]
+    feed_listen: SocketAddr,
+    /// Run an agent beside the coordinator; makes the data directory if there is none
+    #[arg(long)]
+    with_agent: bool,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        start_logs();
+        let clock = Clock::system();
+        let data_dir = self.data.data_dir;
+        if self.with_agent && !data_dir.join("ca").join("root.pem").exists() {
+            std::fs::create_dir_all(&data_dir)?;
+            let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+            Authority::init(&data_dir, "faultline-local.internal", &names, clock.now_micros())?;
+        }
+        let options = Options {
+            data_dir,
+            catalogs: self.catalog.iter().map(|word| CatalogSource::from(word.as_str())).collect(),
+            agents_listen: self.agents_listen,
+            feed_listen: self.feed_listen,
+            clock,
+            with_agent: self.with_agent,
+        };
+        runtime()?.block_on(async {
+            let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            let coordinator = Coordinator::start(options).await?;
+            say(&format!("agents  {}", coordinator.agents_address))?;
+            say(&format!("page    http://{}/", coordinator.feed_address))?;
+            let stop = async move {
+                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+                tracing::info!("stopping");
+            };
+            coordinator.run(stop).await?;
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+}

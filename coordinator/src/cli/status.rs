@@ -1,0 +1,141 @@
+//! `faultline status`: the picture once, with the exit code of a monitoring plugin.
+
+use std::process::ExitCode;
+
+use faultline_proto::{
+    feed::v1::{GetSnapshotRequest, Snapshot},
+    types::v1::{CellState, Incident, IncidentState, Verdict},
+};
+use serde_json::json;
+
+use super::{FeedAddress, Format, runtime, say, say_error, subscriber};
+use crate::board::Standing;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Example:\n  faultline status --feed http://probe.example.org:7444 || page-somebody\n\nExit codes: 0 nothing attributed, 1 suspected, 2 attributed, 3 cannot see (also: wrong usage, no coordinator)"
+)]
+pub(super) struct Status {
+    #[command(flatten)]
+    feed: FeedAddress,
+    /// text or json
+    #[arg(short, long, default_value = "text")]
+    output: Format,
+}
+
+impl Status {
+    pub(super) fn run(self) -> ExitCode {
+        match self.look() {
+            Ok(standing) => ExitCode::from(standing as u8),
+            Err(error) => {
+                say_error(&format!("cannot see: {error:#}"));
+                ExitCode::from(Standing::Blind as u8)
+            }
+        }
+    }
+
+    fn look(&self) -> anyhow::Result<Standing> {
+        let snapshot = runtime()?.block_on(async {
+            let mut client = subscriber::connect(&self.feed.feed).await?;
+            let answer = client.get_snapshot(GetSnapshotRequest {}).await?.into_inner();
+            answer.snapshot.ok_or_else(|| anyhow::anyhow!("the coordinator sent no snapshot"))
+        })?;
+        let standing = standing(&snapshot);
+        if self.output == Format::Text {
+            print(&snapshot, standing)?;
+        } else {
+            say(&object(&snapshot, standing).to_string())?;
+        }
+        Ok(standing)
+    }
+}
+
+/// The same rule as the board's, from what a subscriber holds.
+fn standing(snapshot: &Snapshot) -> Standing {
+    let blind = snapshot.visibility.as_ref().is_none_or(|visibility| visibility.below_quorum);
+    let open = open(snapshot);
+    let accused =
+        open.iter().any(|incident| !matches!(incident.verdict(), Verdict::Undetermined | Verdict::Unspecified));
+    match (open.is_empty(), accused, blind) {
+        (_, true, _) => Standing::Attributed,
+        (_, _, true) => Standing::Blind,
+        (true, ..) => Standing::Quiet,
+        _ => Standing::Suspected,
+    }
+}
+
+fn open(snapshot: &Snapshot) -> Vec<&Incident> {
+    use IncidentState::{Attributed, Recovering, Suspected};
+    snapshot
+        .incidents
+        .iter()
+        .filter(|incident| matches!(incident.state(), Suspected | Attributed | Recovering))
+        .collect()
+}
+
+fn print(snapshot: &Snapshot, standing: Standing) -> std::io::Result<()> {
+    let visibility = snapshot.visibility.clone().unwrap_or_default();
+    match standing {
+        Standing::Quiet => say("● No failure attributed to AWS or Azure.")?,
+        Standing::Blind => say(&format!("░ We cannot see: {}.", visibility.reason))?,
+        Standing::Suspected | Standing::Attributed => {}
+    }
+    for incident in open(snapshot) {
+        for line in subscriber::lines(incident) {
+            say(&line)?;
+        }
+    }
+    let through = subscriber::instant(visibility.evaluated_through.as_ref());
+    say(&format!(
+        "can we see? {} of {} vantage groups live, {} outside both clouds, {} networks, evaluated through {through}",
+        visibility.live_groups,
+        visibility.total_groups,
+        visibility.live_groups_outside_clouds,
+        visibility.live_networks
+    ))?;
+    let (mut failing, mut degraded, mut ok, mut no_data) = (0, 0, 0, 0);
+    for cell in &snapshot.cells {
+        match cell.state() {
+            CellState::Failing => failing += 1,
+            CellState::Degraded => degraded += 1,
+            CellState::Ok => ok += 1,
+            CellState::NoData | CellState::Unspecified => no_data += 1,
+        }
+    }
+    say(&format!("cells: ✕ {failing} failing, ▲ {degraded} degraded, ● {ok} ok, ░ {no_data} no data"))
+}
+
+fn object(snapshot: &Snapshot, standing: Standing) -> serde_json::Value {
+    let visibility = snapshot.visibility.clone().unwrap_or_default();
+    let word = match standing {
+        Standing::Quiet => "quiet",
+        Standing::Suspected => "suspected",
+        Standing::Attributed => "attributed",
+        Standing::Blind => "blind",
+    };
+    let incidents: Vec<_> = open(snapshot)
+        .into_iter()
+        .map(|incident| {
+            json!({
+                "incident": incident.incident,
+                "revision": incident.revision,
+                "verdict": subscriber::verdict(incident),
+                "element": incident.element,
+                "confidence": incident.confidence,
+                "onset_at": subscriber::instant(incident.onset_at.as_ref()),
+                "headline": incident.headline,
+            })
+        })
+        .collect();
+    json!({
+        "standing": word,
+        "sequence": snapshot.sequence,
+        "incidents": incidents,
+        "live_groups": visibility.live_groups,
+        "total_groups": visibility.total_groups,
+        "live_groups_outside_clouds": visibility.live_groups_outside_clouds,
+        "below_quorum": visibility.below_quorum,
+        "reason": visibility.reason,
+        "evaluated_through": subscriber::instant(visibility.evaluated_through.as_ref()),
+    })
+}

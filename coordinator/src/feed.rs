@@ -1,0 +1,85 @@
+//! The feed: what people and programs see. The hub publishes changes in order to subscribers; gRPC and the page stand on
+//! it.
+//!
+//! Rules: one sequence over everything published; a subscriber takes its snapshot and its place in the queue at the same
+//! moment, so that nothing falls between; the queue is bounded, and who reads too slowly is told so and may resume.
+
+pub mod convert;
+pub mod grpc;
+pub mod listener;
+pub mod page;
+pub mod web;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use faultline_attribution::{CellChange, Change, Visibility};
+use faultline_proto::clock::Clock;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+use crate::{
+    board::Board,
+    log::{ChangeLog, Entry},
+};
+
+/// Changes that a subscriber may lie behind before it is cut off.
+const QUEUE: usize = 4096;
+
+/// Something published.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Published {
+    /// A revision of an incident.
+    Incident(Box<Change>),
+    /// A cell of the matrix.
+    Cell(CellChange),
+    /// Sight lost or regained.
+    Visibility(Visibility),
+}
+
+/// Where changes go out.
+pub struct Hub {
+    board: Mutex<Board>,
+    sender: broadcast::Sender<Arc<Entry>>,
+    changes: Arc<dyn ChangeLog>,
+    clock: Clock,
+}
+
+impl Hub {
+    /// A hub that shows this board.
+    pub fn new(board: Board, changes: Arc<dyn ChangeLog>, clock: Clock) -> Self {
+        let (sender, _) = broadcast::channel(QUEUE);
+        Self { board: Mutex::new(board), sender, changes, clock }
+    }
+
+    /// The current picture.
+    pub fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows and sends durable changes.
+    pub fn publish(&self, entries: Vec<Entry>) {
+        let mut board = self.board();
+        for entry in entries {
+            board.apply(&entry);
+            // An error means that nobody is listening.
+            drop(self.sender.send(Arc::new(entry)));
+        }
+    }
+
+    /// The picture as `look` takes it, and everything that comes after it.
+    pub fn subscribe<T>(&self, look: impl FnOnce(&Board) -> T) -> (T, broadcast::Receiver<Arc<Entry>>) {
+        let board = self.board();
+        (look(&board), self.sender.subscribe())
+    }
+
+    /// The durable changes.
+    pub fn changes(&self) -> &Arc<dyn ChangeLog> {
+        &self.changes
+    }
+
+    /// The coordinator's clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+}

@@ -1,0 +1,211 @@
+//! The page: one picture of one board, as HTML, for people.
+//!
+//! Pure: a [`View`] goes in, markup comes out. Rules: everything on a page comes from one board, so that no part
+//! contradicts another; all text is escaped, and there is no inline style or script (the policy forbids both); a state
+//! is a glyph and a word, never colour alone; the page reads whole without scripts. `app.js` replaces the sections of
+//! `<main>` by their ids, so each of its children has one.
+
+mod banner;
+mod incident;
+mod matrix;
+mod sight;
+mod words;
+
+use std::{collections::VecDeque, time::Duration};
+
+use faultline_attribution::{Change, Timestamp};
+use maud::{DOCTYPE, Markup, html};
+
+use self::words::Mark;
+use crate::{board::Board, ingest::AgentView};
+
+/// A picture older than this says nothing of the present.
+const LATE: Duration = Duration::from_mins(1);
+
+/// What a page shows.
+pub struct View<'a> {
+    /// The picture.
+    pub board: &'a Board,
+    /// Who looks.
+    pub agents: &'a [AgentView],
+    /// The moment that ages are counted from.
+    pub now: Timestamp,
+}
+
+impl View<'_> {
+    /// Why we cannot see, if we cannot: no quorum, or a picture that has stopped.
+    fn blindness(&self) -> Option<String> {
+        let sight = &self.board.visibility;
+        if sight.below_quorum {
+            return Some(if sight.reason.is_empty() { "too few vantages".into() } else { sight.reason.clone() });
+        }
+        // Said without an age, so that a screen reader does not hear it anew with every second.
+        let last = sight.evaluated_through;
+        (self.now.since(last) > LATE).then(|| {
+            format!("nothing was evaluated since {}: the coordinator is behind", words::in_words(last, self.now))
+        })
+    }
+
+    /// What the page as a whole stands for: its title and icon.
+    fn mark(&self) -> Mark {
+        let open = self.board.open();
+        let marks = |mark| open.iter().any(|change| Mark::of(change) == mark);
+        let in_order = [Mark::Accused, Mark::Neither, Mark::Recovering];
+        if let Some(mark) = in_order.into_iter().find(|mark| marks(*mark)) {
+            return mark;
+        }
+        if self.blindness().is_some() {
+            Mark::Blind
+        } else if open.is_empty() {
+            Mark::Quiet
+        } else {
+            Mark::Suspected
+        }
+    }
+}
+
+/// The title of the front page: state and culprit first, since tabs are narrow.
+pub fn title(view: &View<'_>) -> String {
+    let mark = view.mark();
+    let open = view.board.open();
+    let culprits: Vec<String> =
+        open.iter().filter(|change| Mark::of(change) == mark).filter_map(|change| words::culprit(change)).collect();
+    let what = match culprits.as_slice() {
+        [] => mark.word().to_owned(),
+        [one] => one.clone(),
+        [first, rest @ ..] => format!("{first} + {}", rest.len()),
+    };
+    let doing = if mark == Mark::Recovering { " recovering" } else { "" };
+    format!("{} {what}{doing} · Faultline", mark.glyph())
+}
+
+/// The icon of the page, as SVG.
+pub fn icon(view: &View<'_>) -> &'static str {
+    view.mark().icon()
+}
+
+/// The front page.
+pub fn front(view: &View<'_>) -> Markup {
+    let main = html! {
+        (banner::banner(view))
+        (sight::strip(view))
+        (matrix::matrix(view))
+        (incident::recent(view))
+        (sight::vantages(view))
+        (limits())
+    };
+    document(&title(view), view.mark(), view, &main)
+}
+
+/// The page of one incident, from its revisions, oldest first.
+pub fn incident(view: &View<'_>, revisions: &VecDeque<Change>) -> Markup {
+    let Some(newest) = revisions.back() else { return missing(view, "") };
+    let mark = Mark::of(newest);
+    let what = words::culprit(newest).unwrap_or_else(|| mark.word().into());
+    let main = html! {
+        p #back { a href="/" { "‹ All of it" } }
+        (incident::whole(newest, revisions, view))
+        (limits())
+    };
+    document(&format!("{} {what} · {} · Faultline", mark.glyph(), newest.incident), mark, view, &main)
+}
+
+/// The page for an incident that is not on the board.
+pub fn missing(view: &View<'_>, id: &str) -> Markup {
+    let main = html! {
+        section #missing {
+            h2 { "No such incident" }
+            p {
+                "This coordinator has not published an incident " code { (id) } ". Ids look like "
+                code { "inc-20251029T154113Z-1" } " and stay the same for ever. See "
+                a href="/" { "what is known now" } ", or " code { "faultline status" } "."
+            }
+        }
+        (incident::recent(view))
+    };
+    document("No such incident · Faultline", view.mark(), view, &main)
+}
+
+/// What every page has around its main part.
+fn document(title: &str, mark: Mark, view: &View<'_>, main: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                link #icon rel="icon" type="image/svg+xml" href={ "data:image/svg+xml," (url_encoded(mark.icon())) };
+                link rel="stylesheet" href="/style.css";
+                script src="/app.js" defer {}
+                noscript { meta http-equiv="refresh" content="15"; }
+            }
+            body.(mark.class()) data-sequence=(view.board.sequence) {
+                a.skip href="#main" { "Skip to verdict" }
+                header {
+                    p.name { a href="/" { "Faultline" } }
+                    p.question { "Which cloud is failing: AWS, Azure or neither?" }
+                    p #updated { (updated(view)) }
+                    p #live {}
+                }
+                main #main { (main) }
+                (footer())
+            }
+        }
+    }
+}
+
+fn updated(view: &View<'_>) -> Markup {
+    let through = view.board.visibility.evaluated_through;
+    html! {
+        @if through == Timestamp::default() {
+            "nothing evaluated yet"
+        } @else {
+            "updated " (words::at(through, view.now)) " (" (words::span(view.now.since(through))) " ago)"
+        }
+    }
+}
+
+/// What no verdict of ours can say.
+fn limits() -> Markup {
+    html! {
+        section #limits aria-labelledby="limits-title" {
+            h2 #limits-title { "How sure, and what we cannot see" }
+            p {
+                "We see whether names resolve, connections open, TLS completes and HTTP answers, from our vantages. We do "
+                "not see your account, your quotas, your data, or what works slowly but works."
+            }
+            p {
+                "Confidence is the probability that the engine gives its verdict: HIGH from 0.95, MEDIUM from 0.8, else "
+                "LOW. An onset is when the world broke, give or take the seconds behind ±. A cloud is accused only by "
+                "several independent vantage groups, some of them outside it. Crowd reports and status pages never move "
+                "a verdict. A wrong verdict is retracted here, in public."
+            }
+        }
+    }
+}
+
+fn footer() -> Markup {
+    html! {
+        footer {
+            h2 { "Get it elsewhere" }
+            ul {
+                li { "terminal: " code { "faultline watch" } ", for programs " code { "faultline watch -o ndjson" } }
+                li {
+                    "gRPC: "
+                    code { "grpcurl -plaintext localhost:7444 faultline.feed.v1.FeedService/GetSnapshot" }
+                }
+                li { "server-sent events: " a href="/events" { code { "/events" } } ", resumes from " code { "Last-Event-ID" } }
+            }
+        }
+    }
+}
+
+/// The icon as part of a URL.
+fn url_encoded(svg: &str) -> String {
+    svg.replace('%', "%25").replace('#', "%23").replace('<', "%3C").replace('>', "%3E")
+}
+
+#[cfg(test)]
+mod tests;

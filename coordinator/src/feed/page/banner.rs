@@ -1,0 +1,118 @@
+//! The verdict: the first thing that people read. It says who, how, who is cleared, how sure and since when.
+//!
+//! Rules: one section an open incident, the accused before the suspected; each cloud that is not accused is cleared or
+//! said not to be; a quiet page says what it knows and no more; a blind one says that it cannot see.
+
+use faultline_attribution::{Alibi, Change, ElementKind, State, Verdict, element::brand};
+use maud::{Markup, html};
+
+use super::{
+    View,
+    words::{self, Mark},
+};
+
+/// The banner.
+pub(super) fn banner(view: &View<'_>) -> Markup {
+    let open = open(view);
+    let (accused, suspected): (Vec<&Change>, Vec<&Change>) =
+        open.iter().partition(|change| change.state != State::Suspected);
+    let blind = view.blindness();
+    // The script leaves the banner alone while its key stays, so that a screen reader says each revision once.
+    let key: Vec<String> = open.iter().map(|change| format!("{}.{}", change.incident, change.revision)).collect();
+    html! {
+        section #verdict role="status" aria-atomic="true" aria-label="Verdict"
+            data-key={ (key.join(" ")) " " (blind.as_deref().unwrap_or_default()) } {
+            @for change in accused { (accusation(change, view)) }
+            @if let Some(reason) = &blind {
+                div.verdict.blind {
+                    h2 { (words::glyph(Mark::Blind.glyph())) " We cannot see: " (reason) }
+                    p { "Do not trust silence: until this is mended, no news here is not good news." }
+                }
+            }
+            @for change in &suspected { (accusation(change, view)) }
+            @if open.is_empty() && blind.is_none() {
+                div.verdict.quiet {
+                    h2 { (words::glyph(Mark::Quiet.glyph())) " No failure attributed to AWS or Azure." }
+                    p { "This is what the vantages below measure from outside. It is not a promise that everything works." }
+                }
+            }
+        }
+    }
+}
+
+/// Open incidents: those that accuse a cloud, then those that accuse somebody else, then the suspected.
+pub(super) fn open<'a>(view: &View<'a>) -> Vec<&'a Change> {
+    let mut open = view.board.open();
+    open.sort_by_key(|change| (change.state == State::Suspected, Mark::of(change) != Mark::Accused));
+    open
+}
+
+/// One open incident.
+fn accusation(change: &Change, view: &View<'_>) -> Markup {
+    let mark = Mark::of(change);
+    html! {
+        div.verdict.(mark.class()) {
+            h2 {
+                (words::glyph(mark.glyph())) " "
+                @if mark == Mark::Suspected { "Possible problem. " }
+                (change.headline)
+            }
+            p {
+                @if change.verdict == Verdict::Undetermined {
+                    "Nobody is accused yet: " (change.undetermined_reason) "."
+                } @else {
+                    "Confidence " b { (words::probability(change.confidence)) " " (words::band(change.confidence)) } "."
+                }
+                " " (since(change, view))
+                " " a href={ "/incidents/" (change.incident) } { "Evidence" }
+            }
+            (clearances(change, view))
+        }
+    }
+}
+
+/// "Since 15:41:04Z ± 20 s (7 min)."
+pub(super) fn since(change: &Change, view: &View<'_>) -> Markup {
+    html! {
+        "Since " (words::at(change.onset_at, view.now)) " ± " (change.onset_uncertainty_s) " s"
+        @if change.state.is_open() {
+            // The only words of the banner that change without news: not for the screen reader to repeat.
+            span data-age="" aria-live="off" { " (" (words::span(view.now.since(change.onset_at))) ")" }
+        }
+        "."
+    }
+}
+
+/// A line for each cloud that is not accused: by what it is cleared, or that it is not.
+pub(super) fn clearances(change: &Change, view: &View<'_>) -> Markup {
+    let accused: Vec<Verdict> = view.board.open().iter().map(|open| open.verdict).chain([change.verdict]).collect();
+    let is_unclear =
+        |cloud: Verdict| !accused.contains(&cloud) && !change.alibis.iter().any(|alibi| alibi.party == cloud.as_str());
+    // While nobody is accused there is nobody to clear.
+    let names_somebody = change.state.is_open() && change.verdict != Verdict::Undetermined;
+    html! {
+        ul.alibis {
+            @for alibi in &change.alibis {
+                li { (words::glyph("●")) " " (alibi_words(alibi, change)) }
+            }
+            @for cloud in [Verdict::Aws, Verdict::Azure].into_iter().filter(|cloud| names_somebody && is_unclear(*cloud)) {
+                li { (words::glyph("░")) " " (words::verdict(cloud)) ": not accused; too few checks since the onset to clear it" }
+            }
+        }
+    }
+}
+
+/// "AWS: 121 of 121 checks passed from the same 16 vantage groups (connect)".
+fn alibi_words(alibi: &Alibi, change: &Change) -> String {
+    // Groups inside the fault cannot clear anybody when the fault is their own.
+    let whose = if change.element_kind.is_some_and(ElementKind::is_vantage_side) { "other" } else { "same" };
+    let groups = if alibi.groups == 1 { "vantage group" } else { "vantage groups" };
+    format!(
+        "{}: {} of {} checks passed from the {whose} {} {groups} ({})",
+        brand(&alibi.party),
+        alibi.passed,
+        alibi.runs,
+        alibi.groups,
+        words::layer(alibi.layer),
+    )
+}

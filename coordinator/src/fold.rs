@@ -1,0 +1,193 @@
+//! The fold: records of the log, tick by tick, through observation and engine, to what is published.
+//!
+//! Rules: live and after a restart the same code reads the same records from the log, so that both come to the same
+//! picture. Inside a tick the coordinator's own records come first, in order; batches follow in the order (agent, lane,
+//! number), so that it does not matter which session was faster. What was published is never recomputed: up to the end
+//! of that record the engine is silent, and if it disagrees afterwards, that is a new revision.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use faultline_attribution::{Change, Engine, Output, Settings, State, Timestamp, Visibility, World};
+
+use crate::{
+    board::Board,
+    feed::{Hub, Published},
+    log::{Admission, Appended, ChangeLog, Cursor, Entry, LogError, RecordLog},
+    observe::{ObserveError, Observer},
+    record::{Record, RecordKind},
+};
+
+/// Records read at once.
+const CHUNK: usize = 4096;
+
+/// What can stop the fold.
+#[derive(Debug, thiserror::Error)]
+pub enum FoldError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A record in it.
+    #[error("log record {cursor:?}: {source}")]
+    Record {
+        /// Its place.
+        cursor: Cursor,
+        /// Why.
+        source: ObserveError,
+    },
+    /// The log refused a tick.
+    #[error("the log refused the coordinator's own record: {0:?}")]
+    Refused(Appended),
+}
+
+/// The state of the fold.
+pub struct Fold {
+    log: Arc<dyn RecordLog>,
+    changes: Arc<dyn ChangeLog>,
+    engine: Engine,
+    observer: Observer,
+    /// Everything up to here was read.
+    read: Cursor,
+    /// Read, but not yet followed by a tick.
+    waiting: Vec<(Cursor, Record)>,
+    /// The last tick whose changes are published.
+    published: Cursor,
+    visibility: Visibility,
+}
+
+impl Fold {
+    /// Rebuilds the state from the log. Changes that a crash kept from being published are published now. Returns the
+    /// board as published.
+    pub async fn rebuild(
+        log: Arc<dyn RecordLog>,
+        changes: Arc<dyn ChangeLog>,
+        settings: Settings,
+        now: Timestamp,
+    ) -> Result<(Self, Board), FoldError> {
+        let mut board = Board::new(changes.feed_id());
+        let mut published = Cursor::START;
+        loop {
+            let entries = changes.published_after(board.sequence, CHUNK).await?;
+            let Some(last) = entries.last() else { break };
+            published = last.tick;
+            board.apply_all(&entries);
+        }
+        let engine = Engine::new(World::default(), settings);
+        let (observer, read, waiting) = (Observer::default(), Cursor::START, Vec::new());
+        let visibility = board.visibility.clone();
+        let mut fold = Self { log, changes, engine, observer, read, waiting, published, visibility };
+        let entries = fold.catch_up().await?;
+        board.apply_all(&entries);
+        let corrections = fold.corrections(&board, now);
+        if !corrections.is_empty() {
+            let entries = fold.changes.publish(fold.published, now, corrections).await?;
+            board.apply_all(&entries);
+        }
+        Ok((fold, board))
+    }
+
+    /// What the observer knows: slot tables, places, sessions, targets.
+    pub fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// Lets time pass: records the tick, folds everything up to it, publishes what comes of it.
+    pub async fn tick(&mut self, now: Timestamp, hub: &Hub) -> Result<(), FoldError> {
+        match self.log.append(Admission::Own, Record::tick(now)).await? {
+            Appended::At(_) => {}
+            refused => return Err(FoldError::Refused(refused)),
+        }
+        let entries = self.catch_up().await?;
+        hub.publish(entries);
+        self.visibility.evaluated_through = now;
+        hub.board().visibility = self.visibility.clone();
+        Ok(())
+    }
+
+    /// Folds every record up to the last tick of the log.
+    async fn catch_up(&mut self) -> Result<Vec<Entry>, FoldError> {
+        let mut all = Vec::new();
+        loop {
+            let records = self.log.next(self.read, CHUNK).await?;
+            let Some((last, _)) = records.last() else { break };
+            self.read = *last;
+            for (cursor, record) in records {
+                if record.kind == RecordKind::Tick {
+                    let outputs = self.fold_tick(record.received_at)?;
+                    all.extend(self.publish(cursor, record.received_at, outputs).await?);
+                } else {
+                    self.waiting.push((cursor, record));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn fold_tick(&mut self, now: Timestamp) -> Result<Vec<Output>, FoldError> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let place = |(cursor, record): &(Cursor, Record)| match record.kind {
+            RecordKind::Batch => (1, record.agent.clone(), record.epoch, record.lane, record.number, Cursor::START),
+            _ => (0, String::new(), 0, 0, 0, *cursor),
+        };
+        waiting.sort_by_cached_key(place);
+        for (cursor, record) in waiting {
+            let inputs = self.observer.observe(&record).map_err(|source| FoldError::Record { cursor, source })?;
+            for input in &inputs {
+                self.engine.apply(input);
+            }
+        }
+        Ok(self.engine.advance(now))
+    }
+
+    async fn publish(&mut self, tick: Cursor, now: Timestamp, outputs: Vec<Output>) -> Result<Vec<Entry>, FoldError> {
+        for output in &outputs {
+            if let Output::Visibility(visibility) = output {
+                self.visibility = visibility.clone();
+            }
+        }
+        if tick <= self.published || outputs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let changes = outputs
+            .into_iter()
+            .map(|output| match output {
+                Output::Change(change) => Published::Incident(change),
+                Output::Cell(cell) => Published::Cell(cell),
+                Output::Visibility(visibility) => Published::Visibility(visibility),
+            })
+            .collect();
+        let entries = self.changes.publish(tick, now, changes).await?;
+        self.published = tick;
+        Ok(entries)
+    }
+
+    /// Where the rebuilt engine disagrees with what was published: new revisions.
+    fn corrections(&self, board: &Board, now: Timestamp) -> Vec<Published> {
+        let ours: BTreeMap<_, &Change> = self.engine.incidents().map(|change| (&change.incident, change)).collect();
+        let mut corrections = Vec::new();
+        for theirs in board.incidents() {
+            let correction = match ours.get(&theirs.incident) {
+                Some(ours) if same_claim(ours, theirs) => continue,
+                Some(ours) => Change { revision: theirs.revision + 1, at: now, ..(*ours).clone() },
+                None if theirs.state.is_open() => Change {
+                    revision: theirs.revision + 1,
+                    at: now,
+                    state: State::Retracted,
+                    resolved_at: Some(now),
+                    headline: format!("Taken back after a change of the engine: {}", theirs.headline),
+                    ..theirs.clone()
+                },
+                None => continue,
+            };
+            corrections.push(Published::Incident(Box::new(correction)));
+        }
+        let known: Vec<_> = board.incidents().map(|change| &change.incident).collect();
+        let missed = ours.into_iter().filter(|(incident, change)| !known.contains(incident) && change.state.is_open());
+        corrections.extend(missed.map(|(_, change)| Published::Incident(Box::new(change.clone()))));
+        corrections
+    }
+}
+
+/// Whether two revisions accuse the same and are equally far.
+fn same_claim(ours: &Change, theirs: &Change) -> bool {
+    (ours.state, ours.verdict, &ours.element) == (theirs.state, theirs.verdict, &theirs.element)
+}

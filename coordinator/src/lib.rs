@@ -1,0 +1,21 @@
+//! The Faultline coordinator: results come in over mutual TLS, are stored, attributed, and published as a feed.
+//!
+//! One direction: [`ingest`] -> [`log`] -> [`observe`] -> the engine of `faultline-attribution` -> [`board`] ->
+//! [`feed`]. [`fold`] drives that path tick by tick; [`serve`] starts all rooms.
+
+pub mod assignment;
+pub mod board;
+pub mod catalog;
+pub mod cli;
+pub mod feed;
+pub mod fold;
+pub mod ingest;
+pub mod local_agent;
+pub mod log;
+pub mod observe;
+pub mod pki;
+pub mod record;
+mod refusal;
+pub mod registry;
+pub mod serve;
+pub mod shutdown;

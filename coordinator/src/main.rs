@@ -1,0 +1,7 @@
+//! The binary `faultline`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    faultline_coordinator::cli::main()
+}

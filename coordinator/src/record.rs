@@ -1,0 +1,131 @@
+//! Records of the log: every input of the fold, in one envelope.
+//!
+//! Format 1. An envelope is `{format, kind, received_at, agent, epoch, lane, number, crc32c, payload}`; the payload is
+//! the protobuf message as it came for a batch, JSON for the coordinator's own records. Old formats stay readable.
+
+use std::collections::BTreeMap;
+
+use faultline_attribution::{SessionState, Target, TargetId, Timestamp, Vantage};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Format of the payloads that this build writes.
+pub const FORMAT: u8 = 1;
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum RecordKind {
+    /// A batch of results, as it came.
+    Batch = 1,
+    /// An agent's slot table: which number means which target.
+    Assignment = 2,
+    /// The catalog in force, whole.
+    Catalog = 3,
+    /// An agent's place.
+    Vantage = 4,
+    /// The passing of time.
+    Tick = 5,
+    /// An agent's session came, fell silent or ended.
+    Session = 6,
+}
+
+impl RecordKind {
+    /// The kind of this number.
+    pub fn of(number: u8) -> Option<Self> {
+        [Self::Batch, Self::Assignment, Self::Catalog, Self::Vantage, Self::Tick, Self::Session]
+            .into_iter()
+            .find(|kind| *kind as u8 == number)
+    }
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What it is.
+    pub kind: RecordKind,
+    /// Coordinator clock at ingest.
+    pub received_at: Timestamp,
+    /// Whose it is; empty for the coordinator's own.
+    pub agent: String,
+    /// The spool that numbered it; empty but for batches.
+    pub incarnation: Vec<u8>,
+    /// Session in which it came.
+    pub epoch: u64,
+    /// Lane, for batches.
+    pub lane: u8,
+    /// Number in the lane, for batches.
+    pub number: u64,
+    /// Content, by kind.
+    pub payload: Vec<u8>,
+}
+
+/// A payload that is not what its kind says.
+#[derive(Debug, thiserror::Error)]
+#[error("record of kind {kind:?}: unreadable payload")]
+pub struct PayloadError {
+    kind: RecordKind,
+    source: serde_json::Error,
+}
+
+/// Content of an assignment record: the whole slot table of the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotTable {
+    /// Version pushed to the agent.
+    pub version: u64,
+    /// Checksum of what was pushed.
+    pub digest: u32,
+    /// Slots in force and in the past: a slot is never used twice.
+    pub slots: BTreeMap<u32, TargetId>,
+}
+
+/// Content of a catalog record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogRecord {
+    /// Every target.
+    pub targets: BTreeMap<TargetId, Target>,
+}
+
+/// Content of a session record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// What became of it.
+    pub state: SessionState,
+    /// Since when: for silence, when the agent was last heard of.
+    pub since: Timestamp,
+}
+
+impl Record {
+    /// A record of the coordinator's own about an agent (or about none), with JSON content.
+    pub fn own<T: Serialize>(kind: RecordKind, received_at: Timestamp, agent: &str, content: &T) -> Self {
+        let payload = serde_json::to_vec(content).unwrap_or_default();
+        Self { payload, ..Self::empty(kind, received_at, agent) }
+    }
+
+    /// The passing of time.
+    pub fn tick(now: Timestamp) -> Self {
+        Self::empty(RecordKind::Tick, now, "")
+    }
+
+    fn empty(kind: RecordKind, received_at: Timestamp, agent: &str) -> Self {
+        Self {
+            kind,
+            received_at,
+            agent: agent.to_owned(),
+            incarnation: Vec::new(),
+            epoch: 0,
+            lane: 0,
+            number: 0,
+            payload: Vec::new(),
+        }
+    }
+
+    /// The JSON content.
+    pub fn content<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        serde_json::from_slice(&self.payload).map_err(|source| PayloadError { kind: self.kind, source })
+    }
+
+    /// The place of an agent, of a vantage record.
+    pub fn vantage(&self) -> Result<Vantage, PayloadError> {
+        self.content()
+    }
+}

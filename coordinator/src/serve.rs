@@ -1,0 +1,308 @@
+//! Serve: starts all rooms of the coordinator, and ends them in order.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use faultline_attribution::{Settings, Timestamp};
+use faultline_proto::{DESCRIPTORS, clock::Clock, feed::v1::feed_service_server::FeedServiceServer};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Server;
+
+use crate::{
+    assignment::Assignments,
+    catalog::{Catalog, CatalogError, CatalogSource},
+    feed::{Hub, grpc::Feed, listener, web},
+    fold::{Fold, FoldError},
+    ingest::{self, Ingest},
+    local_agent::{LocalAgent, LocalAgentError},
+    log::{Admission, ChangeLog, LogError, RecordLog, sqlite::SqliteLog},
+    pki::{self, Authority, PkiError},
+    record::{CatalogRecord, Record, RecordKind},
+    registry::Registry,
+    shutdown,
+};
+
+/// Time between ticks.
+const TICK: Duration = Duration::from_secs(1);
+
+/// After this the rooms that have not ended are dropped. An orderly end takes less than 5 s all told.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// What to serve, and where.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Keys, registry, log.
+    pub data_dir: PathBuf,
+    /// Catalogs, joined.
+    pub catalogs: Vec<CatalogSource>,
+    /// Where agents connect.
+    pub agents_listen: SocketAddr,
+    /// Where people and subscribers connect.
+    pub feed_listen: SocketAddr,
+    /// The clock.
+    pub clock: Clock,
+    /// Whether to run an agent beside the coordinator.
+    pub with_agent: bool,
+}
+
+/// Why the coordinator cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The catalog.
+    #[error("{0}")]
+    Catalog(#[from] CatalogError),
+    /// Keys and certificates.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The fold.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// The local agent.
+    #[error(transparent)]
+    LocalAgent(#[from] LocalAgentError),
+    /// A port.
+    #[error("cannot listen for {who} on {address}: {source} (choose another with {flag})")]
+    Listen {
+        /// For whom.
+        who: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What changes it.
+        flag: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The data directory.
+    #[error("data directory {}: {source}", path.display())]
+    Data {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another coordinator.
+    #[error("data directory {}: another coordinator runs on it", .0.display())]
+    Locked(PathBuf),
+    /// A server.
+    #[error("the agent port failed")]
+    Agents(#[from] tonic::transport::Error),
+    /// A task that panicked.
+    #[error("a task failed: {0}")]
+    Task(String),
+    /// The local agent ended.
+    #[error("the agent beside the coordinator ended: {0}")]
+    AgentEnded(String),
+}
+
+/// A coordinator that is up.
+pub struct Coordinator {
+    /// Where agents connect.
+    pub agents_address: SocketAddr,
+    /// Where people and subscribers connect.
+    pub feed_address: SocketAddr,
+    /// The feed.
+    pub hub: Arc<Hub>,
+    tasks: JoinSet<Result<(), ServeError>>,
+    stop: watch::Sender<bool>,
+    _lock: File,
+}
+
+impl Coordinator {
+    /// Rebuilds the picture from the log and opens both ports.
+    pub async fn start(options: Options) -> Result<Self, ServeError> {
+        let data = &options.data_dir;
+        fs::create_dir_all(data).map_err(|source| ServeError::Data { path: data.clone(), source })?;
+        let catalog = Arc::new(Catalog::load(&options.catalogs)?);
+        let clock = options.clock;
+        Authority::open(data)?;
+        let tls = Arc::new(pki::agent_port(data)?);
+        let lock = lock(data)?;
+        let agents = listen(options.agents_listen, "agents", "--agents-listen").await?;
+        let feed = listen(options.feed_listen, "the feed", "--feed-listen").await?;
+        let (agents_address, feed_address) = (address(&agents, "agents")?, address(&feed, "the feed")?);
+
+        let log = Arc::new(SqliteLog::open(data)?);
+        let records: Arc<dyn RecordLog> = Arc::clone(&log) as _;
+        let changes: Arc<dyn ChangeLog> = log;
+        let now = || Timestamp::from_micros(clock.now_micros());
+        let rebuilt = Fold::rebuild(Arc::clone(&records), Arc::clone(&changes), Settings::default(), now()).await?;
+        let (mut fold, board) = rebuilt;
+        let world = catalog.world();
+        if *fold.observer().targets() != world {
+            let record = Record::own(RecordKind::Catalog, now(), "", &CatalogRecord { targets: world });
+            records.append(Admission::Own, record).await?;
+        }
+        let hub = Arc::new(Hub::new(board, changes, clock));
+        let (stop, stopped) = watch::channel(false);
+        let assignments = Assignments::new(Arc::clone(&catalog), fold.observer().tables().clone());
+        let ingest = Arc::new(Ingest::new(
+            records,
+            Registry::of(data),
+            assignments,
+            clock,
+            fold.observer().vantages(),
+            fold.observer().sessions(),
+            stopped.clone(),
+        ));
+        fold.tick(now(), &hub).await?;
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(tick(fold, Arc::clone(&hub), stopped.clone()));
+        let watching = Arc::clone(&ingest);
+        tasks.spawn(async move { Ok(watching.watch().await?) });
+        tasks.spawn(serve_agents(agents, tls, Arc::clone(&ingest), stopped.clone()));
+        tasks.spawn(serve_feed(feed, Arc::clone(&hub), ingest, stopped.clone()));
+        if options.with_agent {
+            let dialled = SocketAddr::new(loopback_for(agents_address), agents_address.port());
+            let agent = LocalAgent::start(data, dialled, clock.now_micros())?;
+            tasks.spawn(mind(agent, stopped));
+        }
+        Ok(Self { agents_address, feed_address, hub, tasks, stop, _lock: lock })
+    }
+
+    /// Serves until `until` is ready or a room fails, then ends in order.
+    pub async fn run(mut self, until: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let failed = tokio::select! {
+            () = until => None,
+            ended = self.tasks.join_next() => ended,
+        };
+        let result = match failed {
+            Some(ended) => ended.unwrap_or_else(|error| Err(ServeError::Task(error.to_string()))),
+            None => Ok(()),
+        };
+        self.stop().await;
+        result
+    }
+
+    /// Ends in order: agents are asked to say goodbye, streams close with a place to resume from.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if time::timeout(GRACE, all).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+    }
+}
+
+async fn tick(mut fold: Fold, hub: Arc<Hub>, mut stopped: watch::Receiver<bool>) -> Result<(), ServeError> {
+    let clock = hub.clock();
+    let mut ticks = time::interval(clock.real(TICK));
+    ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown::begun(&mut stopped) => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        fold.tick(Timestamp::from_micros(clock.now_micros()), &hub).await?;
+    }
+}
+
+async fn serve_agents(
+    agents: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    ingest: Arc<Ingest>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    let mut accepting = JoinSet::new();
+    let connections = ingest::listener::accept(agents, tls, stopped.clone(), &mut accepting);
+    let stop = async move { shutdown::begun(&mut stopped).await };
+    Server::builder()
+        .max_concurrent_streams(16)
+        .http2_max_local_error_reset_streams(Some(256))
+        .http2_max_pending_accept_reset_streams(Some(20))
+        .http2_max_header_list_size(16 << 10)
+        .initial_stream_window_size(256 << 10)
+        .initial_connection_window_size(1 << 20)
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .add_service(ingest.service())
+        .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop)
+        .await?;
+    Ok(())
+}
+
+async fn serve_feed(
+    feed: TcpListener,
+    hub: Arc<Hub>,
+    ingest: Arc<Ingest>,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<FeedServiceServer<Feed>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|error| ServeError::Task(error.to_string()))?;
+    let service =
+        FeedServiceServer::new(Feed::new(Arc::clone(&hub), stopped.clone())).max_decoding_message_size(64 << 10);
+    let grpc = tonic::service::Routes::new(service).add_service(health).add_service(reflection);
+    let agents = Arc::new(move || ingest.agents());
+    let router = grpc.prepare().into_axum_router().merge(web::router(hub, agents, stopped.clone()));
+    let mut leaving = stopped.clone();
+    tokio::select! {
+        () = listener::serve(feed, router, stopped) => {}
+        () = async {
+            shutdown::begun(&mut leaving).await;
+            reporter.set_not_serving::<FeedServiceServer<Feed>>().await;
+            std::future::pending::<()>().await;
+        } => {}
+    }
+    Ok(())
+}
+
+/// Keeps the local agent company.
+async fn mind(mut agent: LocalAgent, mut stopped: watch::Receiver<bool>) -> Result<(), ServeError> {
+    let ended = tokio::select! {
+        () = shutdown::begun(&mut stopped) => None,
+        ended = agent.ended() => Some(ended),
+    };
+    match ended {
+        None => {
+            agent.stop().await;
+            Ok(())
+        }
+        Some(Ok(status)) => Err(ServeError::AgentEnded(status.to_string())),
+        Some(Err(error)) => Err(ServeError::AgentEnded(error.to_string())),
+    }
+}
+
+async fn listen(address: SocketAddr, who: &'static str, flag: &'static str) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { who, address, flag, source })
+}
+
+fn address(listener: &TcpListener, who: &'static str) -> Result<SocketAddr, ServeError> {
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    listener.local_addr().map_err(|source| ServeError::Listen { who, address: nowhere, flag: "", source })
+}
+
+/// The address of this machine that reaches a listener.
+fn loopback_for(listening: SocketAddr) -> std::net::IpAddr {
+    match listening {
+        address if !address.ip().is_unspecified() => address.ip(),
+        SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+/// Makes sure that one coordinator at a time has the data directory.
+fn lock(data: &std::path::Path) -> Result<File, ServeError> {
+    let path = data.join("lock");
+    let fail = |source| ServeError::Data { path: path.clone(), source };
+    let file = File::create(&path).map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ServeError::Locked(data.to_owned())),
+        Err(TryLockError::Error(source)) => Err(fail(source)),
+    }
+}

@@ -1,0 +1,269 @@
+//! The programs as people run them: exit codes, signals, a kill, an agent beside the coordinator.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use faultline_lab::stage;
+
+/// Everything here takes seconds; this is a hang.
+const HANG: Duration = Duration::from_secs(90);
+
+/// Targets that no resolver knows (RFC 6761), so that every look fails whether or not this machine has internet.
+const NOWHERE: &str = r#"
+[[target]]
+id = "aws/us-east-1/s3"
+probe = "https"
+url = "https://s3.us-east-1.amazonaws.invalid/"
+hosted_on = "aws"
+region = "us-east-1"
+service = "s3"
+owner = "amazon"
+interval = "10s"
+timeout = "5s"
+
+[[target]]
+id = "azure/eastus/blob"
+probe = "https"
+url = "https://blob.eastus.azure.invalid/"
+hosted_on = "azure"
+region = "eastus"
+service = "blob"
+owner = "microsoft"
+interval = "10s"
+timeout = "5s"
+
+[[target]]
+id = "control/one"
+probe = "https"
+url = "https://control.invalid/"
+hosted_on = "other"
+interval = "10s"
+timeout = "5s"
+"#;
+
+/// Both programs, built as this test was.
+fn program(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let test = std::env::current_exe().expect("own path");
+        let folder = test.parent().and_then(Path::parent).expect("target folder").to_owned();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--locked", "-p", "faultline-coordinator", "-p", "faultline-agent", "--bins"]);
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().expect("cargo").success(), "the programs do not build");
+        folder
+    });
+    folder.join(name)
+}
+
+fn faultline(arguments: &[&str]) -> Output {
+    Command::new(program("faultline")).args(arguments).output().expect("runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A coordinator as a process, killed when dropped.
+struct Served {
+    child: Child,
+    feed: String,
+}
+
+impl Served {
+    fn start(data: &Path, catalog: &Path, more: &[&str]) -> Self {
+        let mut child = Command::new(program("faultline"))
+            .args(["serve", "--agents-listen", "127.0.0.1:0", "--feed-listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data)
+            .arg("--catalog")
+            .arg(catalog)
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+        let page = lines.find_map(|line| {
+            let line = line.expect("a line");
+            line.strip_prefix("page ").map(|address| address.trim().trim_end_matches('/').to_owned())
+        });
+        Self { child, feed: page.expect("the address of the page") }
+    }
+
+    fn status(&self) -> Output {
+        faultline(&["status", "--feed", &self.feed, "-o", "json"])
+    }
+
+    /// Asks for the status until it is as wanted.
+    fn wait(&self, wanted: impl Fn(&Output) -> bool) -> Output {
+        let began = Instant::now();
+        loop {
+            let status = self.status();
+            if wanted(&status) {
+                return status;
+            }
+            assert!(began.elapsed() < HANG, "last: {}", text(&status.stdout));
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status().expect("kill");
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn without_a_way_out_it_says_that_it_cannot_see_and_accuses_nobody() {
+    let data = tempfile::tempdir().expect("dir");
+    let catalog = data.path().join("nowhere.toml");
+    std::fs::write(&catalog, NOWHERE).expect("catalog");
+    let mut served = Served::start(&data.path().join("state"), &catalog, &["--with-agent"]);
+    let status = served.wait(|status| text(&status.stdout).contains("only vantage"));
+    assert_eq!(status.status.code(), Some(3), "{}", text(&status.stdout));
+    let picture: serde_json::Value = serde_json::from_slice(&status.stdout).expect("json");
+    assert_eq!(picture["standing"], "blind");
+    assert!(picture["reason"].as_str().expect("reason").contains("every control fails from the only vantage"));
+    assert_eq!(picture["incidents"], serde_json::json!([]), "nobody is accused");
+    let page = get(&served.feed);
+    assert!(page.contains("We cannot see") && page.contains("every control fails"), "{page}");
+
+    let began = Instant::now();
+    served.signal("-TERM");
+    let ended = served.child.wait().expect("ends");
+    assert!(ended.success(), "{ended}");
+    assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
+}
+
+/// The page, as a browser without scripts gets it.
+fn get(feed: &str) -> String {
+    use std::io::Write as _;
+    let address = feed.strip_prefix("http://").expect("http");
+    let mut stream = std::net::TcpStream::connect(address).expect("connect");
+    write!(stream, "GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("ask");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answer");
+    answer
+}
+
+#[test]
+fn a_killed_coordinator_comes_back_with_the_same_board() {
+    let data = tempfile::tempdir().expect("dir");
+    let catalog = data.path().join("nowhere.toml");
+    std::fs::write(&catalog, NOWHERE).expect("catalog");
+    let state = data.path().join("state");
+    let mut served = Served::start(&state, &catalog, &["--with-agent"]);
+    let before = served.wait(|status| text(&status.stdout).contains("only vantage"));
+    served.child.kill().expect("SIGKILL");
+    served.child.wait().expect("dead");
+    let served = Served::start(&state, &catalog, &[]);
+    let after = served.status();
+    let same = |output: &Output| {
+        let mut picture: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
+        picture["evaluated_through"].take();
+        picture
+    };
+    assert_eq!(same(&before), same(&after));
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line() {
+    let data = tempfile::tempdir().expect("dir");
+    stage::prepare(data.path()).expect("prepare");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = taken.local_addr().expect("address").to_string();
+    let catalog = data.path().join("catalog.toml");
+    let output = Command::new(program("faultline"))
+        .args(["serve", "--agents-listen", "127.0.0.1:0", "--feed-listen", &address, "--data-dir"])
+        .arg(data.path())
+        .arg("--catalog")
+        .arg(catalog)
+        .output()
+        .expect("runs");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains(&address) && said.contains("--feed-listen"), "{said}");
+}
+
+#[test]
+fn exit_codes_are_those_that_scripts_rely_on() {
+    let data = tempfile::tempdir().expect("dir");
+    let bad = data.path().join("bad.toml");
+    std::fs::write(&bad, "[[target]]\nid = \"x\"\nprobe = \"ping\"\nurl = \"tcp://x:1\"\nhosted_on = \"aws\"\n")
+        .expect("file");
+    let bad = bad.display().to_string();
+    let nowhere = data.path().display().to_string();
+    let rows: &[(&[&str], i32, &str)] = &[
+        (&["--help"], 0, ""),
+        (&["catalog", "check"], 0, ""),
+        (&["catalog", "check", &bad], 2, "bad.toml:3: probe \"ping\" is none of"),
+        (&["no-such-command"], 2, "unrecognized subcommand"),
+        (&["agent", "issue", "Bad Name", "--data-dir", &nowhere], 2, "cannot be an agent's name"),
+        (&["serve", "--data-dir", &nowhere], 1, "run `faultline init"),
+        (&["status", "--feed", "http://127.0.0.1:1"], 3, "no coordinator at"),
+        (&["status", "--no-such-flag"], 3, "unexpected argument"),
+    ];
+    for (arguments, code, said) in rows {
+        let output = faultline(arguments);
+        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(said), "{arguments:?}: {}", text(&output.stderr));
+    }
+    let help = text(&faultline(&["status", "--help"]).stdout);
+    assert!(help.starts_with("Example:"), "{help}");
+}
+
+#[test]
+fn an_agent_that_is_issued_by_hand_joins_and_says_goodbye() {
+    let data = tempfile::tempdir().expect("dir");
+    stage::prepare(data.path()).expect("prepare");
+    let catalog = data.path().join("nowhere.toml");
+    std::fs::write(&catalog, NOWHERE).expect("catalog");
+    let mut child = Command::new(program("faultline"))
+        .args(["serve", "--agents-listen", "127.0.0.1:0", "--feed-listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data.path())
+        .arg("--catalog")
+        .arg(&catalog)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines().map(|line| line.expect("a line"));
+    let agents = lines.find_map(|line| line.strip_prefix("agents").map(|address| address.trim().to_owned()));
+    let page = lines.find_map(|line| line.strip_prefix("page").map(|a| a.trim().trim_end_matches('/').to_owned()));
+    let served = Served { child, feed: page.expect("page") };
+    let out = data.path().join("fra-1");
+    let issued = Command::new(program("faultline"))
+        .args(["agent", "issue", "fra-1", "--isp", "hetzner-de", "--country", "de", "--asn", "24940", "--data-dir"])
+        .arg(data.path())
+        .args(["--coordinator", &format!("https://{}", agents.expect("agents")), "--out"])
+        .arg(&out)
+        .output()
+        .expect("runs");
+    assert!(issued.status.success(), "{}", text(&issued.stderr));
+    let mut agent = Command::new(program("faultline-agent"))
+        .args(["run", "--config"])
+        .arg(out.join("agent.toml"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    served.wait(|status| text(&status.stdout).contains("\"total_groups\":1"));
+    let terminated = Command::new("kill").arg("-TERM").arg(agent.id().to_string()).status().expect("kill");
+    assert!(terminated.success());
+    assert!(agent.wait().expect("ends").success(), "exit 0 after a goodbye");
+    let page = get(&served.feed);
+    assert!(page.contains("fra-1") && page.contains("goodbye"), "{page}");
+}

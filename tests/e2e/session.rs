@@ -1,0 +1,200 @@
+//! The agent port against agents that do what they should not: typed refusals, and nobody else is harmed.
+
+use std::path::Path;
+
+use faultline_coordinator::{pki::Authority, registry::Place, serve::Coordinator};
+use faultline_lab::{
+    scripted::{Credentials, ScriptedAgent, passed},
+    stage,
+};
+use faultline_proto::{
+    ERROR_DOMAIN,
+    agent::v1::{
+        Goodbye, Hello, Lane, ResultBatch, session_request::Message as Say, session_response::Message as Heard,
+    },
+    clock::Clock,
+    types::v1::ProbeResult,
+};
+use tempfile::TempDir;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+struct Stage {
+    data: TempDir,
+    coordinator: Coordinator,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let data = tempfile::tempdir().expect("a temporary directory");
+        stage::prepare(data.path()).expect("prepare");
+        let coordinator = start(data.path()).await;
+        Self { data, coordinator }
+    }
+
+    fn issue(&self, name: &str) -> Credentials {
+        let (data, address) = (self.data.path(), self.coordinator.agents_address);
+        Credentials::issue(data, name, &Place::default(), address, Clock::system().now_micros()).expect("issue")
+    }
+}
+
+async fn start(data: &Path) -> Coordinator {
+    stage::start(data, Clock::system()).await.expect("the coordinator starts")
+}
+
+fn reason(status: &Status) -> String {
+    let info = status.get_details_error_info().expect("one ErrorInfo");
+    assert_eq!(info.domain, ERROR_DOMAIN);
+    info.reason
+}
+
+async fn still_works(agent: &mut ScriptedAgent) {
+    let slot = agent.slot("control/one");
+    let ack = agent.report(vec![passed(slot, Clock::system().now_micros())]).await.expect("acknowledged");
+    assert!(ack.rejections.is_empty(), "{ack:?}");
+}
+
+async fn ends_with(agent: &mut ScriptedAgent) -> Status {
+    loop {
+        match agent.hear().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("ended without a status"),
+            Err(status) => return status,
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_without_a_certificate_gets_past_the_handshake() {
+    let stage = Stage::new().await;
+    let anonymous = Credentials::anonymous(stage.data.path(), stage.coordinator.agents_address).expect("credentials");
+    // In TLS 1.3 the client learns of the refusal at its first read: the connection, or the call on it, fails.
+    assert!(anonymous.open([1; 16]).await.is_err());
+    let stranger = tempfile::tempdir().expect("dir");
+    Authority::init(stranger.path(), "test.internal", &[], Clock::system().now_micros()).expect("another root");
+    let now = Clock::system().now_micros();
+    let forged = Credentials::issue(stranger.path(), "fra-1", &Place::default(), stage.coordinator.agents_address, now);
+    assert!(forged.expect("credentials").open([1; 16]).await.is_err(), "a certificate of another authority");
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn a_result_of_an_unknown_slot_is_refused_and_the_rest_is_stored() {
+    let stage = Stage::new().await;
+    let mut agent = stage.issue("fra-1").open([1; 16]).await.expect("open");
+    let now = Clock::system().now_micros();
+    let ack = agent.report(vec![passed(agent.slot("control/one"), now), passed(999, now)]).await.expect("ack");
+    assert_eq!(ack.durable[0].number, 1);
+    let [rejection] = ack.rejections.as_slice() else { panic!("{ack:?}") };
+    assert_eq!(rejection.rejected_results, 1);
+    let status = rejection.status.as_ref().expect("status");
+    assert!(status.details[0].type_url.ends_with("google.rpc.ErrorInfo"));
+    assert!(String::from_utf8_lossy(&status.details[0].value).contains("RESULT_UNKNOWN_SLOT"));
+    still_works(&mut agent).await;
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn a_result_that_contradicts_itself_is_refused() {
+    let stage = Stage::new().await;
+    let mut agent = stage.issue("fra-1").open([1; 16]).await.expect("open");
+    let slot = agent.slot("control/one");
+    let blank = ProbeResult { slot, ..ProbeResult::default() };
+    let ack = agent.report(vec![blank]).await.expect("ack");
+    let status = ack.rejections[0].status.as_ref().expect("status");
+    assert!(String::from_utf8_lossy(&status.details[0].value).contains("RESULT_MALFORMED"));
+    still_works(&mut agent).await;
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_out_of_order_is_refused_and_a_repeated_one_changes_nothing() {
+    let stage = Stage::new().await;
+    let mut agent = stage.issue("fra-1").open([1; 16]).await.expect("open");
+    let result = || vec![passed(1, Clock::system().now_micros())];
+    assert_eq!(agent.report(result()).await.expect("first").durable[0].number, 1);
+    let ack = agent.send_batch(7, result()).await.expect("ack");
+    assert_eq!(ack.durable[0].number, 1, "not stored");
+    let status = ack.rejections[0].status.as_ref().expect("status");
+    assert!(status.message.contains("number 7, expected 2"), "{}", status.message);
+    let again = agent.send_batch(1, result()).await.expect("ack");
+    assert!(again.rejections.is_empty() && again.durable[0].number == 1);
+    still_works(&mut agent).await;
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn an_oversized_batch_is_refused_in_the_session_and_an_oversized_message_ends_only_it() {
+    let stage = Stage::new().await;
+    let mut agent = stage.issue("fra-1").open([1; 16]).await.expect("open");
+    let mut other = stage.issue("fra-2").open([2; 16]).await.expect("open");
+    let now = Clock::system().now_micros();
+    let ack = agent.report(vec![passed(1, now); 2000]).await.expect("ack");
+    let status = ack.rejections[0].status.as_ref().expect("status");
+    assert!(String::from_utf8_lossy(&status.details[0].value).contains("BATCH_TOO_LARGE"));
+    let batch = ResultBatch {
+        lane: Lane::Live as i32,
+        number: 2,
+        results: vec![passed(1, now); 100_000],
+        ..ResultBatch::default()
+    };
+    agent.say(Say::ResultBatch(batch)).await.expect("sent");
+    let status = ends_with(&mut agent).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"));
+    still_works(&mut other).await;
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn the_newest_session_ends_the_older_one() {
+    let stage = Stage::new().await;
+    let credentials = stage.issue("fra-1");
+    let mut old = credentials.open([1; 16]).await.expect("open");
+    let mut new = credentials.open([1; 16]).await.expect("open again");
+    assert!(new.welcome.epoch > old.welcome.epoch);
+    let status = ends_with(&mut old).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Aborted, "SESSION_SUPERSEDED"));
+    still_works(&mut new).await;
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn hello_must_come_first_be_spoken_in_a_known_protocol_and_by_an_issued_agent() {
+    let stage = Stage::new().await;
+    let credentials = stage.issue("fra-1");
+    let refusal = |first: Say| {
+        let credentials = credentials.clone();
+        async move {
+            let error = credentials.open_with(first).await.err().expect("refused");
+            reason(error.downcast_ref::<Status>().expect("a status"))
+        }
+    };
+    assert_eq!(refusal(Say::Goodbye(Goodbye::default())).await, "HELLO_MISSING");
+    let future = Hello { min_protocol: 7, max_protocol: 9, incarnation: vec![0; 16], ..Hello::default() };
+    assert_eq!(refusal(Say::Hello(future)).await, "PROTOCOL_UNSUPPORTED");
+    let short = Hello { min_protocol: 1, max_protocol: 1, incarnation: vec![0; 3], ..Hello::default() };
+    assert_eq!(refusal(Say::Hello(short)).await, "MESSAGE_MALFORMED");
+    std::fs::remove_file(stage.data.path().join("agents/fra-1.toml")).expect("delete");
+    let good = Hello { min_protocol: 1, max_protocol: 1, incarnation: vec![0; 16], ..Hello::default() };
+    assert_eq!(refusal(Say::Hello(good)).await, "AGENT_UNKNOWN");
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn a_coordinator_that_stops_drains_its_sessions_and_remembers_what_was_durable() {
+    let stage = Stage::new().await;
+    let credentials = stage.issue("fra-1");
+    let mut agent = credentials.open([1; 16]).await.expect("open");
+    still_works(&mut agent).await;
+    let stopping = tokio::task::JoinSet::from_iter([async { stage.coordinator.stop().await }]);
+    assert!(matches!(agent.hear().await.expect("told"), Some(Heard::Drain(_))));
+    agent.say(Say::Goodbye(Goodbye { reason: "drain".into() })).await.expect("said");
+    stopping.join_all().await;
+
+    let coordinator = start(stage.data.path()).await;
+    let now = Clock::system().now_micros();
+    let again = Credentials::issue(stage.data.path(), "fra-1", &Place::default(), coordinator.agents_address, now);
+    let agent = again.expect("issue").open([1; 16]).await.expect("open");
+    assert_eq!(agent.welcome.durable[0].number, 1, "numbering goes on");
+    coordinator.stop().await;
+}

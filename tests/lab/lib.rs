@@ -1,0 +1,18 @@
+//! An emulated internet on loopback addresses: real DNS, TCP, TLS, HTTP and QUIC servers that misbehave on request.
+//!
+//! `world` says what exists, `net` runs it, `scenario` says what breaks and what the truth then is. Nothing here needs
+//! root, and nothing here decides a verdict: agents and coordinator are the real ones and see only packets.
+
+pub mod fleet;
+pub mod judge;
+pub mod lag;
+pub mod net;
+pub mod play;
+pub mod scenario;
+pub mod scripted;
+pub mod stage;
+pub mod world;
+
+pub use net::{Net, NetError};
+pub use scenario::{Break, Scenario, ScenarioError, Truth};
+pub use world::World;

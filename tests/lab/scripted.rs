@@ -1,0 +1,172 @@
+//! A scripted agent: speaks the session protocol by hand, for what a real agent never does, and for many agents at once
+//! without an emulated internet behind them.
+
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use faultline_coordinator::{
+    pki::{Authority, SERVER_NAME},
+    registry::{Place, Registry},
+};
+use faultline_proto::{
+    PROTOCOL,
+    agent::v1::{
+        AssignmentPush, BatchAck, Hello, Lane, ResultBatch, SessionRequest, SessionResponse, Welcome,
+        session_request::Message as Say, session_response::Message as Heard,
+        session_service_client::SessionServiceClient,
+    },
+    convert,
+    types::v1::{Cause, Layer, Outcome, ProbeResult},
+};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
+use tokio::{net::TcpStream, sync::mpsc};
+use tokio_rustls::TlsConnector;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Status, Streaming,
+    transport::{Channel, Endpoint, Uri},
+};
+
+/// An issued identity, ready to dial.
+#[derive(Clone)]
+pub struct Credentials {
+    tls: Arc<ClientConfig>,
+    address: SocketAddr,
+}
+
+/// An open session.
+pub struct ScriptedAgent {
+    requests: mpsc::Sender<SessionRequest>,
+    responses: Streaming<SessionResponse>,
+    /// The coordinator's welcome.
+    pub welcome: Welcome,
+    /// What it is to probe.
+    pub assignments: AssignmentPush,
+    next: u64,
+}
+
+impl Credentials {
+    /// Issues an agent in a coordinator's data directory.
+    pub fn issue(data: &Path, name: &str, place: &Place, address: SocketAddr, now_micros: i64) -> anyhow::Result<Self> {
+        let authority = Authority::open(data)?;
+        let identity = Registry::of(data).issue(&authority, name, place, now_micros)?;
+        let chain = vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes())?];
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
+        let tls = client(authority.root_pem())?.with_client_auth_cert(chain, key)?;
+        Ok(Self::new(tls, address))
+    }
+
+    /// Somebody without a certificate, who knows the coordinator's root.
+    pub fn anonymous(data: &Path, address: SocketAddr) -> anyhow::Result<Self> {
+        let authority = Authority::open(data)?;
+        Ok(Self::new(client(authority.root_pem())?.with_no_client_auth(), address))
+    }
+
+    fn new(mut tls: ClientConfig, address: SocketAddr) -> Self {
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        Self { tls: Arc::new(tls), address }
+    }
+
+    /// Connects over mutual TLS.
+    pub async fn connect(&self) -> anyhow::Result<SessionServiceClient<Channel>> {
+        let (tls, address) = (TlsConnector::from(Arc::clone(&self.tls)), self.address);
+        let dial = move |_: Uri| {
+            let tls = tls.clone();
+            async move {
+                let stream = TcpStream::connect(address).await?;
+                let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
+                Ok::<_, io::Error>(TokioIo::new(tls.connect(name, stream).await?))
+            }
+        };
+        // The scheme is what tonic is told; TLS is the connector's.
+        let endpoint = Endpoint::from_static("http://coordinator");
+        let channel = endpoint.connect_with_connector(tower::service_fn(dial)).await?;
+        Ok(SessionServiceClient::new(channel))
+    }
+
+    /// Opens a session.
+    pub async fn open(&self, incarnation: [u8; 16]) -> anyhow::Result<ScriptedAgent> {
+        let hello = Hello {
+            min_protocol: PROTOCOL,
+            max_protocol: PROTOCOL,
+            incarnation: incarnation.to_vec(),
+            version: "scripted".into(),
+            ..Hello::default()
+        };
+        self.open_with(Say::Hello(hello)).await
+    }
+
+    /// Opens a session with whatever comes first.
+    pub async fn open_with(&self, first: Say) -> anyhow::Result<ScriptedAgent> {
+        let mut client = self.connect().await?;
+        let (requests, receiver) = mpsc::channel(64);
+        requests.send(SessionRequest { message: Some(first) }).await?;
+        let mut responses = client.session(ReceiverStream::new(receiver)).await?.into_inner();
+        let welcome = match responses.message().await?.and_then(|response| response.message) {
+            Some(Heard::Welcome(welcome)) => welcome,
+            other => anyhow::bail!("no welcome but {other:?}"),
+        };
+        let assignments = match responses.message().await?.and_then(|response| response.message) {
+            Some(Heard::AssignmentPush(push)) => push,
+            other => anyhow::bail!("no assignments but {other:?}"),
+        };
+        let next = welcome.durable.first().map_or(0, |cursor| cursor.number) + 1;
+        Ok(ScriptedAgent { requests, responses, welcome, assignments, next })
+    }
+}
+
+impl ScriptedAgent {
+    /// The slot of a target.
+    pub fn slot(&self, target: &str) -> u32 {
+        let found = self.assignments.assignments.iter().find(|assignment| assignment.target == target);
+        found.map_or(0, |assignment| assignment.slot)
+    }
+
+    /// Sends the results as the next live batch and waits for its acknowledgement.
+    pub async fn report(&mut self, results: Vec<ProbeResult>) -> anyhow::Result<BatchAck> {
+        let number = self.next;
+        self.next += 1;
+        self.send_batch(number, results).await
+    }
+
+    /// Sends a batch of this number and waits for the acknowledgement.
+    pub async fn send_batch(&mut self, number: u64, results: Vec<ProbeResult>) -> anyhow::Result<BatchAck> {
+        let batch = ResultBatch { lane: Lane::Live as i32, number, results, ..ResultBatch::default() };
+        self.say(Say::ResultBatch(batch)).await?;
+        match self.hear().await?.context("the session ended")? {
+            Heard::BatchAck(ack) => Ok(ack),
+            other => anyhow::bail!("no acknowledgement but {other:?}"),
+        }
+    }
+
+    /// Sends anything.
+    pub async fn say(&self, message: Say) -> anyhow::Result<()> {
+        Ok(self.requests.send(SessionRequest { message: Some(message) }).await?)
+    }
+
+    /// The next message; `None` at the end.
+    pub async fn hear(&mut self) -> Result<Option<Heard>, Status> {
+        Ok(self.responses.message().await?.and_then(|response| response.message))
+    }
+}
+
+/// A run that passed.
+pub fn passed(slot: u32, at_micros: i64) -> ProbeResult {
+    let started_at = Some(convert::timestamp(at_micros));
+    ProbeResult { slot, started_at, outcome: Outcome::Passed as i32, ..ProbeResult::default() }
+}
+
+/// A run that failed.
+pub fn failed(slot: u32, at_micros: i64, layer: Layer, cause: Cause) -> ProbeResult {
+    ProbeResult { outcome: Outcome::Failed as i32, layer: layer as i32, cause: cause as i32, ..passed(slot, at_micros) }
+}
+
+fn client(root_pem: &str) -> anyhow::Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(root_pem.as_bytes())?)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
+    Ok(builder.with_root_certificates(roots))
+}

@@ -1,0 +1,108 @@
+//! A stage for tests: a coordinator on a small catalog, and scripted agents that report what a test wants them to see.
+
+use std::{net::SocketAddr, path::Path};
+
+use faultline_coordinator::{
+    catalog::CatalogSource,
+    pki::Authority,
+    registry::Place,
+    serve::{Coordinator, Options},
+};
+use faultline_proto::{
+    clock::Clock,
+    types::v1::{Cause, Layer},
+};
+
+use crate::scripted::{Credentials, ScriptedAgent, failed, passed};
+
+/// Six networks outside both clouds, each a witness of its own.
+const NETWORKS: u32 = 6;
+
+/// Front Door sites of several owners, their regional siblings, AWS, and controls.
+const TARGETS: [(&str, &str, &str); 10] = [
+    ("air", "azure", "cdn = \"azure/front-door\"\nowner = \"air\"\n"),
+    ("grocer", "azure", "cdn = \"azure/front-door\"\nowner = \"grocer\"\n"),
+    ("bank", "azure", "cdn = \"azure/front-door\"\nowner = \"bank\"\n"),
+    ("azure/eastus/blob", "azure", "region = \"eastus\"\nservice = \"blob\"\nowner = \"microsoft\"\n"),
+    ("azure/westeurope/blob", "azure", "region = \"westeurope\"\nservice = \"blob\"\nowner = \"microsoft\"\n"),
+    ("aws/us-east-1/s3", "aws", "region = \"us-east-1\"\nservice = \"s3\"\nowner = \"amazon\"\n"),
+    ("aws/us-east-1/sqs", "aws", "region = \"us-east-1\"\nservice = \"sqs\"\nowner = \"amazon\"\n"),
+    ("aws/eu-west-1/s3", "aws", "region = \"eu-west-1\"\nservice = \"s3\"\nowner = \"amazon\"\n"),
+    ("control/one", "other", "owner = \"one\"\n"),
+    ("control/two", "other", "owner = \"two\"\n"),
+];
+
+/// The catalog of the stage.
+pub fn catalog() -> String {
+    let rows = TARGETS.iter().enumerate().map(|(n, (id, hosted_on, rest))| {
+        format!("[[target]]\nid = \"{id}\"\nprobe = \"https\"\nurl = \"https://site-{n}.example/\"\nhosted_on = \"{hosted_on}\"\n{rest}\n")
+    });
+    rows.collect::<Vec<_>>().concat()
+}
+
+/// Makes a data directory with an authority and the stage's catalog.
+pub fn prepare(data: &Path) -> anyhow::Result<()> {
+    Authority::init(data, "test.internal", &[], Clock::system().now_micros())?;
+    Ok(std::fs::write(data.join("catalog.toml"), catalog())?)
+}
+
+/// Starts a coordinator on a prepared data directory, on free ports.
+pub async fn start(data: &Path, clock: Clock) -> anyhow::Result<Coordinator> {
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    let options = Options {
+        data_dir: data.to_owned(),
+        catalogs: vec![CatalogSource::File(data.join("catalog.toml"))],
+        agents_listen: local,
+        feed_listen: local,
+        clock,
+        with_agent: false,
+    };
+    Ok(Coordinator::start(options).await?)
+}
+
+/// Scripted witnesses, all of them in networks of their own.
+pub struct Witnesses {
+    agents: Vec<ScriptedAgent>,
+    clock: Clock,
+}
+
+impl Witnesses {
+    /// Issues and connects them.
+    pub async fn join(data: &Path, address: SocketAddr, clock: Clock) -> anyhow::Result<Self> {
+        let mut agents = Vec::new();
+        for n in 0..NETWORKS {
+            let place = Place {
+                group: Some(format!("network-{n}")),
+                isp: Some(format!("isp-{n}")),
+                asn: Some(64_500 + n),
+                hosted_on: Some("other".into()),
+                ..Place::default()
+            };
+            let credentials = Credentials::issue(data, &format!("w-{n}"), &place, address, clock.now_micros())?;
+            agents.push(credentials.open([u8::try_from(n).unwrap_or_default(); 16]).await?);
+        }
+        Ok(Self { agents, clock })
+    }
+
+    /// Each looks at every target once; those for which `fails` holds time out at the connect.
+    pub async fn look(&mut self, fails: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+        let now = self.clock.now_micros();
+        for agent in &mut self.agents {
+            let results = agent.assignments.assignments.iter().map(|assignment| {
+                if fails(&assignment.target) {
+                    failed(assignment.slot, now, Layer::Connect, Cause::ConnectTimeout)
+                } else {
+                    passed(assignment.slot, now)
+                }
+            });
+            let results = results.collect();
+            agent.report(results).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the target is behind Front Door.
+pub fn is_behind_front_door(target: &str) -> bool {
+    matches!(target, "air" | "grocer" | "bank")
+}

@@ -211,7 +211,10 @@ impl Engine {
         let failed = match observation.outcome {
             Outcome::Passed => None,
             Outcome::Failed { layer, cause } => Some((layer, cause)),
-            Outcome::Unmeasured { .. } => return, // says nothing of the target
+            Outcome::Unmeasured { reason } => {
+                // Says nothing of the target.
+                return self.state.known.note_blocked(&observation.agent, observation.at, reason);
+            }
         };
         // A client error is the endpoint's own word: robot blocks and quotas are no outage of what carries it.
         let own_fault = matches!(failed, Some((_, Cause::HttpStatus)))
@@ -240,8 +243,7 @@ impl Engine {
     }
 
     fn see(&mut self, groups: &Groups, sights: &BTreeMap<u32, Sight>, now: Timestamp) -> Option<Output> {
-        let any_result = sights.values().any(|sight| sight.runs > 0);
-        let visibility = groups.visibility(now, any_result, &self.settings);
+        let visibility = groups.visibility(now, sights, &self.settings);
         let changed = self.state.visibility.as_ref().is_none_or(|before| !before.is_same_sight(&visibility));
         self.state.visibility = Some(visibility.clone());
         changed.then_some(Output::Visibility(visibility))

@@ -11,7 +11,7 @@ use crate::{
     settings::Settings,
     time::Timestamp,
     visibility::{Groups, Sight},
-    vocabulary::Layer,
+    vocabulary::{Layer, Reason},
     window::{Cell, Sample},
     world::{AgentId, Learned, Target, TargetId, Vantage, World, WorldChange},
 };
@@ -90,6 +90,8 @@ pub(crate) struct Known {
     /// By target, then agent.
     cells: BTreeMap<(u32, u32), Cell>,
     uplinks: BTreeMap<u32, Cell>,
+    /// When and why an agent last could not look.
+    blocked: BTreeMap<u32, (Timestamp, Reason)>,
     /// Groups from which a target has passed, until there are enough of them.
     proof: BTreeMap<TargetId, BTreeSet<String>>,
     #[serde(skip)]
@@ -176,6 +178,13 @@ impl Known {
         }
         self.cells.entry((target_number, agent_number)).or_default().push(sample);
         true
+    }
+
+    /// Notes that an agent could not look: no evidence of anything, but worth saying.
+    pub(crate) fn note_blocked(&mut self, agent: &AgentId, at: Timestamp, reason: Reason) {
+        if let Some(number) = self.agents.number(agent.as_str()) {
+            self.blocked.insert(number, (at, reason));
+        }
     }
 
     /// Adds a sample of an agent's own session with the coordinator.
@@ -316,6 +325,11 @@ impl Known {
                     sight.control_runs += 1;
                     sight.control_passed += passed;
                 }
+            }
+        }
+        for (agent, (at, reason)) in &self.blocked {
+            if *at >= from {
+                sights.entry(*agent).or_default().blocked = Some(*reason);
             }
         }
         sights

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{change::Visibility, settings::Settings, time::Timestamp, world::Vantage};
+use crate::{change::Visibility, settings::Settings, time::Timestamp, vocabulary::Reason, world::Vantage};
 
 /// What the last minutes say of one agent as a witness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) struct Sight {
     pub(crate) control_runs: u32,
     /// Runs at controls that passed.
     pub(crate) control_passed: u32,
+    /// Why it could not look, when it could not.
+    pub(crate) blocked: Option<Reason>,
 }
 
 impl Sight {
@@ -92,11 +94,14 @@ impl Groups {
     }
 
     /// How well we see, in numbers and words.
-    pub(crate) fn visibility(&self, now: Timestamp, any_result: bool, settings: &Settings) -> Visibility {
+    pub(crate) fn visibility(&self, now: Timestamp, sights: &BTreeMap<u32, Sight>, settings: &Settings) -> Visibility {
+        let any_result = sights.values().any(|sight| sight.runs > 0);
+        let blocked = sights.values().find_map(|sight| sight.blocked);
         let live: Vec<&Group> = self.live().map(|(_, group)| group).collect();
         let networks: BTreeSet<&String> = live.iter().flat_map(|group| &group.networks).collect();
         let shortfall = self.shortfall(self.live().map(|(name, _)| name), None, settings);
         let total = self.0.len();
+        let who = if total == 1 { "the only vantage".into() } else { format!("all {total} vantage groups") };
         let reason = match shortfall {
             None => String::new(),
             Some(_) if total == 0 => {
@@ -104,10 +109,15 @@ impl Groups {
                     .into()
             }
             Some(_) if live.is_empty() && any_result => {
-                let who = if total == 1 { "the only vantage".into() } else { format!("all {total} vantage groups") };
                 format!(
                     "every control fails from {who}: no way out from where we look, which says nothing of any cloud"
                 )
+            }
+            Some(_)
+                if live.is_empty()
+                    && let Some(reason) = blocked =>
+            {
+                format!("no control can be tried from {who} ({reason}): no way out from where we look")
             }
             Some(_) if live.is_empty() => "no agent has reported for a while: check their machines and networks".into(),
             Some(shortfall) => {

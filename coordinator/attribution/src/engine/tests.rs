@@ -420,6 +420,29 @@ fn one_vantage_that_loses_everything_cannot_see() {
 }
 
 #[test]
+fn a_vantage_without_a_network_says_why_it_cannot_look() {
+    let mut sim = Sim::new();
+    let only = AgentId::from("ovh-1");
+    let world = World {
+        targets: targets().into_iter().collect(),
+        vantages: vantages().into_iter().filter(|(id, _)| *id == only).collect(),
+    };
+    sim.engine = Engine::new(world, Settings::default());
+    sim.engine.apply(&Input::Observation(Observation {
+        agent: only,
+        target: "google".into(),
+        at: sim.now,
+        received_at: sim.now,
+        outcome: Outcome::Unmeasured { reason: crate::Reason::NoNetwork },
+        status: None,
+    }));
+    let Some(Output::Visibility(visibility)) = sim.engine.advance(sim.now.after(Duration::from_secs(1))).pop() else {
+        panic!("no visibility")
+    };
+    assert!(visibility.below_quorum && visibility.reason.contains("no_network"), "{visibility:?}");
+}
+
+#[test]
 fn a_restored_engine_goes_on_as_if_nothing_had_happened() {
     let fault: Fault<'_> = &|_, _, _, target, _| {
         (target.region.as_deref() == Some("eastus")).then_some((Layer::Connect, Cause::ConnectTimeout))

@@ -1,7 +1,7 @@
 //! The registry of issued agents: what the operator knows of each place, one TOML file an agent.
 //!
-//! Rule: what stands here wins over what an agent claims of itself. Agents that share an address are one group, unless
-//! the operator says otherwise.
+//! Rule: what stands here wins over what an agent claims of itself. Agents that share a subnet are one group, unless the
+//! operator says otherwise; no claim of an agent has a say in that. Groups are public and so carry no address.
 
 pub mod bundle;
 
@@ -114,7 +114,7 @@ impl Place {
             said.clone().or_else(|| (!claimed.is_empty()).then_some(claimed)).map(|word| word.to_ascii_lowercase())
         };
         Vantage {
-            group: self.group.clone().unwrap_or_else(|| subnet(peer)),
+            group: self.group.clone().unwrap_or_else(|| self.group_of(peer)),
             asn: self.asn.or((claim.asn != 0).then_some(claim.asn)),
             isp: or_claim(&self.isp, claim.isp),
             country: or_claim(&self.country, claim.country),
@@ -124,6 +124,18 @@ impl Place {
             resolver: self.resolver.clone(),
             carriers: self.carriers.clone(),
         }
+    }
+}
+
+impl Place {
+    /// A name for the witness behind an address: what the operator calls its network, and a checksum of the subnet.
+    fn group_of(&self, peer: IpAddr) -> String {
+        let network = match (&self.isp, &self.hosted_on, &self.region) {
+            (Some(isp), ..) => isp.clone(),
+            (None, Some(cloud), Some(region)) => format!("{cloud}-{region}"),
+            _ => "network".to_owned(),
+        };
+        format!("{network}-{:06x}", crc32c::crc32c(subnet(peer).as_bytes()) >> 8)
     }
 }
 
@@ -153,7 +165,15 @@ mod tests {
         let vantage = place.vantage(Some(&claim), "192.0.2.7".parse().expect("address"));
         assert_eq!(vantage.isp.as_deref(), Some("hetzner-de"));
         assert_eq!(vantage.country.as_deref(), Some("de"));
-        assert_eq!(vantage.group, "192.0.2.0/24");
+        assert!(vantage.group.starts_with("hetzner-de-") && !vantage.group.contains("192"), "{}", vantage.group);
+    }
+
+    #[test]
+    fn no_claim_of_an_agent_makes_it_another_witness() {
+        let peer = "192.0.2.7".parse().expect("address");
+        let claim = |isp: &str| wire::Vantage { isp: isp.into(), ..wire::Vantage::default() };
+        let group = |isp: &str| Place::default().vantage(Some(&claim(isp)), peer).group;
+        assert_eq!(group("one"), group("two"));
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use faultline_lab::stage;
+use faultline_coordinator::log::{ChangeLog as _, sqlite::SqliteLog};
+use faultline_lab::stage::{self, Witnesses, is_behind_front_door};
+use faultline_proto::clock::Clock;
 
 /// Everything here takes seconds; this is a hang.
 const HANG: Duration = Duration::from_secs(90);
@@ -74,6 +76,7 @@ fn text(bytes: &[u8]) -> String {
 /// A coordinator as a process, killed when dropped.
 struct Served {
     child: Child,
+    agents: String,
     feed: String,
 }
 
@@ -89,12 +92,13 @@ impl Served {
             .stderr(Stdio::null())
             .spawn()
             .expect("starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
-        let page = lines.find_map(|line| {
-            let line = line.expect("a line");
-            line.strip_prefix("page ").map(|address| address.trim().trim_end_matches('/').to_owned())
-        });
-        Self { child, feed: page.expect("the address of the page") }
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines().map(|line| line.expect("a line"));
+        let mut said = |what: &str| {
+            let found = lines.find_map(|line| line.strip_prefix(what).map(|rest| rest.trim().to_owned()));
+            found.unwrap_or_else(|| panic!("nothing said of {what}"))
+        };
+        let (agents, page) = (said("agents"), said("page"));
+        Self { child, agents, feed: page.trim_end_matches('/').to_owned() }
     }
 
     fn status(&self) -> Output {
@@ -162,21 +166,40 @@ fn get(feed: &str) -> String {
 #[test]
 fn a_killed_coordinator_comes_back_with_the_same_board() {
     let data = tempfile::tempdir().expect("dir");
-    let catalog = data.path().join("nowhere.toml");
-    std::fs::write(&catalog, NOWHERE).expect("catalog");
-    let state = data.path().join("state");
-    let mut served = Served::start(&state, &catalog, &["--with-agent"]);
-    let before = served.wait(|status| text(&status.stdout).contains("only vantage"));
-    served.child.kill().expect("SIGKILL");
-    served.child.wait().expect("dead");
-    let served = Served::start(&state, &catalog, &[]);
-    let after = served.status();
-    let same = |output: &Output| {
-        let mut picture: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
-        picture["evaluated_through"].take();
-        picture
-    };
-    assert_eq!(same(&before), same(&after));
+    stage::prepare(data.path()).expect("prepare");
+    let catalog = data.path().join("catalog.toml");
+    let mut served = Served::start(data.path(), &catalog, &[]);
+    let address = served.agents.parse().expect("address");
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    runtime.block_on(async {
+        let mut witnesses = Witnesses::join(data.path(), address, Clock::system()).await.expect("witnesses");
+        for round in 0..240 {
+            witnesses.look(|target| round > 20 && is_behind_front_door(target)).await.expect("look");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if round % 10 == 0 && served.status().status.code() == Some(2) {
+                break;
+            }
+        }
+        // Killed while they look.
+        served.child.kill().expect("SIGKILL");
+        served.child.wait().expect("dead");
+    });
+    let before = board(data.path());
+    let published: Vec<&str> = before.lines().filter(|line| line.contains("azure/front-door")).collect();
+    assert!(!published.is_empty(), "an incident was published before the kill");
+    let served = Served::start(data.path(), &catalog, &[]);
+    let status = served.status();
+    assert_eq!(status.status.code(), Some(2), "{}", text(&status.stdout));
+    assert!(text(&status.stdout).contains("Azure Front Door is failing"), "{}", text(&status.stdout));
+    assert!(board(data.path()).starts_with(&before), "what was published stays as it was published");
+}
+
+/// Everything that was published, as the data directory has it.
+fn board(data: &Path) -> String {
+    let log = SqliteLog::open(data).expect("the log opens after a kill");
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    let entries = runtime.block_on(log.published_after(0, usize::MAX)).expect("reads");
+    entries.iter().map(|entry| format!("{entry:?}\n")).collect::<Vec<_>>().concat()
 }
 
 #[test]
@@ -232,24 +255,12 @@ fn an_agent_that_is_issued_by_hand_joins_and_says_goodbye() {
     stage::prepare(data.path()).expect("prepare");
     let catalog = data.path().join("nowhere.toml");
     std::fs::write(&catalog, NOWHERE).expect("catalog");
-    let mut child = Command::new(program("faultline"))
-        .args(["serve", "--agents-listen", "127.0.0.1:0", "--feed-listen", "127.0.0.1:0", "--data-dir"])
-        .arg(data.path())
-        .arg("--catalog")
-        .arg(&catalog)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines().map(|line| line.expect("a line"));
-    let agents = lines.find_map(|line| line.strip_prefix("agents").map(|address| address.trim().to_owned()));
-    let page = lines.find_map(|line| line.strip_prefix("page").map(|a| a.trim().trim_end_matches('/').to_owned()));
-    let served = Served { child, feed: page.expect("page") };
+    let served = Served::start(data.path(), &catalog, &[]);
     let out = data.path().join("fra-1");
     let issued = Command::new(program("faultline"))
         .args(["agent", "issue", "fra-1", "--isp", "hetzner-de", "--country", "de", "--asn", "24940", "--data-dir"])
         .arg(data.path())
-        .args(["--coordinator", &format!("https://{}", agents.expect("agents")), "--out"])
+        .args(["--coordinator", &format!("https://{}", served.agents), "--out"])
         .arg(&out)
         .output()
         .expect("runs");

@@ -6,7 +6,10 @@
 
 mod tracked;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +27,9 @@ use crate::{
 
 /// Ticks in a row that must agree before anything is published or changed.
 const AGREEING_TICKS: u32 = 2;
+
+/// Incidents are kept for this long after their end, so that they can still be explained.
+const KEPT: Duration = Duration::from_hours(24);
 
 /// Probability that a new verdict needs to replace a published one. Source: design notes 4.6.
 const REPLACE_PROBABILITY: f64 = 0.95;
@@ -72,6 +78,8 @@ impl Incidents {
         for tracked in &mut self.all {
             changes.extend(tracked.settle(known, settings, now));
         }
+        // What ended long ago lives on in what was published.
+        self.all.retain(|tracked| tracked.change.resolved_at.is_none_or(|at| now.since(at) <= KEPT));
         changes
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Model: a run fails if its base rate or any failed element that it exercises makes it fail (noisy-OR). A failed element
 //! shows at one layer, seldom at more: passing name resolution does not clear a CDN whose connections time out. Each
-//! vantage group may, with a small chance, report anything whatever, which bounds what it can contribute. Few and common
+//! vantage group may, with a small chance, report anything whatever, and none may contribute more than a bound. Few and common
 //! culprits are favoured by priors. A greedy search with removals and swaps finds the best set; its one-swap
 //! neighbours give the posterior of each member. Source: design notes 4.3 to 4.5.
 
@@ -13,8 +13,9 @@ use crate::{
     vocabulary::{Layer, Verdict},
 };
 
-/// Failing shares that are tried for each element, equally likely. Source: design notes 4.3.
-const SEVERITIES: [f64; 4] = [0.06, 0.2, 0.5, 0.95];
+/// Failing shares that are tried for each element, equally likely. Source: design notes 4.3; the last one added, since
+/// many looks at a fault that spares nothing would otherwise fit worse and worse.
+const SEVERITIES: [f64; 5] = [0.06, 0.2, 0.5, 0.95, 0.995];
 
 /// Gain below which an element is not worth its place.
 const MIN_GAIN: f64 = 2.0;
@@ -80,6 +81,8 @@ struct Search<'a> {
     /// ln(1 - liar) and ln(liar).
     honest: f64,
     liar: f64,
+    /// Nats that one group may contribute.
+    influence: f64,
     /// Per group: log likelihood of the counts, relative to no fault, if it reports anything whatever.
     liar_likelihood: Vec<f64>,
     /// Per count: share of runs that the members let through.
@@ -99,6 +102,7 @@ impl<'a> Search<'a> {
             evidence,
             honest: (1.0 - settings.liar).ln(),
             liar: settings.liar.ln(),
+            influence: settings.influence_nats,
             liar_likelihood,
             healthy: vec![1.0; evidence.counts.len()],
             likelihood: vec![0.0; evidence.groups.len()],
@@ -106,10 +110,11 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// A group's contribution to the score, given its log likelihood: bounded through the liar branch.
+    /// A group's contribution to the score, given its log likelihood: from below bounded through the liar branch, from
+    /// above by the most that one group may say.
     fn bounded(&self, group: usize, likelihood: f64) -> f64 {
         let liar = self.liar + self.liar_likelihood[group];
-        ln_sum(self.honest + likelihood, liar) - ln_sum(self.honest, liar)
+        (ln_sum(self.honest + likelihood, liar) - ln_sum(self.honest, liar)).min(self.influence)
     }
 
     fn score(&self) -> f64 {
@@ -183,7 +188,8 @@ impl<'a> Search<'a> {
     fn try_layer(&self, element: usize, layer: Layer, held: &[f64]) -> (f64, f64, Vec<f64>) {
         let mut total = f64::NEG_INFINITY;
         let mut best = (f64::NEG_INFINITY, SEVERITIES[0], held.to_vec());
-        for severity in SEVERITIES {
+        // The share as it was seen fits however much there is to see; the grid is for what is only part of it.
+        for severity in SEVERITIES.into_iter().chain([self.share(element, layer)]) {
             let mut shift = held.to_vec();
             self.shift(element, layer, severity, &mut shift);
             let sum = self.advantage(&shift);
@@ -193,8 +199,19 @@ impl<'a> Search<'a> {
             }
         }
         #[expect(clippy::cast_precision_loss, reason = "a handful of severities")]
-        let equally = (SEVERITIES.len() as f64).ln();
+        let equally = (SEVERITIES.len() as f64 + 1.0).ln();
         (total - equally, best.1, best.2)
+    }
+
+    /// Share of the runs at this layer that failed, of those that exercise the element.
+    fn share(&self, element: usize, layer: Layer) -> f64 {
+        let (mut failed, mut runs) = (0.0, 0.0);
+        for number in &self.evidence.by_element[element][layer as usize] {
+            let count = &self.evidence.counts[*number as usize];
+            failed += count.failed;
+            runs += count.failed + count.passed;
+        }
+        (failed / f64::max(runs, 1.0)).clamp(SEVERITIES[0], SEVERITIES[4])
     }
 
     fn add(&mut self, element: usize, severities: Severities) {
@@ -356,12 +373,21 @@ fn ln_sum(a: f64, b: f64) -> f64 {
     if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
 }
 
-/// The highest log likelihood that any account of so many failures and passes can have: what somebody who may report
-/// anything whatever is granted, so that no hypothesis gains more from one group than ln(1/liar).
+/// Log probability of a sequence with so many failures and passes from somebody who may report anything whatever:
+/// beta-binomial with both parameters 1/2 (Jeffreys), without the binomial coefficient. A liar who could fit each count
+/// for nothing would outdo every honest account of a partial fault, the more so the more there is to see.
 fn ln_any(failed: f64, passed: f64) -> f64 {
-    let all = failed + passed;
-    let part = |n: f64| if n > 0.0 { n * (n / all).ln() } else { 0.0 };
-    part(failed) + part(passed)
+    let mut sum = 0.0;
+    let mut seen = 0.0;
+    for count in [failed, passed] {
+        let mut done = 0.0;
+        while done < count {
+            sum += ((done + 0.5) / (seen + 1.0)).ln();
+            done += 1.0;
+            seen += 1.0;
+        }
+    }
+    sum
 }
 
 #[cfg(test)]

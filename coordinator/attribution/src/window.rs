@@ -67,14 +67,12 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Adds a sample in its place. Beyond the bound the oldest goes into the base rate.
+    /// Adds a sample in its place. Beyond the bound the oldest is forgotten.
     pub fn push(&mut self, sample: Sample) {
         let place = self.samples.iter().rposition(|held| held.at <= sample.at).map_or(0, |last| last + 1);
         self.samples.insert(place, sample);
-        if self.samples.len() > MAX_SAMPLES
-            && let Some(oldest) = self.samples.pop_front()
-        {
-            self.absorb(&oldest);
+        if self.samples.len() > MAX_SAMPLES {
+            self.samples.pop_front();
         }
     }
 

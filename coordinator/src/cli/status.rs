@@ -124,6 +124,7 @@ fn object(snapshot: &Snapshot, standing: Standing) -> serde_json::Value {
                 "confidence": incident.confidence,
                 "onset_at": subscriber::instant(incident.onset_at.as_ref()),
                 "headline": incident.headline,
+                "undetermined_reason": incident.undetermined_reason,
             })
         })
         .collect();

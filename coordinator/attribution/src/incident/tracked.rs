@@ -155,8 +155,10 @@ impl Tracked {
     pub(super) fn publish_if_news(&mut self, before: &Change, now: Timestamp) -> Option<Change> {
         let after = &self.change;
         let news = after.state != before.state || after.verdict != before.verdict || after.element != before.element;
-        let first_numbers = after.alibis.len() > before.alibis.len();
-        let sharper = after.onset_uncertainty_s * 2.0 < before.onset_uncertainty_s;
+        // Of a suspicion, only that it exists is news: its numbers are about to change anyway.
+        let is_accused = after.verdict != Verdict::Undetermined;
+        let first_numbers = is_accused && after.alibis.len() > before.alibis.len();
+        let sharper = is_accused && after.onset_uncertainty_s * 2.0 < before.onset_uncertainty_s;
         let moved = after.failing_groups != before.failing_groups
             || after.onset_at != before.onset_at
             || (after.confidence - before.confidence).abs() > 0.02;

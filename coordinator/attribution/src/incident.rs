@@ -137,7 +137,6 @@ impl Incidents {
         }
         let tracked = &mut self.all[place];
         tracked.footprint.extend(assessment.footprint.iter().copied());
-        let before = tracked.change.clone();
         let may_accuse = assessment.obstacle.is_none();
         let accuse = if is_accused {
             true
@@ -149,7 +148,7 @@ impl Incidents {
             return None;
         }
         tracked.take(assessment, accuse, settings, now);
-        tracked.publish_if_news(&before, now)
+        tracked.publish_if_news(now)
     }
 
     /// Takes a wrong verdict back in public; the right one opens as an incident of its own on the next tick.

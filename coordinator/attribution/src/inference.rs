@@ -2,7 +2,8 @@
 //!
 //! Model: a run fails if its base rate or any failed element that it exercises makes it fail (noisy-OR). A failed element
 //! shows at one layer, seldom at more: passing name resolution does not clear a CDN whose connections time out. Each
-//! vantage group may, with a small chance, report anything whatever, and none may contribute more than a bound. Few and common
+//! vantage group may, with a small chance, report anything whatever; what the most supportive groups say is set aside when
+//! the margin is taken. Few and common
 //! culprits are favoured by priors. A greedy search with removals and swaps finds the best set; its one-swap
 //! neighbours give the posterior of each member. Source: design notes 4.3 to 4.5.
 
@@ -81,8 +82,6 @@ struct Search<'a> {
     /// ln(1 - liar) and ln(liar).
     honest: f64,
     liar: f64,
-    /// Nats that one group may contribute.
-    influence: f64,
     /// Per group: log likelihood of the counts, relative to no fault, if it reports anything whatever.
     liar_likelihood: Vec<f64>,
     /// Per count: share of runs that the members let through.
@@ -102,7 +101,6 @@ impl<'a> Search<'a> {
             evidence,
             honest: (1.0 - settings.liar).ln(),
             liar: settings.liar.ln(),
-            influence: settings.influence_nats,
             liar_likelihood,
             healthy: vec![1.0; evidence.counts.len()],
             likelihood: vec![0.0; evidence.groups.len()],
@@ -110,11 +108,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// A group's contribution to the score, given its log likelihood: from below bounded through the liar branch, from
-    /// above by the most that one group may say.
+    /// A group's contribution to the score, given its log likelihood: bounded through the liar branch.
     fn bounded(&self, group: usize, likelihood: f64) -> f64 {
         let liar = self.liar + self.liar_likelihood[group];
-        (ln_sum(self.honest + likelihood, liar) - ln_sum(self.honest, liar)).min(self.influence)
+        ln_sum(self.honest + likelihood, liar) - ln_sum(self.honest, liar)
     }
 
     fn score(&self) -> f64 {

@@ -26,9 +26,6 @@ pub struct Settings {
     pub robust_nats: f64,
     /// Chance that a group reports anything whatever. Source: design notes 4.4.
     pub liar: f64,
-    /// Nats that one group may contribute: as much as it takes to open, so that no group can open anything alone once
-    /// the prior is paid. Source: bounded influence (Huber).
-    pub influence_nats: f64,
     /// Groups that a verdict needs, live.
     pub quorum_groups: usize,
     /// Networks that those groups must come from.
@@ -60,7 +57,6 @@ impl Default for Settings {
             open_probability: 0.9,
             robust_nats: 4.6,
             liar: 1e-3,
-            influence_nats: 20.0,
             quorum_groups: 3,
             quorum_networks: 2,
             fresh: Duration::from_secs(90),

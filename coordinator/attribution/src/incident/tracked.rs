@@ -1,6 +1,6 @@
 //! One incident: what its life needs to remember, and the steps that it takes by itself.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,12 @@ use crate::{
     time::Timestamp,
     vocabulary::{Layer, State, Verdict},
 };
+
+/// Numbers that moved are published this often.
+const NUMBERS: Duration = Duration::from_secs(30);
+
+/// An onset with a wider half-width than this is worth a revision once it is twice as sharp.
+const VAGUE_ONSET_S: f64 = 5.0;
 
 /// Share of failures in the recent span, relative to its peak, below which an incident recovers.
 const RECOVERED: (f64, f64) = (0.05, 0.15);
@@ -38,43 +44,46 @@ pub(crate) struct Tracked {
     pub(super) rival: Option<(String, u32)>,
     /// Ticks for which another incident has explained this one.
     pub(super) shadowed: u32,
-    pub(super) published_at: Timestamp,
+    /// The newest revision as it was published.
+    pub(super) published: Change,
 }
 
 impl Tracked {
     pub(super) fn new(incident: IncidentId, assessment: &Assessment, now: Timestamp) -> Self {
+        let change = Change {
+            r#type: RecordType::Incident,
+            at: now,
+            incident,
+            revision: 0,
+            state: State::Suspected,
+            verdict: Verdict::Undetermined,
+            kind: None,
+            element: String::new(),
+            element_kind: None,
+            confidence: 0.0,
+            probabilities: Probabilities::default(),
+            onset_at: assessment.onset.at,
+            onset_uncertainty_s: assessment.uncertainty_s(),
+            regions: Vec::new(),
+            layer: assessment.layer,
+            failing_groups: 0,
+            total_groups: 0,
+            control_failing_groups: 0,
+            headline: String::new(),
+            suspects: Vec::new(),
+            evidence: Vec::new(),
+            alibis: Vec::new(),
+            undetermined_reason: String::new(),
+            superseded_by: String::new(),
+            caveats: Vec::new(),
+            opened_at: now,
+            attributed_at: None,
+            resolved_at: None,
+            engine: ENGINE_VERSION,
+        };
         Self {
-            change: Change {
-                r#type: RecordType::Incident,
-                at: now,
-                incident,
-                revision: 0,
-                state: State::Suspected,
-                verdict: Verdict::Undetermined,
-                kind: None,
-                element: String::new(),
-                element_kind: None,
-                confidence: 0.0,
-                probabilities: Probabilities::default(),
-                onset_at: assessment.onset.at,
-                onset_uncertainty_s: assessment.uncertainty_s(),
-                regions: Vec::new(),
-                layer: assessment.layer,
-                failing_groups: 0,
-                total_groups: 0,
-                control_failing_groups: 0,
-                headline: String::new(),
-                suspects: Vec::new(),
-                evidence: Vec::new(),
-                alibis: Vec::new(),
-                undetermined_reason: String::new(),
-                superseded_by: String::new(),
-                caveats: Vec::new(),
-                opened_at: now,
-                attributed_at: None,
-                resolved_at: None,
-                engine: ENGINE_VERSION,
-            },
+            published: change.clone(),
+            change,
             element: None,
             explanation: Explanation::default(),
             footprint: assessment.footprint.clone(),
@@ -83,7 +92,6 @@ impl Tracked {
             quiet_since: None,
             rival: None,
             shadowed: 0,
-            published_at: now,
         }
     }
 
@@ -152,29 +160,25 @@ impl Tracked {
     }
 
     /// Publishes when something changed that a person would act on, or when numbers moved and half a minute has passed.
-    pub(super) fn publish_if_news(&mut self, before: &Change, now: Timestamp) -> Option<Change> {
-        let after = &self.change;
+    pub(super) fn publish_if_news(&mut self, now: Timestamp) -> Option<Change> {
+        let (after, before) = (&self.change, &self.published);
         let news = after.state != before.state || after.verdict != before.verdict || after.element != before.element;
         // Of a suspicion, only that it exists is news: its numbers are about to change anyway.
         let is_accused = after.verdict != Verdict::Undetermined;
         let first_numbers = is_accused && after.alibis.len() > before.alibis.len();
-        let sharper = is_accused && after.onset_uncertainty_s * 2.0 < before.onset_uncertainty_s;
+        let vague = before.onset_uncertainty_s > VAGUE_ONSET_S;
+        let sharper = is_accused && vague && after.onset_uncertainty_s * 2.0 < before.onset_uncertainty_s;
         let moved = after.failing_groups != before.failing_groups
             || after.onset_at != before.onset_at
             || (after.confidence - before.confidence).abs() > 0.02;
-        let due = now.since(self.published_at) >= std::time::Duration::from_secs(30);
-        if news || first_numbers || sharper || (moved && due) {
-            return Some(self.publish(now));
-        }
-        // What is shown stays what was published, numbers included.
-        self.change.at = before.at;
-        None
+        let due = now.since(before.at) >= NUMBERS;
+        (news || first_numbers || sharper || (moved && due)).then(|| self.publish(now))
     }
 
     pub(super) fn publish(&mut self, now: Timestamp) -> Change {
         self.change.at = now;
         self.change.revision += 1;
-        self.published_at = now;
+        self.published = self.change.clone();
         self.change.clone()
     }
 

@@ -79,12 +79,12 @@ fn the_score_is_the_sum_of_what_the_members_add() {
 }
 
 #[test]
-fn one_group_alone_moves_the_score_by_no_more_than_the_bound() {
-    let rows: Vec<(usize, f64, f64, &[usize])> = (0..50).map(|_| (0, 20.0, 0.0, FIRST)).collect();
+fn one_group_alone_leaves_no_margin() {
+    let rows: Vec<(usize, f64, f64, &[usize])> =
+        (0..50).map(|_| (0, 20.0, 0.0, FIRST)).chain((1..10).map(|group| (group, 0.0, 1.0, FIRST))).collect();
     let evidence = evidence(&[REGION], &rows);
-    let search = Search::new(&evidence, &Settings::default());
-    let support = search.support(0, [0.0, 0.95, 0.0, 0.0]);
-    assert!(support[0] <= Settings::default().influence_nats, "{}", support[0]);
+    let members = explain(&evidence, &Settings::default(), 1).members;
+    assert!(members.iter().all(|member| member.robust_margin < 0.0), "{members:?}");
 }
 
 #[test]

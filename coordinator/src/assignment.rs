@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -30,11 +30,10 @@ impl Assignments {
         Self { catalog, tables: Mutex::new(tables) }
     }
 
-    /// What an agent at this place must run. The second value is its new slot table, if that changed: it must be in the
-    /// log before the push goes out.
+    /// What an agent at this place must run. The second value is its new slot table, if that changed: once it is in the
+    /// log it must be kept ([`Assignments::keep`]), and only then may the push go out.
     pub fn push(&self, agent: &AgentId, vantage: &Vantage) -> (AssignmentPush, Option<SlotTable>) {
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = tables.get(agent).cloned().unwrap_or_default();
+        let before = self.tables().get(agent).cloned().unwrap_or_default();
         let mut table = before.clone();
         let mut assignments = Vec::new();
         for (id, target) in self.catalog.targets.iter().filter(|(_, target)| runs_at(target, vantage)) {
@@ -55,15 +54,22 @@ impl Assignments {
         }
         push.version = table.version;
         push.nonce = format!("{}-{:08x}", table.version, table.digest);
-        let changed = (table != before).then(|| table.clone());
-        tables.insert(agent.clone(), table);
+        let changed = (table != before).then_some(table);
         (push, changed)
+    }
+
+    /// Holds to a slot table that is in the log.
+    pub fn keep(&self, agent: &AgentId, table: SlotTable) {
+        self.tables().insert(agent.clone(), table);
     }
 
     /// Whether the agent was ever given this slot.
     pub fn is_known(&self, agent: &AgentId, slot: u32) -> bool {
-        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.get(agent).is_some_and(|table| table.slots.contains_key(&slot))
+        self.tables().get(agent).is_some_and(|table| table.slots.contains_key(&slot))
+    }
+
+    fn tables(&self) -> MutexGuard<'_, BTreeMap<AgentId, SlotTable>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -131,7 +137,8 @@ mod tests {
     fn the_same_catalog_again_changes_nothing() {
         let (agent, vantage) = (AgentId::from("fra-1"), Vantage::default());
         let assignments = Assignments::new(catalog(&["a", "b"]), BTreeMap::new());
-        let (first, _) = assignments.push(&agent, &vantage);
+        let (first, table) = assignments.push(&agent, &vantage);
+        assignments.keep(&agent, table.expect("new"));
         let (second, changed) = assignments.push(&agent, &vantage);
         assert_eq!((first, changed), (second, None));
     }

@@ -24,8 +24,6 @@ pub struct Board {
     pub sequence: u64,
     /// How well we see; refreshed at each tick.
     pub visibility: Visibility,
-    /// Why the catalog on show is not the newest file, if it is not.
-    pub catalog_trouble: Option<String>,
     incidents: BTreeMap<IncidentId, VecDeque<Change>>,
     cells: BTreeMap<(String, String, Layer), CellChange>,
 }

@@ -3,12 +3,7 @@
 //! Rule: an error names file, line, value and what is allowed. `builtin` stands for the catalog that this program
 //! carries: real endpoints that the providers themselves own.
 
-use std::{
-    collections::BTreeMap,
-    fmt, fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, fs, path::PathBuf, time::Duration};
 
 use faultline_attribution::{ProbeKind, Target, TargetId};
 use faultline_proto::types::v1::assignment::Spec;
@@ -224,11 +219,6 @@ fn line_of(text: &str, at: usize) -> usize {
 /// The text of the built-in catalog, as a start for one's own.
 pub fn builtin_toml() -> &'static str {
     BUILTIN
-}
-
-/// Whether the path names an existing file, for hints.
-pub fn is_file(path: &Path) -> bool {
-    path.is_file()
 }
 
 /// The kinds of probe, for messages.

@@ -52,6 +52,7 @@ struct Presence {
     vantage: Option<Vantage>,
     state: SessionState,
     heard_at: Timestamp,
+    losses: Losses,
     /// Grows with each session; a session that sees a higher number than its own ends.
     turn: watch::Sender<u64>,
 }
@@ -67,6 +68,31 @@ pub struct AgentView {
     pub state: SessionState,
     /// When it was last heard of.
     pub heard_at: Timestamp,
+    /// What it could not measure or hand in.
+    pub losses: Losses,
+}
+
+/// What an agent could not measure or hand in, since its process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Results dropped because its spool was full.
+    pub dropped_results: u64,
+    /// Runs skipped at its concurrency limit.
+    pub skipped_runs: u64,
+    /// Assignments that its own policy refuses.
+    pub refused_assignments: u64,
+}
+
+impl Presence {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            vantage: None,
+            state: SessionState::Goodbye,
+            heard_at: now,
+            losses: Losses::default(),
+            turn: watch::channel(0).0,
+        }
+    }
 }
 
 impl Ingest {
@@ -86,9 +112,7 @@ impl Ingest {
             .map(|(agent, vantage)| {
                 // Whoever was connected has until the watch finds it silent to come back.
                 let state = sessions.get(agent).copied().unwrap_or(SessionState::Goodbye);
-                let presence =
-                    Presence { vantage: Some(vantage.clone()), state, heard_at: now, turn: watch::channel(0).0 };
-                (agent.clone(), presence)
+                (agent.clone(), Presence { vantage: Some(vantage.clone()), state, ..Presence::new(now) })
             })
             .collect();
         Self { log, registry, assignments, clock, agents: Mutex::new(agents), shutdown }
@@ -108,6 +132,7 @@ impl Ingest {
                 vantage: presence.vantage.clone(),
                 state: presence.state,
                 heard_at: presence.heard_at,
+                losses: presence.losses,
             })
             .collect()
     }
@@ -151,12 +176,8 @@ impl Ingest {
     fn take_turn(&self, agent: &AgentId) -> (u64, watch::Receiver<u64>) {
         let now = self.now();
         let mut agents = self.presences();
-        let presence = agents.entry(agent.clone()).or_insert_with(|| Presence {
-            vantage: None,
-            state: SessionState::Goodbye,
-            heard_at: now,
-            turn: watch::channel(0).0,
-        });
+        let presence = agents.entry(agent.clone()).or_insert_with(|| Presence::new(now));
+        presence.losses = Losses::default();
         let mine = *presence.turn.borrow() + 1;
         presence.turn.send_replace(mine);
         (mine, presence.turn.subscribe())
@@ -171,6 +192,18 @@ impl Ingest {
         let is_back = presence.state == SessionState::Silent;
         presence.state = SessionState::Up;
         is_back
+    }
+
+    /// Notes what the agent says it lost, and says so when it is more than before.
+    fn note_losses(&self, agent: &AgentId, note: impl FnOnce(&mut Losses)) {
+        let mut agents = self.presences();
+        let Some(presence) = agents.get_mut(agent) else { return };
+        let before = presence.losses;
+        note(&mut presence.losses);
+        let Losses { dropped_results, skipped_runs, .. } = presence.losses;
+        if (dropped_results, skipped_runs) > (before.dropped_results, before.skipped_runs) {
+            tracing::warn!(%agent, dropped_results, skipped_runs, "agent lost results");
+        }
     }
 
     async fn record_session(&self, agent: &AgentId, state: SessionState, since: Timestamp) -> Result<(), LogError> {

@@ -1,7 +1,7 @@
 //! The programs as people run them: exit codes, signals, a kill, an agent beside the coordinator.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::OnceLock,
@@ -142,7 +142,7 @@ fn without_a_way_out_it_says_that_it_cannot_see_and_accuses_nobody() {
     assert_eq!(picture["standing"], "blind");
     assert!(picture["reason"].as_str().expect("reason").contains("every control fails from the only vantage"));
     assert_eq!(picture["incidents"], serde_json::json!([]), "nobody is accused");
-    let page = get(&served.feed);
+    let page = stage::page(&served.feed).expect("the page");
     assert!(page.contains("We cannot see") && page.contains("every control fails"), "{page}");
 
     let began = Instant::now();
@@ -150,17 +150,6 @@ fn without_a_way_out_it_says_that_it_cannot_see_and_accuses_nobody() {
     let ended = served.child.wait().expect("ends");
     assert!(ended.success(), "{ended}");
     assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
-}
-
-/// The page, as a browser without scripts gets it.
-fn get(feed: &str) -> String {
-    use std::io::Write as _;
-    let address = feed.strip_prefix("http://").expect("http");
-    let mut stream = std::net::TcpStream::connect(address).expect("connect");
-    write!(stream, "GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("ask");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("answer");
-    answer
 }
 
 #[test]
@@ -275,6 +264,6 @@ fn an_agent_that_is_issued_by_hand_joins_and_says_goodbye() {
     let terminated = Command::new("kill").arg("-TERM").arg(agent.id().to_string()).status().expect("kill");
     assert!(terminated.success());
     assert!(agent.wait().expect("ends").success(), "exit 0 after a goodbye");
-    let page = get(&served.feed);
+    let page = stage::page(&served.feed).expect("the page");
     assert!(page.contains("fra-1") && page.contains("goodbye"), "{page}");
 }

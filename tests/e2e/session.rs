@@ -10,7 +10,8 @@ use faultline_lab::{
 use faultline_proto::{
     ERROR_DOMAIN,
     agent::v1::{
-        Goodbye, Hello, Lane, ResultBatch, session_request::Message as Say, session_response::Message as Heard,
+        AssignmentAck, Goodbye, Heartbeat, Hello, Lane, Refusal, ResultBatch, SpoolState,
+        session_request::Message as Say, session_response::Message as Heard,
     },
     clock::Clock,
     types::v1::ProbeResult,
@@ -142,6 +143,24 @@ async fn an_oversized_batch_is_refused_in_the_session_and_an_oversized_message_e
     let status = ends_with(&mut agent).await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"));
     still_works(&mut other).await;
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_agent_lost_or_refused_is_shown() {
+    let stage = Stage::new().await;
+    let mut agent = stage.issue("fra-1").open([1; 16]).await.expect("open");
+    let lane = SpoolState { lane: Lane::Live as i32, dropped_results: 12, ..SpoolState::default() };
+    let heartbeat = Heartbeat { spool: vec![lane], skipped_runs: 3, ..Heartbeat::default() };
+    agent.say(Say::Heartbeat(heartbeat)).await.expect("said");
+    let refused = vec![Refusal { slot: 1, reason: "port 25 is not allowed here".into() }];
+    agent.say(Say::AssignmentAck(AssignmentAck { refused, ..AssignmentAck::default() })).await.expect("said");
+    still_works(&mut agent).await; // messages are taken in order: both are in
+    let feed = stage.coordinator.feed_address.to_string();
+    let page = tokio::task::spawn_blocking(move || stage::page(&feed)).await.expect("no panic").expect("the page");
+    for loss in ["12 results lost", "3 runs skipped", "1 targets refused"] {
+        assert!(page.contains(loss), "{loss}: {page}");
+    }
     stage.coordinator.stop().await;
 }
 

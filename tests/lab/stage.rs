@@ -1,6 +1,10 @@
 //! A stage for tests: a coordinator on a small catalog, and scripted agents that report what a test wants them to see.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+};
 
 use faultline_coordinator::{
     catalog::CatalogSource,
@@ -100,6 +104,16 @@ impl Witnesses {
         }
         Ok(())
     }
+}
+
+/// The front page, as a browser without scripts gets it.
+pub fn page(feed: &str) -> io::Result<String> {
+    let address = feed.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Whether the target is behind Front Door.

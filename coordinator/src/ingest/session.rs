@@ -110,6 +110,7 @@ impl<'a> Session<'a> {
         if let Some(table) = table {
             let record = Record::own(RecordKind::Assignment, ingest.now(), session.agent.as_str(), &table);
             ingest.log.append(Admission::Own, record).await.map_err(|error| unavailable(&error))?;
+            ingest.assignments.keep(&session.agent, table);
         }
         session.reply(Reply::AssignmentPush(push)).await?;
         let mut stopped = ingest.shutdown.clone();
@@ -141,9 +142,18 @@ impl<'a> Session<'a> {
                     let (slot, reason) = (refused.slot, &refused.reason);
                     tracing::warn!(agent = %self.agent, slot, reason, "assignment refused by local policy");
                 }
+                let refused = u64::try_from(ack.refused.len()).unwrap_or(u64::MAX);
+                self.ingest.note_losses(&self.agent, |losses| losses.refused_assignments = refused);
                 Ok(true)
             }
-            Some(Said::Heartbeat(_)) => Ok(true),
+            Some(Said::Heartbeat(heartbeat)) => {
+                let dropped = heartbeat.spool.iter().map(|lane| lane.dropped_results).fold(0, u64::saturating_add);
+                self.ingest.note_losses(&self.agent, |losses| {
+                    losses.dropped_results = losses.dropped_results.max(dropped);
+                    losses.skipped_runs = losses.skipped_runs.max(heartbeat.skipped_runs);
+                });
+                Ok(true)
+            }
             Some(Said::Goodbye(goodbye)) => {
                 tracing::info!(agent = %self.agent, reason = goodbye.reason, "goodbye");
                 self.leave().await?;
@@ -168,6 +178,10 @@ impl<'a> Session<'a> {
         if let Some(rejection) = admit::fault(&batch) {
             return self.ack(&batch, vec![rejection]).await;
         }
+        self.ingest.note_losses(&self.agent, |losses| {
+            losses.dropped_results = losses.dropped_results.max(batch.dropped_results);
+            losses.skipped_runs = losses.skipped_runs.max(batch.skipped_runs);
+        });
         let mut rejections = admit::sift(&mut batch, |slot| self.ingest.assignments.is_known(&self.agent, slot));
         let record = Record {
             kind: RecordKind::Batch,

@@ -4,7 +4,7 @@ use faultline_attribution::{SessionState, Timestamp, Vantage, element::brand};
 use maud::{Markup, html};
 
 use super::{View, words};
-use crate::ingest::AgentView;
+use crate::ingest::{AgentView, Losses};
 
 /// Agents that are listed at once; more are behind a fold.
 const UNFOLDED: usize = 8;
@@ -32,9 +32,6 @@ pub(super) fn strip(view: &View<'_>) -> Markup {
                         Some(reason) => { (words::glyph("░")) " " b { "no quorum" } ": " (reason) }
                         None => { (words::glyph("✓")) " " b { "quorum" } ": enough for a verdict" }
                     }
-                }
-                @if let Some(trouble) = &view.board.catalog_trouble {
-                    li.trouble { (words::glyph("▲")) " the catalog on show is not the newest file: " (trouble) }
                 }
             }
         }
@@ -89,10 +86,29 @@ fn row(agent: &AgentView, view: &View<'_>) -> Markup {
             td data-label="Vantage group" { (vantage.map_or("-", |vantage| &vantage.group)) }
             td data-label="Where" { (vantage.map_or_else(|| "-".into(), place)) }
             td data-label="Network" { (vantage.map_or_else(|| "-".into(), Vantage::network)) }
-            td.(class) data-label="Session" { (words::glyph(shape)) " " (word) }
+            td.(class) data-label="Session" {
+                (words::glyph(shape)) " " (word)
+                @for loss in losses(&agent.losses) { br; (words::glyph("▲")) " " (loss) }
+            }
             td data-label="Last heard" { (words::span(view.now.since(agent.heard_at))) " ago" }
         }
     }
+}
+
+/// What the agent could not measure or hand in, in words.
+fn losses(losses: &Losses) -> Vec<String> {
+    let Losses { dropped_results, skipped_runs, refused_assignments } = losses;
+    let mut words = Vec::new();
+    if *dropped_results > 0 {
+        words.push(format!("{dropped_results} results lost: its spool was full"));
+    }
+    if *skipped_runs > 0 {
+        words.push(format!("{skipped_runs} runs skipped: it was too busy"));
+    }
+    if *refused_assignments > 0 {
+        words.push(format!("{refused_assignments} targets refused by its own policy"));
+    }
+    words
 }
 
 /// "DE, inside AWS eu-central-1" or "ES, outside both clouds".

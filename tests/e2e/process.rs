@@ -181,6 +181,25 @@ fn a_killed_coordinator_comes_back_with_the_same_board() {
     assert_eq!(status.status.code(), Some(2), "{}", text(&status.stdout));
     assert!(text(&status.stdout).contains("Azure Front Door is failing"), "{}", text(&status.stdout));
     assert!(board(data.path()).starts_with(&before), "what was published stays as it was published");
+    let line = watched_incident(&served.feed);
+    assert!(line.contains(r#""verdict":"azure""#) && line.contains(r#""element":"azure/front-door""#), "{line}");
+}
+
+/// The first incident that `watch -o ndjson` writes; every line before it must say first what it is.
+fn watched_incident(feed: &str) -> String {
+    let mut watch = Command::new(program("faultline"))
+        .args(["watch", "-o", "ndjson", "--feed", feed])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut lines = BufReader::new(watch.stdout.take().expect("stdout")).lines().map(|line| line.expect("a line"));
+    let incident = lines.find(|line| {
+        assert!(line.starts_with(r#"{"type":""#), "{line}");
+        line.starts_with(r#"{"type":"incident""#)
+    });
+    watch.kill().expect("ends");
+    watch.wait().expect("ended");
+    incident.expect("an incident")
 }
 
 /// Everything that was published, as the data directory has it.

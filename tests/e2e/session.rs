@@ -133,9 +133,11 @@ async fn an_oversized_batch_is_refused_in_the_session_and_an_oversized_message_e
     let ack = agent.report(vec![passed(1, now); 2000]).await.expect("ack");
     let status = ack.rejections[0].status.as_ref().expect("status");
     assert!(String::from_utf8_lossy(&status.details[0].value).contains("BATCH_TOO_LARGE"));
+    assert_eq!(ack.durable[0].number, 1, "refused for good: what follows does not wait for it");
+    still_works(&mut agent).await;
     let batch = ResultBatch {
         lane: Lane::Live as i32,
-        number: 2,
+        number: 3,
         results: vec![passed(1, now); 100_000],
         ..ResultBatch::default()
     };

@@ -348,6 +348,10 @@ fn margin(ours: &[f64], theirs: Option<&[f64]>, prior: f64, liars: usize) -> f64
     advantage.iter().skip(liars).sum::<f64>() + prior
 }
 
+/// Chance that the model itself is wrong, shared evenly by the answers: no answer is ever certain. Start value, to be
+/// measured.
+const MODEL_ERROR: f64 = 0.002;
+
 /// Probability of each verdict, and of nothing, in the member's place: aws, azure, neither, none.
 pub(crate) fn verdicts(evidence: &Evidence, member: &Member) -> [f64; 4] {
     let mut sums = [0.0; 4];
@@ -361,7 +365,7 @@ pub(crate) fn verdicts(evidence: &Evidence, member: &Member) -> [f64; 4] {
         sums[place] += probability;
     }
     let total: f64 = sums.iter().sum();
-    sums.map(|sum| if total > 0.0 { sum / total } else { 0.0 })
+    sums.map(|sum| if total > 0.0 { (1.0 - MODEL_ERROR) * sum / total + MODEL_ERROR / 4.0 } else { 0.25 })
 }
 
 /// ln(e^a + e^b).

@@ -10,7 +10,7 @@ use faultline_proto::{
     },
     types::v1::{Incident, Visibility},
 };
-use serde_json::json;
+use serde::Serialize;
 use tonic::{Code, Status};
 
 use super::{FeedAddress, Format, runtime, say, say_error, subscriber};
@@ -37,6 +37,18 @@ struct Follower {
     /// Newest revision shown, by incident: after a resume nothing is shown twice.
     shown: BTreeMap<String, u64>,
     sight: Option<Visibility>,
+}
+
+/// A line of JSON when we see better or worse; `type` comes first, as in every line.
+#[derive(Serialize)]
+struct SightLine<'a> {
+    r#type: &'static str,
+    at: String,
+    live_groups: u32,
+    total_groups: u32,
+    live_groups_outside_clouds: u32,
+    below_quorum: bool,
+    reason: &'a str,
 }
 
 /// How a stream ended.
@@ -155,16 +167,16 @@ impl Watch {
             let text = format!("{at}  {glyph}: {live} of {total} vantage groups live. {}", visibility.reason);
             say(text.trim_end())?;
         } else if !same {
-            let line = json!({
-                "type": "visibility",
-                "at": subscriber::instant(visibility.evaluated_through.as_ref()),
-                "live_groups": visibility.live_groups,
-                "total_groups": visibility.total_groups,
-                "live_groups_outside_clouds": visibility.live_groups_outside_clouds,
-                "below_quorum": visibility.below_quorum,
-                "reason": visibility.reason,
-            });
-            say(&line.to_string())?;
+            let line = SightLine {
+                r#type: "visibility",
+                at: subscriber::instant(visibility.evaluated_through.as_ref()),
+                live_groups: visibility.live_groups,
+                total_groups: visibility.total_groups,
+                live_groups_outside_clouds: visibility.live_groups_outside_clouds,
+                below_quorum: visibility.below_quorum,
+                reason: &visibility.reason,
+            };
+            say(&serde_json::to_string(&line)?)?;
         }
         follower.sight = Some(visibility);
         Ok(())

@@ -175,14 +175,21 @@ impl<'a> Session<'a> {
     }
 
     async fn store(&self, mut batch: ResultBatch) -> Result<(), Status> {
-        if let Some(rejection) = admit::fault(&batch) {
-            return self.ack(&batch, vec![rejection]).await;
-        }
         self.ingest.note_losses(&self.agent, |losses| {
             losses.dropped_results = losses.dropped_results.max(batch.dropped_results);
             losses.skipped_runs = losses.skipped_runs.max(batch.skipped_runs);
         });
-        let mut rejections = admit::sift(&mut batch, |slot| self.ingest.assignments.is_known(&self.agent, slot));
+        let is_placed = batch.lane() != Lane::Unspecified && batch.number != 0;
+        let mut rejections = match admit::fault(&batch) {
+            Some(rejection) if !is_placed => return self.ack(&batch, vec![rejection]).await,
+            Some(rejection) => {
+                // Refused as a whole, it keeps its number: what follows must not wait for it for ever.
+                batch.results.clear();
+                batch.facts.clear();
+                vec![rejection]
+            }
+            None => admit::sift(&mut batch, |slot| self.ingest.assignments.is_known(&self.agent, slot)),
+        };
         let record = Record {
             kind: RecordKind::Batch,
             received_at: self.ingest.now(),

@@ -64,6 +64,12 @@ pub(crate) fn exercised(
         {
             set.insert(Element::new(ElementKind::CdnSite, format!("{}/{geography}", cdn.name)));
         }
+        // A cloud's CDN has its own names in its own DNS, whoever serves the customer's zone in front of them.
+        match cdn.name.as_str() {
+            "aws/cloudfront" if layer == Layer::Dns => set.insert(Element::dns_operator("route53")),
+            "azure/front-door" if layer == Layer::Dns => set.insert(Element::dns_operator("azure-dns")),
+            _ => false,
+        };
         set.insert(cdn);
     }
     // Behind a CDN, only HTTP reaches the origin.

@@ -121,12 +121,12 @@ struct Row {
     identity: Option<String>,
     issuer: Option<String>,
     #[serde(default)]
-    depends_on: Vec<String>,
+    depends_on: Vec<Spanned<String>>,
     owner: Option<String>,
     interval: Option<Spanned<String>>,
     timeout: Option<Spanned<String>>,
     #[serde(default)]
-    agents: BTreeMap<String, String>,
+    agents: BTreeMap<Spanned<String>, String>,
     verified: Option<bool>,
 }
 

@@ -175,6 +175,26 @@ impl Element {
         Self::new(ElementKind::Identity, name)
     }
 
+    /// The element of a canonical name, as `depends_on` has it; `None` for a name of no known form.
+    pub fn named(name: &str) -> Option<Self> {
+        use ElementKind as Kind;
+        let kind = match name.split('/').collect::<Vec<_>>().as_slice() {
+            parts if parts.iter().any(|part| part.is_empty()) => return None,
+            ["aws", "cloudfront"] | ["azure", "front-door"] | ["cdn", _] => Kind::Cdn,
+            ["aws", "route53"] | ["azure", "dns"] | ["dns", _] => Kind::Dns,
+            ["aws", "cognito"] | ["azure", "entra-id"] | ["identity", _] => Kind::Identity,
+            ["aws" | "azure", "network"] => Kind::Network,
+            ["aws" | "azure", "*", _] => Kind::ServiceEverywhere,
+            ["aws" | "azure", _] => Kind::Region,
+            ["aws" | "azure", _, "api"] => Kind::Api,
+            ["aws" | "azure", _, _] => Kind::Service,
+            ["cloud", _] => Kind::OtherCloud,
+            ["owner", _] => Kind::Owner,
+            _ => return None,
+        };
+        Some(Self::new(kind, name))
+    }
+
     /// The verdict if this is the culprit.
     pub fn verdict(&self) -> Verdict {
         if self.name.starts_with("aws/") {
@@ -256,6 +276,25 @@ mod tests {
         assert_eq!(Element::cdn("fastly").neither_kind(), Some(Kind::ThirdPartyCdn));
         assert_eq!(Element::dns_operator("dyn").name, "dns/dyn");
         assert_eq!(Element::dns_operator("route53").verdict(), Verdict::Aws);
+    }
+
+    #[test]
+    fn a_canonical_name_says_what_it_is() {
+        let rows = [
+            ("azure/front-door", Some(ElementKind::Cdn)),
+            ("azure/dns", Some(ElementKind::Dns)),
+            ("dns/dyn", Some(ElementKind::Dns)),
+            ("azure/entra-id", Some(ElementKind::Identity)),
+            ("aws/us-east-1", Some(ElementKind::Region)),
+            ("aws/us-east-1/api", Some(ElementKind::Api)),
+            ("aws/us-east-1/dynamodb", Some(ElementKind::Service)),
+            ("azure/*/blob", Some(ElementKind::ServiceEverywhere)),
+            ("dynamodb", None),
+            ("aws/", None),
+        ];
+        for (name, kind) in rows {
+            assert_eq!(Element::named(name).map(|element| element.kind), kind, "{name}");
+        }
     }
 
     #[test]

@@ -88,6 +88,7 @@ pub(crate) fn exercised(
     }
     if layer == Layer::Http {
         set.extend(target.identity.as_deref().map(Element::identity));
+        set.extend(target.depends_on.iter().filter_map(|name| Element::named(name)));
     }
     set
 }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use faultline_attribution::{ProbeKind, Target};
+use faultline_attribution::{Element, ProbeKind, Target};
 use faultline_proto::types::v1::{DnsSpec, HttpSpec, TcpSpec, TlsSpec, assignment::Spec};
 use toml::Spanned;
 use url::Url;
@@ -27,6 +27,9 @@ const RCODES: [&str; 6] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP
 
 const GEOGRAPHIES: [&str; 7] = ["na", "sa", "eu", "af", "me", "as", "oc"];
 
+/// Labels of an agent's place that a target may select by.
+const LABELS: [&str; 6] = ["hosted_on", "region", "isp", "country", "geography", "group"];
+
 /// The target of a row, or everything that is wrong with it.
 pub(super) fn target(row: Row) -> Result<CatalogTarget, Vec<Found>> {
     let mut found = Vec::new();
@@ -37,6 +40,13 @@ pub(super) fn target(row: Row) -> Result<CatalogTarget, Vec<Found>> {
     }
     one_of(row.plane.as_ref(), "plane", &["api", "data"], &mut found);
     one_of(row.geography.as_ref(), "geography", &GEOGRAPHIES, &mut found);
+    for needed in row.depends_on.iter().filter(|needed| Element::named(needed.get_ref()).is_none()) {
+        let message = format!("depends_on {:?} names no element, as in \"aws/us-east-1/dynamodb\"", needed.get_ref());
+        found.push((needed.span().start, message));
+    }
+    for label in row.agents.keys() {
+        one_of(Some(label), "agents label", &LABELS, &mut found);
+    }
     let interval = span(row.interval.as_ref(), "interval", DEFAULT_INTERVAL, INTERVAL, &mut found);
     let timeout = span(row.timeout.as_ref(), "timeout", DEFAULT_TIMEOUT, TIMEOUT, &mut found);
     if timeout >= interval {
@@ -70,11 +80,12 @@ pub(super) fn target(row: Row) -> Result<CatalogTarget, Vec<Found>> {
         dns_operator: row.dns_operator,
         identity: row.identity,
         issuer: row.issuer,
-        depends_on: row.depends_on,
+        depends_on: row.depends_on.into_iter().map(Spanned::into_inner).collect(),
         owner: row.owner,
         verified: row.verified.unwrap_or(true),
     };
-    Ok(CatalogTarget { target, spec, interval, timeout, agents: row.agents, url: row.url.into_inner() })
+    let agents = row.agents.into_iter().map(|(label, wanted)| (label.into_inner(), wanted)).collect();
+    Ok(CatalogTarget { target, spec, interval, timeout, agents, url: row.url.into_inner() })
 }
 
 /// Names stand in element names, file names and URLs.

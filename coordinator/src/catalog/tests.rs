@@ -49,6 +49,12 @@ fn every_fault_names_file_line_value_and_what_is_allowed() {
         ("owner =", "timeout = \"45s\"\nowner =", "my.toml:10: timeout 45s is not below the interval 30s"),
         ("status = [200]", "status = [99]", "my.toml:6: expect.status 99 is not within 100 to 599"),
         ("owner =", "geography = \"mars\"\nowner =", "my.toml:10: geography \"mars\" is none of na, sa,"),
+        ("owner =", "depends_on = [\"dynamodb\"]\nowner =", "my.toml:10: depends_on \"dynamodb\" names no element"),
+        (
+            "owner =",
+            "agents = { contry = \"de\" }\nowner =",
+            "my.toml:10: agents label \"contry\" is none of hosted_on",
+        ),
         ("hosted_on = \"aws\"\n", "", "my.toml:2: missing field `hosted_on`"),
     ];
     for (from, to, expected) in rows {

@@ -128,6 +128,25 @@ fn one_endpoint_with_errors_of_its_own_accuses_only_itself() {
 }
 
 #[test]
+fn a_declared_dependency_explains_the_app_that_fails_with_it() {
+    let mut sim = Sim::new();
+    for app in ["app-us-east-1", "app-eu-west-1"] {
+        let mut known = target("aws", app.trim_start_matches("app-"), "shop", app);
+        known.depends_on = vec!["azure/*/sign-in".into()];
+        sim.engine.apply(&Input::World(WorldChange::Target(app.into(), Box::new(known))));
+    }
+    let mut own = target("azure", "", "sign-in", "microsoft");
+    own.depends_on = Vec::new();
+    sim.engine.apply(&Input::World(WorldChange::Target("google".into(), Box::new(own))));
+    sim.healthy(90).run(60, &|_, _, id, _, _| {
+        ["app-us-east-1", "app-eu-west-1", "google"].contains(&id.as_str()).then_some((Layer::Http, Cause::HttpStatus))
+    });
+    assert_eq!(sim.accusations(), [(Verdict::Azure, None, "azure/*/sign-in".into())], "{:#?}", sim.changes);
+    let rows = &sim.changes.last().expect("a change").evidence;
+    assert!(rows.iter().any(|row| row.target.starts_with("app-")), "the apps are evidence too: {rows:?}");
+}
+
+#[test]
 fn both_clouds_at_once_are_two_incidents() {
     let mut sim = Sim::new();
     sim.healthy(90).run(90, &|_, _, id, target, _| {

@@ -149,10 +149,11 @@ impl Fold {
         }
         let changes = outputs
             .into_iter()
-            .map(|output| match output {
-                Output::Change(change) => Published::Incident(change),
-                Output::Cell(cell) => Published::Cell(cell),
-                Output::Visibility(visibility) => Published::Visibility(visibility),
+            .filter_map(|output| match output {
+                Output::Change(change) => Some(Published::Incident(change)),
+                Output::Cell(cell) => Some(Published::Cell(cell)),
+                Output::Visibility(visibility) => Some(Published::Visibility(visibility)),
+                Output::LookAgain(_) => None,
             })
             .collect();
         let entries = self.changes.publish(tick, now, changes).await?;

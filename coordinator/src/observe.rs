@@ -4,6 +4,7 @@
 //! the same records give the same inputs.
 
 pub mod edges;
+pub mod learn;
 
 use std::{
     collections::BTreeMap,
@@ -11,12 +12,13 @@ use std::{
 };
 
 use faultline_attribution::{
-    AgentId, Cause, Input, Layer, Learned, Observation, Outcome, Reason, SessionChange, SessionState, Target, TargetId,
+    AgentId, Cause, Input, Layer, Observation, Outcome, Reason, SessionChange, SessionState, Target, TargetId,
     Timestamp, Vantage, WorldChange,
 };
 use faultline_proto::{agent::v1::ResultBatch, convert, types::v1 as wire, word};
 use prost::Message as _;
 
+use self::learn::{Learner, Sighting};
 use crate::record::{CatalogRecord, PayloadError, Record, RecordKind, SessionRecord, SlotTable};
 
 /// A record that cannot be read.
@@ -45,9 +47,7 @@ pub struct Observer {
     tables: BTreeMap<AgentId, SlotTable>,
     sessions: BTreeMap<AgentId, SessionState>,
     facts: BTreeMap<AgentId, FactsTable>,
-    /// What each agent's last healthy look at a target saw.
-    seen: BTreeMap<TargetId, BTreeMap<AgentId, Learned>>,
-    learned: BTreeMap<TargetId, Learned>,
+    learner: Learner,
 }
 
 impl Observer {
@@ -123,14 +123,13 @@ impl Observer {
                 inputs.extend(self.learn(agent, &target, result.facts));
             }
             let at = Timestamp::from_micros(convert::micros(result.started_at.as_ref()).unwrap_or_default());
+            // Nothing starts after it has arrived: a clock that runs ahead is cut back.
+            let at = at.min(record.received_at);
             inputs.push(Input::Observation(Observation {
-                agent: agent.clone(),
-                target,
-                // Nothing starts after it has arrived: a clock that runs ahead is cut back.
-                at: at.min(record.received_at),
                 received_at: record.received_at,
-                outcome,
                 status: u16::try_from(result.status).ok().filter(|status| *status != 0),
+                is_on_demand: result.on_demand,
+                ..Observation::new(agent.clone(), target, at, outcome)
             }));
         }
         Ok(inputs)
@@ -139,21 +138,7 @@ impl Observer {
     /// What healthy probes see of a target, when most agents see it the same way.
     fn learn(&mut self, agent: &AgentId, target: &TargetId, facts: u32) -> Option<Input> {
         let facts = self.facts.get(agent)?.facts.get(&facts)?;
-        let learned = Learned {
-            cdn: edges::cdn(facts).map(str::to_owned),
-            dns_operator: None,
-            issuer: (!facts.issuer.is_empty()).then(|| facts.issuer.clone()),
-        };
-        let seen = self.seen.entry(target.clone()).or_default();
-        if seen.get(agent) == Some(&learned) {
-            return None;
-        }
-        seen.insert(agent.clone(), learned.clone());
-        let agreeing = seen.values().filter(|other| **other == learned).count();
-        if agreeing * 2 <= seen.len() || self.learned.get(target) == Some(&learned) {
-            return None;
-        }
-        self.learned.insert(target.clone(), learned.clone());
+        let learned = self.learner.learn(agent, target, &Sighting::of(facts))?;
         Some(Input::World(WorldChange::Learned(target.clone(), learned)))
     }
 }

@@ -3,6 +3,7 @@
 //! `world` says what exists, `net` runs it, `scenario` says what breaks and what the truth then is. Nothing here needs
 //! root, and nothing here decides a verdict: agents and coordinator are the real ones and see only packets.
 
+pub mod case;
 pub mod fleet;
 pub mod judge;
 pub mod lag;

@@ -1,6 +1,6 @@
 //! The whole surface of the core: inputs are applied, time is advanced, outputs come back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,68 @@ pub struct Observation {
     pub outcome: Outcome,
     /// HTTP status, where there was one.
     pub status: Option<u16>,
+    /// Whom the name was asked of.
+    pub way: Way,
+    /// Who wrote the answer, where that shows.
+    pub maker: Option<Maker>,
+    /// Time that the run took.
+    pub took: Option<Duration>,
+    /// Arrived long after its end, or with the backlog of an agent that was cut off: corrects, but opens nothing.
+    pub is_late: bool,
+    /// The agent's clock was wrong: the run happened when its result arrived, as far as anybody knows.
+    pub is_clock_suspect: bool,
+    /// Asked for by [`LookAgain`] instead of the schedule.
+    pub is_on_demand: bool,
+}
+
+impl Observation {
+    /// A run of the schedule through the agent's own resolver, of which only the outcome is known.
+    pub fn new(agent: AgentId, target: TargetId, at: Timestamp, outcome: Outcome) -> Self {
+        Self {
+            agent,
+            target,
+            at,
+            received_at: at,
+            outcome,
+            status: None,
+            way: Way::default(),
+            maker: None,
+            took: None,
+            is_late: false,
+            is_clock_suspect: false,
+            is_on_demand: false,
+        }
+    }
+}
+
+/// Whom the name was asked of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Way {
+    /// The agent's own resolver.
+    #[default]
+    System,
+    /// This resolver, by address or name.
+    Resolver(String),
+    /// One of the zone's own name servers: no resolver stands between.
+    Authority(String),
+}
+
+/// Who wrote an HTTP answer behind a CDN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Maker {
+    /// The CDN's edge.
+    Edge,
+    /// The origin: the edge passed its answer on.
+    Origin,
+}
+
+/// A look that would tell the remaining explanations apart: this agent, at this target, now.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LookAgain {
+    /// Who should look.
+    pub agent: AgentId,
+    /// At what.
+    pub target: TargetId,
 }
 
 /// What became of an agent's session.
@@ -87,6 +149,8 @@ pub enum Output {
     Cell(CellChange),
     /// We see better or worse than before.
     Visibility(Visibility),
+    /// A look would tell the remaining explanations apart.
+    LookAgain(LookAgain),
 }
 
 /// A snapshot that cannot be restored.
@@ -104,7 +168,7 @@ pub enum SnapshotError {
 }
 
 /// How often a session's state counts as a look at the agent's own uplink.
-const UPLINK_LOOK: std::time::Duration = std::time::Duration::from_secs(15);
+const UPLINK_LOOK: Duration = Duration::from_secs(15);
 
 /// Onsets that are searched from, at most.
 const ONSETS: usize = 3;
@@ -204,7 +268,7 @@ impl Engine {
         if self.state.distrusted.get(&observation.agent).is_some_and(|since| observation.at >= *since) {
             return;
         }
-        if observation.received_at.since(observation.at) > self.settings.late {
+        if observation.is_late || observation.received_at.since(observation.at) > self.settings.late {
             self.state.late += 1;
             return;
         }

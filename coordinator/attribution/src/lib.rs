@@ -26,7 +26,9 @@ pub mod world;
 
 pub use change::{Alibi, CellChange, CellState, Change, EvidenceRow, IncidentId, Probabilities, Suspect, Visibility};
 pub use element::{Element, ElementKind};
-pub use engine::{Engine, Input, Observation, Output, SessionChange, SessionState, SnapshotError};
+pub use engine::{
+    Engine, Input, LookAgain, Maker, Observation, Output, SessionChange, SessionState, SnapshotError, Way,
+};
 pub use explanation::Explanation;
 pub use settings::Settings;
 pub use time::Timestamp;

@@ -3,7 +3,7 @@
 //!
 //! Rule: hints of the catalog are hints. What a healthy probe saw ([`Learned`]) wins, and absent ones are normal.
 
-use std::{borrow::Borrow, collections::BTreeMap, fmt};
+use std::{borrow::Borrow, collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,9 @@ use crate::vocabulary::{Layer, ProbeKind};
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The id as text.
@@ -23,9 +23,15 @@ macro_rules! id {
             }
         }
 
-        impl<T: Into<String>> From<T> for $name {
+        impl<T: Into<Arc<str>>> From<T> for $name {
             fn from(id: T) -> Self {
                 Self(id.into())
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self("".into())
             }
         }
 
@@ -126,6 +132,10 @@ pub struct Learned {
     pub dns_operator: Option<String>,
     /// Issuer of the certificate.
     pub issuer: Option<String>,
+    /// Cloud whose published range the answering address lies in, where no CDN stands in front.
+    pub hosted_on: Option<String>,
+    /// Region of that range.
+    pub region: Option<String>,
 }
 
 /// Where an agent looks from.

@@ -3,7 +3,7 @@
 //! Source: the suffixes are the providers' documented endpoint names; the headers are those that their documentation
 //! says every answer carries.
 
-use faultline_proto::types::v1::Facts;
+use super::learn::Sighting;
 
 /// Suffixes of CNAMEs, and the CDN behind them.
 const SUFFIXES: [(&str, &str); 15] = [
@@ -29,7 +29,7 @@ const HEADERS: [(&str, &str); 3] =
     [("x-azure-ref", "azure/front-door"), ("x-amz-cf-id", "aws/cloudfront"), ("cf-ray", "cdn/cloudflare")];
 
 /// The CDN in front, if these facts show one. The chain says who is asked and wins over headers, which pass through.
-pub fn cdn(facts: &Facts) -> Option<&'static str> {
+pub fn cdn(facts: &Sighting) -> Option<&'static str> {
     let by_name = facts.cnames.iter().rev().find_map(|name| by_suffix(name));
     let by_header = || HEADERS.iter().find(|(header, _)| facts.edge.contains_key(*header)).map(|(_, cdn)| *cdn);
     let fastly = || {
@@ -51,11 +51,11 @@ fn by_suffix(name: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn facts(cnames: &[&str], edge: &[(&str, &str)]) -> Facts {
-        Facts {
+    fn facts(cnames: &[&str], edge: &[(&str, &str)]) -> Sighting {
+        Sighting {
             cnames: cnames.iter().map(|name| (*name).to_owned()).collect(),
             edge: edge.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            ..Facts::default()
+            ..Sighting::default()
         }
     }
 

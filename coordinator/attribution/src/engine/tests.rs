@@ -95,6 +95,7 @@ fn a_silent_fleet_accuses_nobody_and_says_that_we_cannot_see() {
                 Output::Change(change) => sim.changes.push(*change),
                 Output::Visibility(visibility) => sim.visibility.push(visibility),
                 Output::Cell(cell) => sim.cells.push(cell),
+                Output::LookAgain(_) => {}
             }
         }
     }
@@ -255,14 +256,8 @@ fn a_vantage_without_a_network_says_why_it_cannot_look() {
         vantages: vantages().into_iter().filter(|(id, _)| *id == only).collect(),
     };
     sim.engine = Engine::new(world, Settings::default());
-    sim.engine.apply(&Input::Observation(Observation {
-        agent: only,
-        target: "google".into(),
-        at: sim.now,
-        received_at: sim.now,
-        outcome: Outcome::Unmeasured { reason: crate::Reason::NoNetwork },
-        status: None,
-    }));
+    let blocked = Outcome::Unmeasured { reason: crate::Reason::NoNetwork };
+    sim.engine.apply(&Input::Observation(Observation::new(only, "google".into(), sim.now, blocked)));
     let Some(Output::Visibility(visibility)) = sim.engine.advance(sim.now.after(Duration::from_secs(1))).pop() else {
         panic!("no visibility")
     };

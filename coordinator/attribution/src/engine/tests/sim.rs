@@ -151,14 +151,9 @@ impl Sim {
                             continue;
                         }
                         let outcome = failed.map_or(Outcome::Passed, |(layer, cause)| Outcome::Failed { layer, cause });
-                        self.engine.apply(&Input::Observation(Observation {
-                            agent: agent.clone(),
-                            target: id.clone(),
-                            at: Timestamp::from_micros(i64::try_from(began).expect("fits") * 1_000_000),
-                            received_at: self.now,
-                            outcome,
-                            status: None,
-                        }));
+                        let at = Timestamp::from_micros(i64::try_from(began).expect("fits") * 1_000_000);
+                        let observation = Observation::new(agent.clone(), id.clone(), at, outcome);
+                        self.engine.apply(&Input::Observation(Observation { received_at: self.now, ..observation }));
                     }
                 }
             }
@@ -168,6 +163,7 @@ impl Sim {
                     Output::Change(change) => self.changes.push(*change),
                     Output::Visibility(visibility) => self.visibility.push(visibility),
                     Output::Cell(cell) => self.cells.push(cell),
+                    Output::LookAgain(_) => {}
                 }
             }
         }

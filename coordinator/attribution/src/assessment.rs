@@ -1,6 +1,9 @@
 //! Assessment: one member of the explanation, with everything that an incident says of it: who fails, since when, how
 //! sure, who is cleared, and what stands in the way of naming it.
 
+mod common_path;
+mod decisive;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -9,10 +12,11 @@ use std::{
 use crate::{
     change::{Alibi, EvidenceRow, Probabilities, Suspect},
     element::{Element, ElementKind, brand},
-    evidence::{Count, Evidence, Place},
+    engine::LookAgain,
+    evidence::{Evidence, Fail},
     inference::{self, Hypothesis, Member},
-    known::Known,
-    onset::{self, Mark, Onset},
+    known::{Known, Place},
+    onset::{Onset, Ratios},
     settings::Settings,
     time::Timestamp,
     visibility::{Groups, Sight, count},
@@ -43,7 +47,12 @@ pub(crate) struct Assessment {
     pub(crate) alibis: Vec<Alibi>,
     pub(crate) caveats: Vec<String>,
     pub(crate) robust_margin: f64,
+    /// Looks that would tell it from its best rival of another verdict, while nobody is accused.
+    pub(crate) decisive: Vec<LookAgain>,
 }
+
+/// A member that gains less is noise, and nothing is said of it.
+const TOLD_NATS: f64 = 5.0;
 
 /// Rows of evidence kept in an incident.
 const ROWS: usize = 12;
@@ -51,37 +60,44 @@ const ROWS: usize = 12;
 /// Share of passing runs from which a party is cleared, and the least number of runs.
 const ALIBI: (f64, u32) = (0.97, 10);
 
+/// A cloud is not accused on the word of one group in so many, when the others see nothing.
+const MINORITY: usize = 3;
+
 /// What an assessment looks at.
 pub(crate) struct Scene<'a> {
     pub(crate) known: &'a Known,
     pub(crate) evidence: &'a Evidence,
     pub(crate) hypothesis: &'a Hypothesis,
     pub(crate) groups: &'a Groups,
-    pub(crate) sights: &'a BTreeMap<u32, Sight>,
+    pub(crate) sights: &'a [Sight],
     pub(crate) settings: &'a Settings,
     /// Groups assumed to lie.
     pub(crate) liars: usize,
+    pub(crate) now: Timestamp,
 }
 
 impl Scene<'_> {
     /// Assesses each member that is more than one agent's own trouble.
     pub(crate) fn assess(&self) -> Vec<Assessment> {
         let members = self.hypothesis.members.iter();
-        members
-            .filter(|member| self.evidence.elements[member.element].kind != ElementKind::Agent)
-            .filter_map(|member| self.assess_member(member))
-            .collect()
+        let is_shared = |member: &&Member| {
+            let kind = self.evidence.elements()[member.element].kind;
+            let seen_by = || member.support.iter().filter(|nats| **nats > 0.5).count();
+            kind != ElementKind::Agent && (!kind.is_vantage_side() || seen_by() > 1)
+        };
+        let is_told = |member: &&Member| member.gain >= TOLD_NATS || member.is_consequence;
+        let assessed = members.filter(is_shared).filter(is_told).filter_map(|member| self.assess_member(member));
+        assessed.chain(self.common_path()).collect()
     }
 
     fn assess_member(&self, member: &Member) -> Option<Assessment> {
-        let element = self.evidence.elements[member.element].clone();
-        let failing: Vec<&Count> =
-            self.evidence.of(member.element).filter(|count| self.explains(member, count)).collect();
+        let element = self.evidence.elements()[member.element].clone();
+        let failing: Vec<&Fail> =
+            self.evidence.fails_of(member.element).filter(|fail| self.explains(member, fail)).collect();
         let (layer, cause) = commonest(&failing)?;
-        let footprint: BTreeSet<(Place, Layer)> = failing.iter().map(|count| (count.place, count.layer)).collect();
-        let failing_groups: BTreeSet<String> =
-            failing.iter().map(|count| self.evidence.groups[count.group].clone()).collect();
-        let looking: BTreeSet<usize> = self.evidence.of(member.element).map(|count| count.group).collect();
+        let footprint: BTreeSet<(Place, Layer)> = failing.iter().map(|fail| (fail.place, fail.layer)).collect();
+        let failing_groups: BTreeSet<String> = failing.iter().map(|fail| self.group(fail.group)).collect();
+        let looking = self.looking(member);
         let [aws, azure, neither, none] = inference::verdicts(self.evidence, member).map(rounded);
         let probabilities = Probabilities { aws, azure, neither, none };
         let onset = self.onset(member, &footprint)?;
@@ -92,15 +108,24 @@ impl Scene<'_> {
             confidence: probabilities.of(element.verdict()),
             suspects: self.suspects(member),
             is_consequence: member.is_consequence,
-            total_groups: count(looking.len()),
+            total_groups: count(looking),
             control_failing_groups: self.control_failing(&failing_groups),
             layer,
             cause,
             onset,
             evidence: self.rows(member, &failing),
-            alibis: self.alibis(&element, layer, onset.at, &failing_groups),
+            alibis: if obstacle.is_none() {
+                self.alibis(&element, layer, onset.at, &failing_groups)
+            } else {
+                Vec::new()
+            },
             caveats: self.caveats(member),
-            robust_margin: member.robust_margin,
+            robust_margin: member.robust_margin.min(member.domain_margin),
+            decisive: if obstacle.is_some() && member.gain >= self.settings.suspect_nats {
+                self.decisive(member, layer)
+            } else {
+                Vec::new()
+            },
             probabilities,
             obstacle,
             footprint,
@@ -109,41 +134,57 @@ impl Scene<'_> {
         })
     }
 
-    /// Whether the member is what makes this count fail: without it, the failures would be twice as surprising.
-    fn explains(&self, member: &Member, count: &Count) -> bool {
-        if count.failed == 0.0 {
-            return false;
+    fn group(&self, group: u32) -> String {
+        self.evidence.frame.groups[group as usize].clone()
+    }
+
+    /// Groups that looked at the member at a layer where it fails.
+    fn looking(&self, member: &Member) -> usize {
+        let mut looked = vec![false; self.evidence.frame.groups.len()];
+        for layer in self.evidence.failing_layers(member.element) {
+            for (looked, passes) in looked.iter_mut().zip(self.evidence.passes(member.element, layer)) {
+                *looked |= *passes > 0.0;
+            }
         }
-        let others: f64 = self
-            .hypothesis
-            .members
-            .iter()
-            .filter(|other| other.element != member.element && count.set.contains(&other.element))
-            .map(|other| 1.0 - other.severities[count.layer as usize])
-            .product();
-        let severity = member.severities[count.layer as usize];
-        let fails = |healthy: f64| 1.0 - (1.0 - count.rate) * healthy;
-        fails(others * (1.0 - severity)) > 2.0 * fails(others) || (others < 1.0 && severity >= 1.0 - others)
+        self.evidence.fails_of(member.element).for_each(|fail| looked[fail.group as usize] = true);
+        looked.into_iter().filter(|looked| *looked).count()
+    }
+
+    fn explains(&self, member: &Member, fail: &Fail) -> bool {
+        inference::explains(&self.hypothesis.members, member, fail)
     }
 
     /// From all cells that exercise the member at a layer where it fails: those that still pass bound the onset too.
     fn onset(&self, member: &Member, footprint: &BTreeSet<(Place, Layer)>) -> Option<Onset> {
+        let name = &self.evidence.elements()[member.element];
+        let map = self.known.map();
+        let element = u32::try_from(map.elements.binary_search(name).ok()?).ok()?;
         let layers: BTreeSet<Layer> = footprint.iter().map(|(_, layer)| *layer).collect();
-        let mut marks = Vec::new();
-        for count in self.evidence.of(member.element).filter(|count| layers.contains(&count.layer)) {
-            let samples = self.known.cell(count.place)?.samples();
-            marks.extend(samples.filter_map(|sample| {
-                Some(Mark { at: sample.at, failed: sample.failed_at(count.layer)?, rate: count.rate })
-            }));
+        let implicated: BTreeSet<(Place, Layer)> =
+            self.evidence.fails_of(member.element).map(|fail| (fail.place, fail.layer)).collect();
+        let mut ratios = Ratios::new(self.now.before(self.settings.horizon), self.now);
+        let holders = layers.iter().map(|layer| (*layer, map.holders(element, *layer))).collect::<Vec<_>>();
+        for (place, entry) in (0..).zip(&self.known.cells) {
+            for (layer, holders) in &holders {
+                if !map.holds(holders, entry, *layer, element) && !implicated.contains(&(place, *layer)) {
+                    continue;
+                }
+                let rate = entry.cell.base_rate(*layer);
+                for sample in entry.cell.samples() {
+                    if let Some(failed) = sample.failed_at(*layer) {
+                        ratios.add(sample.at, failed, rate, member.severities[*layer as usize].max(0.01));
+                    }
+                }
+            }
         }
-        onset::estimate(&mut marks, member.severity())
+        ratios.onset()
     }
 
     fn suspects(&self, member: &Member) -> Vec<Suspect> {
         let likely = member.alternatives.iter().filter(|(_, probability)| *probability >= 0.01);
         likely
             .filter_map(|(element, probability)| {
-                let element = self.evidence.elements[(*element)?].name.clone();
+                let element = self.evidence.elements()[(*element)?].name.clone();
                 Some(Suspect { element, probability: rounded(*probability) })
             })
             .take(5)
@@ -182,8 +223,24 @@ impl Scene<'_> {
         if member.robust_margin < self.settings.robust_nats {
             return Some(format!("not robust: {} lying vantage groups could make it", self.liars));
         }
-        let mut supporters: Vec<(&String, f64)> =
-            self.evidence.groups.iter().zip(member.support.iter().copied()).filter(|(_, nats)| *nats > 0.5).collect();
+        if accused.is_some() && member.domain_margin < self.settings.robust_nats {
+            return Some("not robust: the vantage groups of a single network make it".into());
+        }
+        if accused.is_some()
+            && let Some((see, look)) = member.disagreement.filter(|(see, look)| see * MINORITY <= *look)
+        {
+            return Some(format!(
+                "vantage groups disagree: {see} of {look} see it fail, and the others, looking at the same, do not"
+            ));
+        }
+        let mut supporters: Vec<(&String, f64)> = self
+            .evidence
+            .frame
+            .groups
+            .iter()
+            .zip(member.support.iter().copied())
+            .filter(|(_, nats)| *nats > 0.5)
+            .collect();
         supporters.sort_by(|a, b| b.1.total_cmp(&a.1));
         let witnesses = supporters.iter().skip(self.liars).map(|(group, _)| *group);
         if let Some(shortfall) = self.groups.shortfall(witnesses, accused, self.settings) {
@@ -198,7 +255,7 @@ impl Scene<'_> {
         if matches!(element.kind, ElementKind::Endpoint | ElementKind::Owner) {
             return false;
         }
-        let targets: BTreeSet<u32> = footprint.iter().filter_map(|((_, target), _)| *target).collect();
+        let targets: BTreeSet<u32> = footprint.iter().filter_map(|(place, _)| self.known.target_of(*place)).collect();
         let stands_for_it = matches!(
             element.kind,
             ElementKind::Service | ElementKind::ServiceEverywhere | ElementKind::Identity | ElementKind::Api
@@ -210,34 +267,31 @@ impl Scene<'_> {
 
     /// Failing groups most of whose controls fail too: they may be broken themselves.
     fn control_failing(&self, failing: &BTreeSet<String>) -> u32 {
-        let broken: BTreeSet<&String> = self
-            .sights
-            .iter()
+        let broken: BTreeSet<&String> = (0..)
+            .zip(self.sights)
             .filter(|(_, sight)| sight.controls_fail())
-            .filter_map(|(agent, _)| self.known.vantage(*agent).map(|vantage| &vantage.group))
+            .filter_map(|(agent, _)| self.known.vantage(agent).map(|vantage| &vantage.group))
             .collect();
         count(failing.iter().filter(|group| broken.contains(group)).count())
     }
 
-    fn rows(&self, member: &Member, failing: &[&Count]) -> Vec<EvidenceRow> {
-        let mut rows: Vec<EvidenceRow> = failing
-            .iter()
-            .filter_map(|count| {
-                let cause = count.causes.iter().max_by_key(|(_, n)| **n).map(|(cause, _)| *cause)?;
-                let weight =
-                    count.log_likelihood(1.0 - member.severities[count.layer as usize]) - count.log_likelihood(1.0);
-                let target = count.place.1.map_or("uplink", |target| self.known.targets.name(target));
-                Some(EvidenceRow {
-                    group: self.evidence.groups[count.group].clone(),
-                    target: target.to_owned(),
-                    layer: count.layer,
-                    cause,
-                    failed: whole(count.failed),
-                    runs: whole(count.failed + count.passed),
-                    weight: rounded(weight),
-                })
+    fn rows(&self, member: &Member, failing: &[&Fail]) -> Vec<EvidenceRow> {
+        let row = |fail: &&Fail| {
+            let cause = fail.causes.iter().max_by_key(|(_, n)| **n).map(|(cause, _)| *cause)?;
+            let severity = member.severities[fail.layer as usize];
+            let surprise = fail.chance(1.0 - severity).ln() - fail.chance(1.0).ln();
+            let weight = fail.failed * surprise + (fail.runs - fail.failed) * (-severity).ln_1p();
+            Some(EvidenceRow {
+                group: self.group(fail.group),
+                target: self.known.target_name(fail.place).to_owned(),
+                layer: fail.layer,
+                cause,
+                failed: whole(fail.failed),
+                runs: whole(fail.runs),
+                weight: rounded(weight),
             })
-            .collect();
+        };
+        let mut rows: Vec<EvidenceRow> = failing.iter().filter_map(row).collect();
         rows.sort_by(|a, b| {
             b.weight.total_cmp(&a.weight).then_with(|| (&a.target, &a.group).cmp(&(&b.target, &b.group)))
         });
@@ -257,7 +311,7 @@ impl Scene<'_> {
     /// onset.
     fn alibis(&self, element: &Element, layer: Layer, onset: Timestamp, failing: &BTreeSet<String>) -> Vec<Alibi> {
         let accused: BTreeSet<Verdict> =
-            self.hypothesis.members.iter().map(|member| self.evidence.elements[member.element].verdict()).collect();
+            self.hypothesis.members.iter().map(|member| self.evidence.elements()[member.element].verdict()).collect();
         let clouds = [("aws", Verdict::Aws), ("azure", Verdict::Azure)]
             .into_iter()
             .filter(|(_, verdict)| !accused.contains(verdict))
@@ -270,8 +324,8 @@ impl Scene<'_> {
             .hypothesis
             .members
             .iter()
-            .flat_map(|member| self.evidence.of(member.element).filter(|count| self.explains(member, count)))
-            .map(|count| count.place)
+            .flat_map(|member| self.evidence.fails_of(member.element).filter(|fail| self.explains(member, fail)))
+            .map(|fail| fail.place)
             .collect();
         clouds.filter_map(|cloud| self.alibi(cloud, layer, onset, &explained, may_speak)).collect()
     }
@@ -286,14 +340,15 @@ impl Scene<'_> {
         may_speak: impl Fn(&str) -> bool,
     ) -> Option<Alibi> {
         let (mut passed, mut runs, mut groups) = (0, 0, BTreeSet::new());
-        let looks = self.known.cells().filter(|(place, _)| !explained.contains(place));
-        for ((agent, target), cell) in looks {
-            let Some(target) = target.filter(|target| self.is_of(*target, cloud)) else { continue };
-            let Some(vantage) = self.known.vantage(agent).filter(|vantage| may_speak(&vantage.group)) else { continue };
-            if self.known.target(target).is_none_or(|target| !target.layers().any(|own| own == layer)) {
+        let is_of: Vec<bool> = (0..).take(self.known.target_count()).map(|t| self.tests(t, cloud, layer)).collect();
+        for (place, entry) in (0..).zip(&self.known.cells) {
+            if !self.known.target_of(place).is_some_and(|t| is_of[t as usize]) || explained.contains(&place) {
                 continue;
             }
-            for sample in cell.samples().rev().take_while(|sample| sample.at >= since) {
+            let Some(vantage) = self.known.vantage(entry.agent).filter(|vantage| may_speak(&vantage.group)) else {
+                continue;
+            };
+            for sample in entry.cell.since(since) {
                 if let Some(failed) = sample.failed_at(layer) {
                     runs += 1;
                     passed += u32::from(!failed || sample.own_fault);
@@ -305,8 +360,11 @@ impl Scene<'_> {
         clear.then(|| Alibi { party: cloud.to_owned(), layer, passed, runs, groups: count(groups.len()) })
     }
 
-    /// Whether a probe of the target tests that cloud, and nobody else's CDN in front of it.
-    fn is_of(&self, target: u32, cloud: &str) -> bool {
+    /// Whether a probe of the target tests that cloud at that layer, and nobody else's CDN in front of it.
+    fn tests(&self, target: u32, cloud: &str, layer: Layer) -> bool {
+        if self.known.target(target).is_none_or(|target| !target.layers().any(|own| own == layer)) {
+            return false;
+        }
         let row = self.known.target(target).and_then(|known| crate::matrix::row(known, self.known.learned(target)));
         row.is_some_and(|(provider, _)| provider == cloud)
     }
@@ -319,7 +377,7 @@ impl Scene<'_> {
             .take(3)
             .map(|(element, probability)| {
                 let rival =
-                    element.map_or("nothing at all".to_owned(), |element| self.evidence.elements[element].title());
+                    element.map_or("nothing at all".to_owned(), |element| self.evidence.elements()[element].title());
                 format!("it could also be {rival} ({:.0} %)", probability * 100.0)
             })
             .collect()
@@ -327,11 +385,11 @@ impl Scene<'_> {
 }
 
 /// The most common layer and cause.
-fn commonest(failing: &[&Count]) -> Option<(Layer, Cause)> {
+fn commonest(failing: &[&Fail]) -> Option<(Layer, Cause)> {
     let mut tally: BTreeMap<(Layer, Cause), u32> = BTreeMap::new();
-    for count in failing {
-        for (cause, n) in &count.causes {
-            *tally.entry((count.layer, *cause)).or_default() += n;
+    for fail in failing {
+        for (cause, n) in &fail.causes {
+            *tally.entry((fail.layer, *cause)).or_default() += n;
         }
     }
     tally.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0))).map(|(what, _)| what)

@@ -38,6 +38,10 @@ pub enum ElementKind {
     Resolver,
     /// A carrier, `as3356`.
     Carrier,
+    /// A carrier's way to one destination, `as13335~aws/us-east-1`.
+    Interconnect,
+    /// Ways of several networks that fail together towards several owners, `path/unknown`.
+    Path,
     /// An access network, `isp/rogers-ca`.
     Isp,
     /// A country as agents see it, `country/es`.
@@ -72,6 +76,8 @@ impl ElementKind {
             Self::Tld => "tld",
             Self::Resolver => "resolver",
             Self::Carrier => "carrier",
+            Self::Interconnect => "interconnect",
+            Self::Path => "path",
             Self::Isp => "isp",
             Self::Country => "country",
             Self::Agent => "agent",
@@ -90,10 +96,10 @@ impl ElementKind {
         match self {
             Self::Agent | Self::Endpoint => 1e-3,
             Self::Isp | Self::Resolver => 3e-4,
-            Self::Carrier => 2e-4,
+            Self::Carrier | Self::Path => 2e-4,
             Self::Service | Self::Zone | Self::Api | Self::CdnSite | Self::Owner => 1e-4,
             Self::Region | Self::Cdn | Self::Identity | Self::OtherCloud => 5e-5,
-            Self::Dns | Self::Country => 3e-5,
+            Self::Dns | Self::Country | Self::Interconnect => 3e-5,
             Self::ServiceEverywhere => 2e-5,
             Self::Network | Self::Tld | Self::Ca | Self::Stack => 1e-5,
         }
@@ -101,7 +107,10 @@ impl ElementKind {
 
     /// Whether the element is on the agents' side of the path, so that its failing groups are all it has.
     pub const fn is_vantage_side(self) -> bool {
-        matches!(self, Self::Agent | Self::Isp | Self::Country | Self::Resolver)
+        matches!(
+            self,
+            Self::Agent | Self::Isp | Self::Country | Self::Resolver | Self::Carrier | Self::Interconnect | Self::Path
+        )
     }
 
     /// What the verdict "neither" is about, for elements that no cloud owns.
@@ -110,7 +119,7 @@ impl ElementKind {
             Self::Dns | Self::Tld | Self::Resolver => Kind::ThirdPartyDns,
             Self::Cdn | Self::CdnSite => Kind::ThirdPartyCdn,
             Self::OtherCloud | Self::Region | Self::Zone | Self::Api | Self::Network => Kind::OtherCloud,
-            Self::Carrier => Kind::Transit,
+            Self::Carrier | Self::Interconnect | Self::Path => Kind::Transit,
             Self::Isp | Self::Country | Self::Agent => Kind::VantageIsp,
             Self::Ca => Kind::TlsEcosystem,
             Self::Stack => Kind::ClientSoftware,
@@ -195,6 +204,22 @@ impl Element {
         Some(Self::new(kind, name))
     }
 
+    /// The way from an access network, country or carrier to one destination: `isp/a~cdn/b` is of the kind of `isp/a`.
+    pub fn link(kind: ElementKind, near: &str, far: &str) -> Self {
+        Self::new(kind, format!("{near}~{far}"))
+    }
+
+    /// Both ends of a [`Element::link`].
+    pub fn ends(&self) -> Option<(&str, &str)> {
+        self.name.split_once('~')
+    }
+
+    /// Chance that this element is in fault at a random moment; a way to one destination fails as seldom as an
+    /// interconnect.
+    pub fn prior(&self) -> f64 {
+        if self.ends().is_some() { ElementKind::Interconnect.prior() } else { self.kind.prior() }
+    }
+
     /// The verdict if this is the culprit.
     pub fn verdict(&self) -> Verdict {
         if self.name.starts_with("aws/") {
@@ -224,6 +249,10 @@ impl Element {
 
     /// The name that people use: "Azure Front Door", "AWS us-east-1", "DynamoDB in AWS us-east-1".
     pub fn title(&self) -> String {
+        if let Some((near, far)) = self.ends() {
+            let end = |name: &str| Self::named(name).map_or_else(|| name.to_owned(), |element| element.title());
+            return format!("the way from {} to {}", near.rsplit('/').next().unwrap_or(near), end(far));
+        }
         let parts: Vec<&str> = self.name.split('/').collect();
         match (self.kind, parts.as_slice()) {
             (ElementKind::Cdn, ["azure", "front-door"]) => "Azure Front Door".into(),
@@ -244,6 +273,8 @@ impl Element {
             (ElementKind::Api, [cloud, region, _]) => format!("the control plane of {} {region}", brand(cloud)),
             (ElementKind::Network, [cloud, _]) => format!("the network of {}", brand(cloud)),
             (ElementKind::Network, [cloud, _, geography]) => format!("the network of {} in {geography}", brand(cloud)),
+            (ElementKind::Path, _) => "a carrier between several networks and what they look at".into(),
+            (ElementKind::Carrier, _) => format!("the carrier {}", self.name.to_uppercase()),
             (ElementKind::OtherCloud, [_, cloud]) => format!("the cloud {}", brand(cloud)),
             (ElementKind::Isp, [_, isp]) => format!("the access network {isp}"),
             (ElementKind::Country, [_, country]) => format!("the internet in {}", country.to_uppercase()),

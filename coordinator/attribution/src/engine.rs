@@ -1,18 +1,23 @@
 //! The whole surface of the core: inputs are applied, time is advanced, outputs come back.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     assessment::{Assessment, Scene},
     change::{CellChange, Change, IncidentId, Visibility},
-    evidence::Evidence,
+    evidence,
     explanation::Explanation,
+    identifiability::{self, Report},
     incident::Incidents,
-    inference::{self, Hypothesis},
+    inference::{self, Doubt, Hypothesis},
     known::Known,
-    matrix::{self, Key, Matrix},
+    look_again::Looks,
+    matrix::{self, Key},
     settings::Settings,
     time::Timestamp,
     visibility::{Groups, Sight},
@@ -171,7 +176,20 @@ pub enum SnapshotError {
 const UPLINK_LOOK: Duration = Duration::from_secs(15);
 
 /// Onsets that are searched from, at most.
-const ONSETS: usize = 3;
+const ONSETS: usize = 2;
+
+/// Windows that are searched in full: those in which some element stands out most.
+const SEARCHED: usize = 2;
+
+/// Onsets closer together than this are searched from once.
+const SAME_ONSET: Duration = Duration::from_secs(2);
+
+/// How often it is worked out afresh who can see and what the matrix shows, and how often a fault that nothing is new of
+/// is searched.
+const CALM: Duration = Duration::from_secs(5);
+
+/// For so long a fresh incident is searched at every tick: it gets its first numbers and its narrowest name.
+const YOUNG: Duration = Duration::from_secs(20);
 
 /// The core: a fold over inputs.
 #[derive(Clone, Debug)]
@@ -188,8 +206,16 @@ struct Fold {
     distrusted: BTreeMap<AgentId, Timestamp>,
     visibility: Option<Visibility>,
     cells: BTreeMap<Key, CellChange>,
-    /// Onsets that the last tick believed in: windows that begin there hold nothing from before the fault.
+    /// Who saw what, and which groups are live, as of the last time that was worked out.
+    sights: Vec<Sight>,
+    groups: Groups,
+    saw_at: Timestamp,
+    searched_at: Timestamp,
+    heard_at: Timestamp,
+    ticked_at: Timestamp,
+    /// Onsets that the last search believed in: windows that begin there hold nothing from before the fault.
     onsets: Vec<Timestamp>,
+    looks: Looks,
     /// Results that named an unknown agent or target.
     unknown: u64,
     late: u64,
@@ -218,19 +244,31 @@ impl Engine {
     /// Concludes from all inputs so far, as of `now`. Call it at regular ticks, in silence too.
     pub fn advance(&mut self, now: Timestamp) -> Vec<Output> {
         self.look_at_uplinks(now);
-        let frozen = self.state.incidents.freezes();
-        self.state.known.expire(now, &self.settings, |place| frozen.contains(&place));
-        let sights = self.state.known.sights(now.before(self.settings.fresh));
-        let groups = self.state.known.groups(&sights);
+        self.state.known.tick(now, &self.settings);
+        self.state.ticked_at = now;
         let mut outputs = Vec::new();
-        outputs.extend(self.see(&groups, &sights, now));
-        let assessments = self.infer(&groups, &sights, now);
-        let Fold { incidents, known, .. } = &mut self.state;
-        for change in incidents.advance(assessments, known, &self.settings, now) {
-            outputs.push(Output::Change(Box::new(change)));
+        let sees_anew = now.since(self.state.saw_at) >= CALM;
+        if sees_anew {
+            self.state.known.prepare();
+            outputs.extend(self.see(now));
         }
+        if self.is_worth_a_search(now) {
+            let assessments = self.infer(now);
+            self.state.searched_at = now;
+            outputs.extend(self.state.looks.propose(&assessments, now));
+            self.state.incidents.assess(assessments, &self.settings, now, &mut outputs);
+        } else if !self.state.incidents.any_open() {
+            self.state.incidents.nothing();
+        }
+        self.state.incidents.settle(&self.state.known, &self.settings, now, &mut outputs);
         self.clear_away(&outputs, now);
-        outputs.extend(self.paint(&sights, now));
+        if outputs.iter().any(|output| matches!(output, Output::Change(_))) || self.state.searched_at == now {
+            let frozen = self.state.incidents.freezes();
+            self.state.known.freeze(frozen.into_iter());
+        }
+        if sees_anew {
+            outputs.extend(self.paint(now));
+        }
         outputs
     }
 
@@ -250,6 +288,20 @@ impl Engine {
         (self.state.unknown, self.state.late)
     }
 
+    /// Whether nothing can come of more silence: everything that was heard has left the windows, and no session is
+    /// watched. Ticks until the next input may then be left out.
+    pub fn is_idle(&self) -> bool {
+        let watched = self.state.sessions.values().any(|(state, _)| *state != SessionState::Goodbye);
+        let span = self.settings.horizon.max(self.settings.fresh) + self.settings.settle + CALM * 2;
+        !watched && self.state.ticked_at.since(self.state.heard_at) > span
+    }
+
+    /// Which elements this fleet and catalog cannot tell apart, and what would.
+    pub fn identifiability(&self) -> Report {
+        let (world, learned) = self.state.known.world();
+        identifiability::report(&world, &learned)
+    }
+
     /// The whole state, for a faster start than from the first record of the log.
     pub fn snapshot(&self) -> Vec<u8> {
         postcard::to_stdvec(&(crate::ENGINE_VERSION, &self.state)).unwrap_or_default()
@@ -261,32 +313,46 @@ impl Engine {
         if found != crate::ENGINE_VERSION {
             return Err(SnapshotError::Version { found });
         }
-        Ok(Self { state: postcard::from_bytes(rest)?, settings })
+        let mut state: Fold = postcard::from_bytes(rest)?;
+        state.known.index();
+        Ok(Self { state, settings })
     }
 
     fn observe(&mut self, observation: &Observation) {
-        if self.state.distrusted.get(&observation.agent).is_some_and(|since| observation.at >= *since) {
+        let Fold { known, distrusted, heard_at, late, unknown, ticked_at, .. } = &mut self.state;
+        *heard_at = observation.received_at.max(*heard_at);
+        if !distrusted.is_empty() && distrusted.get(&observation.agent).is_some_and(|since| observation.at >= *since) {
             return;
         }
-        if observation.is_late || observation.received_at.since(observation.at) > self.settings.late {
-            self.state.late += 1;
-            return;
-        }
+        let took = observation.took.unwrap_or_default();
+        // A clock that is wrong says nothing of when; arrival does.
+        let at = if observation.is_clock_suspect { observation.received_at.before(took) } else { observation.at };
         let failed = match observation.outcome {
             Outcome::Passed => None,
             Outcome::Failed { layer, cause } => Some((layer, cause)),
             Outcome::Unmeasured { reason } => {
                 // Says nothing of the target.
-                return self.state.known.note_blocked(&observation.agent, observation.at, reason);
+                return known.note_blocked(&observation.agent, at, reason);
             }
         };
+        let Some(place) = known.place(&observation.agent, &observation.target, &observation.way) else {
+            *unknown += 1;
+            return;
+        };
+        if observation.is_late || observation.received_at.since(at.after(took)) > self.settings.late {
+            *late += 1;
+            // It may complete the record of what is open; it opens nothing.
+            let in_windows = at >= ticked_at.before(self.settings.horizon);
+            if !in_windows || !known.cell(place).is_frozen {
+                return;
+            }
+        }
         // A client error is the endpoint's own word: robot blocks and quotas are no outage of what carries it.
         let own_fault = matches!(failed, Some((_, Cause::HttpStatus)))
             && observation.status.is_some_and(|status| (400..500).contains(&status));
-        let sample = Sample { at: observation.at, failed, own_fault };
-        if !self.state.known.observe(&observation.agent, &observation.target, sample, &self.settings) {
-            self.state.unknown += 1;
-        }
+        let slow = failed.is_none() && observation.took.is_some_and(|took| known.is_slow(place, took));
+        let sample = Sample { at, failed, own_fault, slow, maker: observation.maker };
+        known.push(place, sample, &self.settings);
     }
 
     /// Lets each session stand for a look at the agent's own way out.
@@ -301,55 +367,89 @@ impl Engine {
             // Silence counts from when it began, not from when it was noticed.
             while now.since(*looked_at) >= UPLINK_LOOK {
                 *looked_at = looked_at.after(UPLINK_LOOK);
-                known.observe_uplink(agent, Sample { at: *looked_at, failed, own_fault: false });
+                known.observe_uplink(agent, Sample::new(*looked_at, failed), &self.settings);
             }
         }
     }
 
-    fn see(&mut self, groups: &Groups, sights: &BTreeMap<u32, Sight>, now: Timestamp) -> Option<Output> {
-        let visibility = groups.visibility(now, sights, &self.settings);
-        let changed = self.state.visibility.as_ref().is_none_or(|before| !before.is_same_sight(&visibility));
-        self.state.visibility = Some(visibility.clone());
+    fn see(&mut self, now: Timestamp) -> Option<Output> {
+        let state = &mut self.state;
+        state.saw_at = now;
+        state.sights = state.known.sights(now.before(self.settings.fresh));
+        state.groups = state.known.groups(&state.sights);
+        let visibility = state.groups.visibility(now, &state.sights, &self.settings);
+        let changed = state.visibility.as_ref().is_none_or(|before| !before.is_same_sight(&visibility));
+        state.visibility = Some(visibility.clone());
         changed.then_some(Output::Visibility(visibility))
     }
 
-    /// Explains what fails in the window that shows most; empty when nothing does.
-    fn infer(&mut self, groups: &Groups, sights: &BTreeMap<u32, Sight>, now: Timestamp) -> Vec<Assessment> {
-        let onsets = std::mem::take(&mut self.state.onsets);
-        if !self.state.known.any_failure(now.before(self.settings.horizon)) {
-            return Vec::new();
+    /// Whether anything new is to be found out.
+    fn is_worth_a_search(&mut self, now: Timestamp) -> bool {
+        if self.state.known.troubled.is_empty() {
+            return false;
+        }
+        let incidents = &self.state.incidents;
+        let is_due = now.since(self.state.searched_at) >= CALM;
+        if incidents.any_open() && (is_due || incidents.any_young(now, YOUNG)) {
+            return true;
         }
         self.state.known.prepare();
-        let live = groups.live().count();
-        let liars = live.saturating_sub(1) / 5;
+        let live = u32::try_from(self.state.groups.live().count()).unwrap_or(u32::MAX);
+        let quorum = u32::try_from(self.settings.quorum_groups).unwrap_or(u32::MAX);
+        self.state.known.is_suspicious(now, &self.settings, quorum.min(live.max(1)))
+    }
+
+    /// Explains what fails in the window that shows most; empty when nothing does.
+    fn infer(&mut self, now: Timestamp) -> Vec<Assessment> {
+        let onsets = std::mem::take(&mut self.state.onsets);
+        if now.since(self.state.saw_at) > Duration::ZERO {
+            self.state.sights = self.state.known.sights(now.before(self.settings.fresh));
+            self.state.groups = self.state.known.groups(&self.state.sights);
+        }
+        self.state.known.prepare();
+        let Fold { known, groups, sights, sessions, .. } = &self.state;
+        let liars = groups.live().count().saturating_sub(1) / 5;
+        let domains = domains(known, groups);
+        let doubt = Doubt { liars, domains: &domains };
         // When most agents fall silent at once, it is the coordinator that is cut off.
-        let silent = self.state.sessions.values().filter(|(state, _)| *state == SessionState::Silent).count();
-        let with_uplinks = silent * 2 < self.state.sessions.len();
-        let mut best: Option<(Evidence, Hypothesis)> = None;
-        let windows = self.settings.windows.iter().map(|window| now.before(*window)).chain(onsets);
-        for from in windows {
-            let Some(evidence) = self.state.known.evidence(from, with_uplinks, &self.settings) else {
-                continue;
-            };
-            let hypothesis = inference::explain(&evidence, &self.settings, liars);
+        let silent = sessions.values().filter(|(state, _)| *state == SessionState::Silent).count();
+        let with_uplinks = silent * 2 < sessions.len();
+        let mut from: Vec<Timestamp> =
+            self.settings.windows.iter().map(|window| now.before(*window)).chain(onsets.iter().copied()).collect();
+        from.sort_unstable_by(|a, b| b.cmp(a));
+        from.dedup();
+        let candidates = known.candidates(now, &self.settings);
+        let windows = evidence::gather(known, &from, &candidates, with_uplinks, &self.settings);
+        let mut ranked: Vec<(f64, usize)> =
+            windows.iter().enumerate().map(|(place, window)| (inference::promise(window), place)).collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut chosen: BTreeSet<usize> = ranked.into_iter().take(SEARCHED).map(|(_, place)| place).collect();
+        chosen.extend((0..windows.len()).filter(|place| onsets.contains(&windows[*place].from)));
+        let mut best: Option<(usize, Hypothesis)> = None;
+        for place in chosen {
+            let hypothesis = inference::explain(&windows[place], &self.settings, doubt);
             if best.as_ref().is_none_or(|(_, held)| hypothesis.score > held.score) {
-                best = Some((evidence, hypothesis));
+                best = Some((place, hypothesis));
             }
         }
-        let Some((evidence, hypothesis)) = best else { return Vec::new() };
+        let Some((place, hypothesis)) = best else { return Vec::new() };
         let scene = Scene {
-            known: &self.state.known,
-            evidence: &evidence,
+            known,
+            evidence: &windows[place],
             hypothesis: &hypothesis,
             groups,
             sights,
             settings: &self.settings,
             liars,
+            now,
         };
         let assessments = scene.assess();
         let horizon = now.before(self.settings.horizon);
-        let onsets = assessments.iter().map(|assessment| assessment.onset.at).filter(|at| *at > horizon);
-        self.state.onsets = onsets.take(ONSETS).collect();
+        let mut onsets: Vec<Timestamp> =
+            assessments.iter().map(|assessment| assessment.onset.at).filter(|at| *at > horizon).collect();
+        onsets.dedup_by(|a, b| a.since(*b).max(b.since(*a)) < SAME_ONSET);
+        onsets.truncate(ONSETS);
+        self.state.onsets = onsets;
         assessments
     }
 
@@ -369,23 +469,10 @@ impl Engine {
     }
 
     /// Cells of the matrix that show something else than before.
-    fn paint(&mut self, sights: &BTreeMap<u32, Sight>, now: Timestamp) -> Vec<Output> {
-        let from = now.before(self.settings.fresh);
-        let mut matrix = Matrix::default();
-        for ((agent, target), cell) in self.state.known.cells() {
-            let Some(number) = target else { continue };
-            let blind = sights.get(&agent).is_some_and(|sight| sight.controls_fail());
-            let (Some(vantage), Some(target)) = (self.state.known.vantage(agent), self.state.known.target(number))
-            else {
-                continue;
-            };
-            if let Some(row) = matrix::row(target, self.state.known.learned(number)).filter(|_| !blind) {
-                let layers: Vec<Layer> = target.layers().collect();
-                matrix.add(&row, &vantage.group, number, cell, &layers, from);
-            }
-        }
+    fn paint(&mut self, now: Timestamp) -> Vec<Output> {
+        let Fold { known, sights, .. } = &self.state;
+        let shown = matrix::paint(known, sights, &self.settings, now.before(self.settings.fresh));
         let mut outputs = Vec::new();
-        let shown = matrix.shown(&self.settings);
         for (key, shown) in shown {
             let before = self.state.cells.get(&key);
             if before.is_some_and(|before| before.state == shown.state) {
@@ -406,6 +493,23 @@ impl Engine {
         }
         outputs
     }
+}
+
+/// The network of each group, as a number: groups of one network fail and lie together.
+fn domains(known: &Known, groups: &Groups) -> Vec<u32> {
+    let mut numbers: BTreeMap<&String, u32> = BTreeMap::new();
+    let none = String::new();
+    let networks: Vec<&String> = known
+        .map()
+        .groups
+        .iter()
+        .map(|name| groups.0.get(name).and_then(|group| group.networks.first()).unwrap_or(&none))
+        .collect();
+    for network in &networks {
+        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+        numbers.entry(network).or_insert(next);
+    }
+    networks.iter().map(|network| numbers[network]).collect()
 }
 
 #[cfg(test)]

@@ -1,26 +1,24 @@
 //! Which elements a probe exercises: for an agent, a target and a layer, everything that must work for the layer to
 //! pass. Passing speaks for all of them, failing implicates them.
+//!
+//! The set falls into what the agent brings ([`near`]), what the target brings ([`far`]) and what lies between the two
+//! ([`between`]): each is worked out once for an agent, a target, or a pair of classes of them.
 
 use std::collections::BTreeSet;
 
 use crate::{
-    element::{Element, ElementKind},
+    element::{Element, ElementKind as Kind},
+    engine::Way,
     vocabulary::{Layer, ProbeKind},
     world::{AgentId, Learned, Target, TargetId, Vantage},
 };
 
 /// Elements on the agent's side, at every layer.
-pub(crate) fn vantage_side(agent: &AgentId, vantage: &Vantage) -> BTreeSet<Element> {
-    let mut set = BTreeSet::from([Element::new(ElementKind::Agent, format!("agent/{agent}"))]);
-    if let Some(isp) = &vantage.isp {
-        set.insert(Element::new(ElementKind::Isp, format!("isp/{isp}")));
-    }
-    if let Some(country) = &vantage.country {
-        set.insert(Element::new(ElementKind::Country, format!("country/{country}")));
-    }
-    for carrier in &vantage.carriers {
-        set.insert(Element::new(ElementKind::Carrier, carrier.clone()));
-    }
+pub(crate) fn near(agent: &AgentId, vantage: &Vantage) -> BTreeSet<Element> {
+    let mut set = BTreeSet::from([Element::new(Kind::Agent, format!("agent/{agent}"))]);
+    set.extend(vantage.isp.as_ref().map(|isp| Element::new(Kind::Isp, format!("isp/{isp}"))));
+    set.extend(vantage.country.as_ref().map(|country| Element::new(Kind::Country, format!("country/{country}"))));
+    set.extend(vantage.carriers.iter().map(|carrier| Element::new(Kind::Carrier, carrier.clone())));
     set
 }
 
@@ -29,62 +27,129 @@ pub(crate) fn vantage_side(agent: &AgentId, vantage: &Vantage) -> BTreeSet<Eleme
 pub(crate) fn access(vantage: &Vantage) -> BTreeSet<Element> {
     match (vantage.hosted_on.as_deref(), &vantage.region) {
         (Some(cloud @ ("aws" | "azure")), Some(region)) => {
-            BTreeSet::from([Element::new(ElementKind::Region, format!("{cloud}/{region}"))])
+            BTreeSet::from([Element::new(Kind::Region, format!("{cloud}/{region}"))])
         }
-        (Some("other") | None, _) => BTreeSet::new(),
-        (Some(cloud), _) => BTreeSet::from([Element::new(ElementKind::OtherCloud, format!("cloud/{cloud}"))]),
+        (Some("other" | "aws" | "azure") | None, _) => BTreeSet::new(),
+        (Some(cloud), _) => BTreeSet::from([Element::new(Kind::OtherCloud, format!("cloud/{cloud}"))]),
     }
 }
 
-/// All elements that the layer of this probe exercises.
+/// The resolver that stands between agent and name servers, where it is a known one.
+pub(crate) fn resolver(vantage: &Vantage, way: &Way) -> Option<Element> {
+    let resolver = match way {
+        Way::System => vantage.resolver.as_ref()?,
+        Way::Resolver(resolver) => resolver,
+        Way::Authority(_) => return None,
+    };
+    Some(Element::new(Kind::Resolver, format!("resolver/{resolver}")))
+}
+
+/// All elements that the layer of this probe exercises, asked through the agent's own resolver.
 pub(crate) fn exercised(
     (agent, vantage): (&AgentId, &Vantage),
     (id, target): (&TargetId, &Target),
     learned: Option<&Learned>,
     layer: Layer,
 ) -> BTreeSet<Element> {
-    let mut set = vantage_side(agent, vantage);
-    let cdn = learned.and_then(|learned| learned.cdn.as_ref()).or(target.cdn.as_ref());
+    let mut set = near(agent, vantage);
     if layer == Layer::Dns {
-        if let Some(resolver) = &vantage.resolver {
-            set.insert(Element::new(ElementKind::Resolver, format!("resolver/{resolver}")));
-        }
+        set.extend(resolver(vantage, &Way::System));
+    }
+    let seen = Seen::new(target, learned);
+    set.extend(far((id, &seen), layer, &Way::System));
+    set.extend(between(vantage, &seen, layer));
+    set
+}
+
+/// A target as it is known: what was learned wins over what the catalog says.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) cdn: Option<Element>,
+    pub(crate) operator: Option<Element>,
+    pub(crate) cloud: &'a str,
+    pub(crate) region: Option<&'a str>,
+    issuer: Option<&'a str>,
+}
+
+impl<'a> Seen<'a> {
+    pub(crate) fn new(target: &'a Target, learned: Option<&'a Learned>) -> Self {
+        let cdn = learned.and_then(|learned| learned.cdn.as_ref()).or(target.cdn.as_ref());
         let operator = learned.and_then(|learned| learned.dns_operator.as_ref()).or(target.dns_operator.as_ref());
-        if let Some(operator) = operator {
-            set.insert(Element::dns_operator(operator));
-        }
-        if let Some(tld) = target.host.as_deref().and_then(|host| host.rsplit_once('.')).map(|(_, tld)| tld) {
-            set.insert(Element::new(ElementKind::Tld, format!("tld/{tld}")));
+        let told = target.hosted_on.as_str();
+        // A provider's own service is that provider's, wherever an address of it lies.
+        let moved = learned.filter(|_| cdn.is_none() && !target.is_provider_owned());
+        let cloud = moved.and_then(|learned| learned.hosted_on.as_deref()).unwrap_or(told);
+        let told_region = target.region.as_deref().filter(|_| cloud == told);
+        let region = moved.and_then(|learned| learned.region.as_deref()).or(told_region);
+        Self {
+            target,
+            cdn: cdn.map(|word| Element::cdn(word)),
+            operator: operator.map(|word| Element::dns_operator(word)),
+            cloud,
+            region,
+            issuer: learned.and_then(|learned| learned.issuer.as_deref()).or(target.issuer.as_deref()),
         }
     }
-    if let Some(word) = cdn {
-        let cdn = Element::cdn(word);
-        if layer != Layer::Dns
-            && let Some(geography) = &vantage.geography
-        {
-            set.insert(Element::new(ElementKind::CdnSite, format!("{}/{geography}", cdn.name)));
+
+    fn is_of_a_cloud(&self) -> bool {
+        matches!(self.cloud, "aws" | "azure")
+    }
+
+    /// Behind a CDN, only HTTP reaches the origin.
+    fn reaches_origin(&self, layer: Layer) -> bool {
+        layer != Layer::Dns && (self.cdn.is_none() || layer == Layer::Http)
+    }
+
+    /// Where a carrier must get to at this layer: the name servers, the CDN, or the region.
+    fn destination(&self, layer: Layer) -> Option<String> {
+        match (layer, &self.cdn) {
+            (Layer::Dns, _) => self.operator.as_ref().map(|operator| operator.name.clone()),
+            (_, Some(cdn)) => Some(cdn.name.clone()),
+            (_, None) if self.is_of_a_cloud() => Some(format!("{}/{}", self.cloud, self.region.unwrap_or("network"))),
+            (_, None) => None,
         }
+    }
+}
+
+/// Elements that the target brings.
+pub(crate) fn far((id, seen): (&TargetId, &Seen<'_>), layer: Layer, way: &Way) -> BTreeSet<Element> {
+    let target = seen.target;
+    let mut set = BTreeSet::new();
+    if layer == Layer::Dns {
+        set.extend(seen.operator.clone());
+        if let Some((_, tld)) = target.host.as_deref().and_then(|host| host.rsplit_once('.'))
+            && !matches!(way, Way::Authority(_))
+        {
+            set.insert(Element::new(Kind::Tld, format!("tld/{tld}")));
+        }
+    }
+    if let Some(cdn) = &seen.cdn {
         // A cloud's CDN has its own names in its own DNS, whoever serves the customer's zone in front of them.
         match cdn.name.as_str() {
             "aws/cloudfront" if layer == Layer::Dns => set.insert(Element::dns_operator("route53")),
             "azure/front-door" if layer == Layer::Dns => set.insert(Element::dns_operator("azure-dns")),
             _ => false,
         };
-        set.insert(cdn);
+        set.insert(cdn.clone());
+        // The CDN's own way to the origin.
+        if let (Layer::Http, Some(asn), true, Some(region)) =
+            (layer, autonomous_system(&cdn.name), seen.is_of_a_cloud(), seen.region)
+        {
+            set.insert(Element::link(Kind::Interconnect, asn, &format!("{}/{region}", seen.cloud)));
+        }
     }
-    // Behind a CDN, only HTTP reaches the origin.
-    let reaches_origin = layer != Layer::Dns && (cdn.is_none() || layer == Layer::Http);
-    if reaches_origin {
-        set.extend(hosting(target, layer));
+    if seen.reaches_origin(layer) {
+        set.extend(hosting(seen, layer));
     }
     set.extend(ownership(id, target, layer));
     if layer == Layer::Connect && target.probe == ProbeKind::Http3 {
-        set.insert(Element::new(ElementKind::Stack, "stack/http3"));
+        set.insert(Element::new(Kind::Stack, "stack/http3"));
     }
     if layer == Layer::Tls
-        && let Some(issuer) = learned.and_then(|learned| learned.issuer.as_ref()).or(target.issuer.as_ref())
+        && let Some(issuer) = seen.issuer
     {
-        set.insert(Element::new(ElementKind::Ca, format!("ca/{issuer}")));
+        set.insert(Element::new(Kind::Ca, format!("ca/{issuer}")));
     }
     if layer == Layer::Http {
         set.extend(target.identity.as_deref().map(Element::identity));
@@ -93,27 +158,63 @@ pub(crate) fn exercised(
     set
 }
 
-/// What the hosting cloud puts under the target.
-fn hosting(target: &Target, layer: Layer) -> BTreeSet<Element> {
+/// Elements between the two: the CDN's site that serves the agent's geography, and the ways of its carriers, access
+/// network and country to where the target answers.
+pub(crate) fn between(vantage: &Vantage, seen: &Seen<'_>, layer: Layer) -> BTreeSet<Element> {
     let mut set = BTreeSet::new();
-    let cloud = target.hosted_on.as_str();
-    if !matches!(cloud, "aws" | "azure") {
+    if let (Some(cdn), Some(geography), true) = (&seen.cdn, &vantage.geography, layer != Layer::Dns) {
+        set.insert(Element::new(Kind::CdnSite, format!("{}/{geography}", cdn.name)));
+    }
+    let Some(destination) = seen.destination(layer) else { return set };
+    for carrier in &vantage.carriers {
+        set.insert(Element::link(Kind::Interconnect, carrier, &destination));
+    }
+    if let (true, Some(asn)) = (vantage.carriers.is_empty(), vantage.asn) {
+        set.insert(Element::link(Kind::Interconnect, &format!("as{asn}"), &destination));
+    }
+    if seen.cdn.is_some() && layer != Layer::Dns {
+        // Networks and countries block addresses that many sites share.
+        let isp = vantage.isp.as_ref().map(|isp| Element::link(Kind::Isp, &format!("isp/{isp}"), &destination));
+        let country = vantage.country.as_ref();
+        let country = country.map(|code| Element::link(Kind::Country, &format!("country/{code}"), &destination));
+        set.extend(isp.into_iter().chain(country));
+    }
+    set
+}
+
+/// The autonomous system of a third-party CDN.
+///
+/// Source: the operators' entries in the `PeeringDB` and ARIN registries.
+fn autonomous_system(cdn: &str) -> Option<&'static str> {
+    match cdn {
+        "cdn/cloudflare" => Some("as13335"),
+        "cdn/fastly" => Some("as54113"),
+        "cdn/akamai" => Some("as20940"),
+        _ => None,
+    }
+}
+
+/// What the hosting cloud puts under the target.
+fn hosting(seen: &Seen<'_>, layer: Layer) -> BTreeSet<Element> {
+    let mut set = BTreeSet::new();
+    let (cloud, target) = (seen.cloud, seen.target);
+    if !seen.is_of_a_cloud() {
         if cloud != "other" && !cloud.is_empty() {
-            set.insert(Element::new(ElementKind::OtherCloud, format!("cloud/{cloud}")));
+            set.insert(Element::new(Kind::OtherCloud, format!("cloud/{cloud}")));
         }
         return set;
     }
-    set.insert(Element::new(ElementKind::Network, format!("{cloud}/network")));
+    set.insert(Element::new(Kind::Network, format!("{cloud}/network")));
     if let Some(geography) = &target.geography {
-        set.insert(Element::new(ElementKind::Network, format!("{cloud}/network/{geography}")));
+        set.insert(Element::new(Kind::Network, format!("{cloud}/network/{geography}")));
     }
-    if let Some(region) = &target.region {
-        set.insert(Element::new(ElementKind::Region, format!("{cloud}/{region}")));
-        if let Some(zone) = &target.zone {
-            set.insert(Element::new(ElementKind::Zone, format!("{cloud}/{region}/{zone}")));
+    if let Some(region) = seen.region {
+        set.insert(Element::new(Kind::Region, format!("{cloud}/{region}")));
+        if let Some(zone) = target.zone.as_ref().filter(|_| target.region.as_deref() == Some(region)) {
+            set.insert(Element::new(Kind::Zone, format!("{cloud}/{region}/{zone}")));
         }
         if layer == Layer::Http && target.plane.as_deref() == Some("api") {
-            set.insert(Element::new(ElementKind::Api, format!("{cloud}/{region}/api")));
+            set.insert(Element::new(Kind::Api, format!("{cloud}/{region}/api")));
         }
     }
     set
@@ -131,30 +232,25 @@ fn ownership(id: &TargetId, target: &Target, layer: Layer) -> BTreeSet<Element> 
         }
         (Some(service), region) if target.is_provider_owned() => {
             if let Some(region) = region {
-                set.insert(Element::new(ElementKind::Service, format!("{cloud}/{region}/{service}")));
+                set.insert(Element::new(Kind::Service, format!("{cloud}/{region}/{service}")));
             }
             if region.is_none() || matches!(layer, Layer::Tls | Layer::Http) {
-                set.insert(Element::new(ElementKind::ServiceEverywhere, format!("{cloud}/*/{service}")));
+                set.insert(Element::new(Kind::ServiceEverywhere, format!("{cloud}/*/{service}")));
             }
             return set;
         }
         _ => {}
     }
-    set.insert(Element::new(ElementKind::Endpoint, format!("endpoint/{id}")));
+    set.insert(Element::new(Kind::Endpoint, format!("endpoint/{id}")));
     if let Some(owner) = &target.owner {
-        set.insert(Element::new(ElementKind::Owner, format!("owner/{owner}")));
+        set.insert(Element::new(Kind::Owner, format!("owner/{owner}")));
     }
     set
 }
 
-/// The elements that an error which only the endpoint itself can mean (a 4xx answer) speaks of.
-pub(crate) fn own_fault(agent: &AgentId, (id, target): (&TargetId, &Target)) -> BTreeSet<Element> {
-    let mut set = BTreeSet::from([
-        Element::new(ElementKind::Agent, format!("agent/{agent}")),
-        Element::new(ElementKind::Endpoint, format!("endpoint/{id}")),
-    ]);
-    if let Some(owner) = &target.owner {
-        set.insert(Element::new(ElementKind::Owner, format!("owner/{owner}")));
-    }
+/// The elements on the target's side that an error which only the endpoint itself can mean (a 4xx answer) speaks of.
+pub(crate) fn own_fault((id, target): (&TargetId, &Target)) -> BTreeSet<Element> {
+    let mut set = BTreeSet::from([Element::new(Kind::Endpoint, format!("endpoint/{id}"))]);
+    set.extend(target.owner.as_ref().map(|owner| Element::new(Kind::Owner, format!("owner/{owner}"))));
     set
 }

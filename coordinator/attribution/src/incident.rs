@@ -18,8 +18,8 @@ use crate::{
     assessment::Assessment,
     change::{Change, IncidentId},
     element::Element,
-    evidence::Place,
-    known::Known,
+    engine::Output,
+    known::{Known, Place},
     settings::Settings,
     time::Timestamp,
     vocabulary::{Layer, State, Verdict},
@@ -45,14 +45,14 @@ pub(crate) struct Incidents {
 }
 
 impl Incidents {
-    /// Moves every incident on by one tick; `assessments` is empty when nothing fails. Returns the changes to publish.
-    pub(crate) fn advance(
+    /// Takes in what a search found; empty when nothing fails.
+    pub(crate) fn assess(
         &mut self,
         mut assessments: Vec<Assessment>,
-        known: &Known,
         settings: &Settings,
         now: Timestamp,
-    ) -> Vec<Change> {
+        outputs: &mut Vec<Output>,
+    ) {
         let mut changes = Vec::new();
         assessments.sort_by(|a, b| b.gain.total_cmp(&a.gain).then_with(|| a.element.name.cmp(&b.element.name)));
         let mut matched: BTreeMap<usize, Assessment> = BTreeMap::new();
@@ -75,12 +75,32 @@ impl Incidents {
         self.fold(&matched, now, &mut changes);
         self.absorb(&fresh);
         self.open(fresh, settings, now, &mut changes);
-        for tracked in &mut self.all {
-            changes.extend(tracked.settle(known, settings, now));
-        }
+        outputs.extend(changes.into_iter().map(|change| Output::Change(Box::new(change))));
+    }
+
+    /// Nothing was worth a search: what was about to be suspected is not.
+    pub(crate) fn nothing(&mut self) {
+        self.pending.clear();
+    }
+
+    /// Moves every incident on towards its end, by what its cells did lately.
+    pub(crate) fn settle(&mut self, known: &Known, settings: &Settings, now: Timestamp, outputs: &mut Vec<Output>) {
+        let changes = self.all.iter_mut().filter_map(|tracked| tracked.settle(known, settings, now));
+        outputs.extend(changes.map(|change| Output::Change(Box::new(change))));
         // What ended long ago lives on in what was published.
         self.all.retain(|tracked| tracked.change.resolved_at.is_none_or(|at| now.since(at) <= KEPT));
-        changes
+    }
+
+    /// Whether any incident goes on.
+    pub(crate) fn any_open(&self) -> bool {
+        self.all.iter().any(|tracked| tracked.change.state.is_open())
+    }
+
+    /// Whether an incident that goes on was opened or attributed within this span.
+    pub(crate) fn any_young(&self, now: Timestamp, span: Duration) -> bool {
+        let open = self.all.iter().filter(|tracked| tracked.change.state.is_open());
+        open.map(|tracked| &tracked.change)
+            .any(|change| now.since(change.attributed_at.unwrap_or(change.opened_at)) < span)
     }
 
     /// Whether an open incident holds the base rate of this cell.

@@ -1,13 +1,19 @@
 //! What is known at the moment: the world, the windows of all cells, and which elements each cell exercises.
+//!
+//! A cell is one agent looking at one slot: a target by one way of asking for its name, or (slot 0) the agent's own
+//! session. Names are numbers in here: a passing result costs two look-ups and eight bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(crate) mod map;
+mod screen;
 
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::map::Map;
 use crate::{
-    element::Element,
-    evidence::{self, Evidence, Look, Place},
-    exercise,
+    engine::Way,
     settings::Settings,
     time::Timestamp,
     visibility::{Groups, Sight},
@@ -16,88 +22,95 @@ use crate::{
     world::{AgentId, Learned, Target, TargetId, Vantage, World, WorldChange},
 };
 
-/// Numbers for names, in order of appearance.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Roster {
-    names: Vec<String>,
-    numbers: BTreeMap<String, u32>,
+/// Where an observation was made: the number of a cell.
+pub(crate) type Place = u32;
+
+/// No cell.
+const NONE: u32 = u32::MAX;
+
+/// The slot of agents' own sessions.
+pub(crate) const UPLINK: u32 = 0;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Agent {
+    pub(crate) id: AgentId,
+    /// `None` when it is gone.
+    pub(crate) vantage: Option<Vantage>,
+    /// When and why it last could not look.
+    blocked: Option<(Timestamp, Reason)>,
 }
 
-impl Roster {
-    pub(crate) fn number(&self, name: &str) -> Option<u32> {
-        self.numbers.get(name).copied()
-    }
-
-    pub(crate) fn name(&self, number: u32) -> &str {
-        &self.names[number as usize]
-    }
-
-    fn enter(&mut self, name: &str) -> u32 {
-        if let Some(number) = self.number(name) {
-            return number;
-        }
-        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
-        self.names.push(name.to_owned());
-        self.numbers.insert(name.to_owned(), number);
-        number
-    }
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct KnownTarget {
+    id: TargetId,
+    /// `None` when it is gone.
+    target: Option<Target>,
+    learned: Option<Learned>,
+    /// Agents whose look passed, until enough groups have.
+    proof: Vec<u32>,
+    /// The slot asked through the agents' own resolvers.
+    slot: u32,
 }
 
-/// Which elements one cell exercises, as numbers into [`Known::elements`].
-#[derive(Clone, Debug, Default)]
-struct Sets {
-    layers: [Option<Vec<u32>>; 4],
-    own: Vec<u32>,
-    access: Vec<u32>,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Slot {
+    /// Number of the target; `None` for uplinks.
+    pub(crate) target: Option<u32>,
+    pub(crate) way: Way,
+    /// Cell by agent.
+    cells: Vec<u32>,
 }
 
-/// Elements that a cell exercises: by layer, those that an error of the endpoint's own implicates, and those that only
-/// failures speak of.
-type Exercised = ([Option<BTreeSet<Element>>; 4], BTreeSet<Element>, BTreeSet<Element>);
-
-/// Elements by number; a cache, rebuilt at need.
-#[derive(Clone, Debug, Default)]
-struct Elements {
-    all: Vec<Element>,
-    numbers: BTreeMap<Element, u32>,
-}
-
-impl Elements {
-    fn numbers(&mut self, set: BTreeSet<Element>) -> Vec<u32> {
-        let mut numbers: Vec<u32> = set.into_iter().map(|element| self.number(element)).collect();
-        numbers.sort_unstable();
-        numbers
-    }
-
-    fn number(&mut self, element: Element) -> u32 {
-        if let Some(number) = self.numbers.get(&element) {
-            return *number;
-        }
-        let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
-        self.all.push(element.clone());
-        self.numbers.insert(element, number);
-        number
-    }
+/// A cell and where it stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) agent: u32,
+    pub(crate) slot: u32,
+    pub(crate) cell: Cell,
 }
 
 /// Everything known.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Known {
-    pub(crate) world: World,
-    pub(crate) agents: Roster,
-    pub(crate) targets: Roster,
-    learned: BTreeMap<TargetId, Learned>,
-    /// By target, then agent.
-    cells: BTreeMap<(u32, u32), Cell>,
-    uplinks: BTreeMap<u32, Cell>,
-    /// When and why an agent last could not look.
-    blocked: BTreeMap<u32, (Timestamp, Reason)>,
-    /// Groups from which a target has passed, until there are enough of them.
-    proof: BTreeMap<TargetId, BTreeSet<String>>,
+    pub(crate) agents: Vec<Agent>,
+    targets: Vec<KnownTarget>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) cells: Vec<Entry>,
+    /// Cells in which something failed or was slow lately; some of them may have forgotten it.
+    pub(crate) troubled: Vec<Place>,
+    /// Runs that came in since the last tick, and the running mean of them a second.
+    arrived: u32,
+    arriving: f64,
+    /// The last tick.
+    ticked_at: Timestamp,
     #[serde(skip)]
-    sets: BTreeMap<Place, Sets>,
+    index: Index,
     #[serde(skip)]
-    elements: Elements,
+    map: Map,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Index {
+    agents: FxHashMap<AgentId, u32>,
+    targets: FxHashMap<TargetId, u32>,
+    ways: FxHashMap<(u32, Way), u32>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            agents: Vec::new(),
+            targets: Vec::new(),
+            slots: vec![Slot { target: None, way: Way::System, cells: Vec::new() }],
+            cells: Vec::new(),
+            troubled: Vec::new(),
+            arrived: 0,
+            arriving: 0.0,
+            ticked_at: Timestamp::default(),
+            index: Index::default(),
+            map: Map::default(),
+        }
+    }
 }
 
 impl Known {
@@ -112,236 +125,312 @@ impl Known {
         known
     }
 
+    /// Finds names again after a restore.
+    pub(crate) fn index(&mut self) {
+        let number = |place: usize| u32::try_from(place).unwrap_or(NONE);
+        self.index.agents =
+            self.agents.iter().enumerate().map(|(place, agent)| (agent.id.clone(), number(place))).collect();
+        self.index.targets =
+            self.targets.iter().enumerate().map(|(place, target)| (target.id.clone(), number(place))).collect();
+        let slots = self.slots.iter().enumerate();
+        self.index.ways =
+            slots.filter_map(|(place, slot)| Some(((slot.target?, slot.way.clone()), number(place)))).collect();
+        self.map.is_stale = true;
+    }
+
     /// Applies a change of the world. Windows of what did not change go on.
     pub(crate) fn change(&mut self, change: &WorldChange) {
         match change {
             WorldChange::Target(id, target) => {
-                let number = self.targets.enter(id.as_str());
-                let before = self.world.targets.insert(id.clone(), (**target).clone());
-                if before.is_some_and(|before| before != **target) {
-                    self.forget(|(_, on)| on == Some(number));
-                }
+                let number = self.enter_target(id);
+                self.targets[number as usize].target = Some((**target).clone());
             }
             WorldChange::TargetRemoved(id) => {
-                self.world.targets.remove(id);
-                self.learned.remove(id);
-                self.proof.remove(id);
-                if let Some(number) = self.targets.number(id.as_str()) {
-                    self.cells.retain(|(target, _), _| *target != number);
-                    self.forget(|(_, on)| on == Some(number));
+                if let Some(number) = self.index.targets.get(id).copied() {
+                    let known = &mut self.targets[number as usize];
+                    (known.target, known.learned) = (None, None);
+                    known.proof.clear();
+                    let of_it = |slot: &Slot| slot.target == Some(number);
+                    let slots: Vec<bool> = self.slots.iter().map(of_it).collect();
+                    self.forget_cells(|entry| slots[entry.slot as usize]);
                 }
             }
             WorldChange::Vantage(id, vantage) => {
-                let number = self.agents.enter(id.as_str());
-                let before = self.world.vantages.insert(id.clone(), (**vantage).clone());
-                if before.is_some_and(|before| before != **vantage) {
-                    self.forget(|(agent, _)| agent == number);
-                }
+                let number = self.enter_agent(id);
+                self.agents[number as usize].vantage = Some((**vantage).clone());
             }
             WorldChange::VantageRemoved(id) => {
-                self.world.vantages.remove(id);
-                if let Some(number) = self.agents.number(id.as_str()) {
-                    self.cells.retain(|(_, agent), _| *agent != number);
-                    self.uplinks.remove(&number);
-                    self.forget(|(agent, _)| agent == number);
+                if let Some(number) = self.index.agents.get(id).copied() {
+                    self.agents[number as usize].vantage = None;
+                    self.forget_cells(|entry| entry.agent == number);
                 }
             }
             WorldChange::Learned(id, learned) => {
-                if self.learned.insert(id.clone(), learned.clone()).as_ref() != Some(learned)
-                    && let Some(number) = self.targets.number(id.as_str())
-                {
-                    self.forget(|(_, on)| on == Some(number));
+                if let Some(number) = self.index.targets.get(id).copied() {
+                    self.targets[number as usize].learned = Some(learned.clone());
                 }
             }
         }
+        self.map.is_stale = true;
     }
 
-    fn forget(&mut self, stale: impl Fn(Place) -> bool) {
-        self.sets.retain(|place, _| !stale(*place));
-    }
-
-    /// Adds a sample of an agent looking at a target; `false` when either is unknown.
-    pub(crate) fn observe(&mut self, agent: &AgentId, target: &TargetId, sample: Sample, settings: &Settings) -> bool {
-        let (Some(vantage), Some(known)) = (self.world.vantages.get(agent), self.world.targets.get(target)) else {
-            return false;
-        };
-        let (Some(agent_number), Some(target_number)) =
-            (self.agents.number(agent.as_str()), self.targets.number(target.as_str()))
-        else {
-            return false;
-        };
-        if !known.verified && sample.failed.is_none() {
-            let groups = self.proof.entry(target.clone()).or_default();
-            if groups.len() < settings.proof_groups {
-                groups.insert(vantage.group.clone());
+    fn forget_cells(&mut self, gone: impl Fn(&Entry) -> bool) {
+        for place in 0..self.cells.len() {
+            if gone(&self.cells[place]) {
+                self.cells[place].cell = Cell::default();
             }
         }
-        self.cells.entry((target_number, agent_number)).or_default().push(sample);
-        true
+    }
+
+    fn enter_agent(&mut self, id: &AgentId) -> u32 {
+        if let Some(number) = self.index.agents.get(id) {
+            return *number;
+        }
+        let number = u32::try_from(self.agents.len()).unwrap_or(NONE);
+        self.agents.push(Agent { id: id.clone(), vantage: None, blocked: None });
+        self.index.agents.insert(id.clone(), number);
+        number
+    }
+
+    fn enter_target(&mut self, id: &TargetId) -> u32 {
+        if let Some(number) = self.index.targets.get(id) {
+            return *number;
+        }
+        let number = u32::try_from(self.targets.len()).unwrap_or(NONE);
+        let slot = self.enter_slot(number, Way::System);
+        self.targets.push(KnownTarget { id: id.clone(), target: None, learned: None, proof: Vec::new(), slot });
+        self.index.targets.insert(id.clone(), number);
+        number
+    }
+
+    fn enter_slot(&mut self, target: u32, way: Way) -> u32 {
+        let number = u32::try_from(self.slots.len()).unwrap_or(NONE);
+        self.slots.push(Slot { target: Some(target), way: way.clone(), cells: Vec::new() });
+        self.index.ways.insert((target, way), number);
+        self.map.is_stale = true;
+        number
+    }
+
+    fn enter_cell(&mut self, agent: u32, slot: u32) -> Place {
+        let cells = &mut self.slots[slot as usize].cells;
+        if cells.len() <= agent as usize {
+            cells.resize(agent as usize + 1, NONE);
+        }
+        if cells[agent as usize] == NONE {
+            cells[agent as usize] = u32::try_from(self.cells.len()).unwrap_or(NONE);
+            self.cells.push(Entry { agent, slot, cell: Cell::default() });
+        }
+        cells[agent as usize]
+    }
+
+    /// The cell of an agent looking at a target; `None` when either is unknown.
+    pub(crate) fn place(&mut self, agent: &AgentId, target: &TargetId, way: &Way) -> Option<Place> {
+        let agent = *self.index.agents.get(agent)?;
+        let target = *self.index.targets.get(target)?;
+        self.agents[agent as usize].vantage.as_ref()?;
+        let known = &self.targets[target as usize];
+        known.target.as_ref()?;
+        let slot = match way {
+            Way::System => known.slot,
+            other => {
+                let found = self.index.ways.get(&(target, other.clone())).copied();
+                found.unwrap_or_else(|| self.enter_slot(target, other.clone()))
+            }
+        };
+        Some(self.enter_cell(agent, slot))
+    }
+
+    /// Adds a sample to a cell. What is older than the horizon moves into the base rate.
+    pub(crate) fn push(&mut self, place: Place, sample: Sample, settings: &Settings) {
+        let entry = &mut self.cells[place as usize];
+        let was_troubled = entry.cell.is_troubled;
+        entry.cell.expire(sample.at.max(self.ticked_at).before(settings.horizon), settings.base_half_life);
+        entry.cell.push(sample);
+        if entry.cell.is_troubled && !was_troubled {
+            self.troubled.push(place);
+        }
+        self.arrived += 1;
+        if sample.failed.is_none()
+            && let Some(target) = self.slots[entry.slot as usize].target
+        {
+            let known = &mut self.targets[target as usize];
+            let is_open = known.target.as_ref().is_some_and(|target| !target.verified);
+            // A few agents of the same group do no harm: groups are counted when it is asked.
+            if is_open && known.proof.len() < settings.proof_groups * 4 && !known.proof.contains(&entry.agent) {
+                known.proof.push(entry.agent);
+            }
+        }
+    }
+
+    /// Whether a pass that took so long is slow for its cell.
+    pub(crate) fn is_slow(&mut self, place: Place, took: Duration) -> bool {
+        self.cells[place as usize].cell.is_slow(took)
     }
 
     /// Notes that an agent could not look: no evidence of anything, but worth saying.
     pub(crate) fn note_blocked(&mut self, agent: &AgentId, at: Timestamp, reason: Reason) {
-        if let Some(number) = self.agents.number(agent.as_str()) {
-            self.blocked.insert(number, (at, reason));
+        if let Some(number) = self.index.agents.get(agent) {
+            self.agents[*number as usize].blocked = Some((at, reason));
         }
     }
 
     /// Adds a sample of an agent's own session with the coordinator.
-    pub(crate) fn observe_uplink(&mut self, agent: &AgentId, sample: Sample) {
-        if let Some(number) = self.agents.number(agent.as_str()) {
-            self.uplinks.entry(number).or_default().push(sample);
+    pub(crate) fn observe_uplink(&mut self, agent: &AgentId, sample: Sample, settings: &Settings) {
+        if let Some(number) = self.index.agents.get(agent).copied() {
+            let place = self.enter_cell(number, UPLINK);
+            self.push(place, sample, settings);
+            self.arrived -= 1;
         }
     }
 
-    /// Moves what is older than the horizon into base rates; cells for which `frozen` holds keep theirs.
-    pub(crate) fn expire(&mut self, now: Timestamp, settings: &Settings, frozen: impl Fn(Place) -> bool) {
+    /// Lets time pass: troubled cells that have forgotten their trouble are let go.
+    pub(crate) fn tick(&mut self, now: Timestamp, settings: &Settings) {
         let until = now.before(settings.horizon);
-        for ((target, agent), cell) in &mut self.cells {
-            cell.expire(until, settings.base_half_life, frozen((*agent, Some(*target))));
+        let cells = &mut self.cells;
+        self.troubled.retain(|place| {
+            let cell = &mut cells[*place as usize].cell;
+            cell.expire(until, settings.base_half_life);
+            cell.is_troubled
+        });
+        let seconds = now.since(self.ticked_at).as_secs_f64();
+        if seconds > 0.0 {
+            let weight = (seconds / RATE_SPAN_S).min(1.0);
+            self.arriving += (f64::from(self.arrived) / seconds - self.arriving) * weight;
         }
-        for (agent, cell) in &mut self.uplinks {
-            cell.expire(until, settings.base_half_life, frozen((*agent, None)));
+        (self.arrived, self.ticked_at) = (0, now);
+    }
+
+    /// Which cells open incidents touch: base rates stand still there.
+    pub(crate) fn freeze(&mut self, frozen: impl Iterator<Item = Place>) {
+        for entry in &mut self.cells {
+            entry.cell.is_frozen = false;
+        }
+        for place in frozen {
+            self.cells[place as usize].cell.is_frozen = true;
         }
     }
 
     /// Forgets the samples of these places: an incident that is over has explained them.
     pub(crate) fn forget_samples(&mut self, places: impl Iterator<Item = Place>, until: Timestamp) {
         for place in places {
-            if let Some(cell) = self.cell_mut(place) {
-                cell.forget_until(until);
-            }
+            self.cells[place as usize].cell.forget_until(until);
         }
     }
 
-    pub(crate) fn cell(&self, (agent, target): Place) -> Option<&Cell> {
-        match target {
-            Some(target) => self.cells.get(&(target, agent)),
-            None => self.uplinks.get(&agent),
-        }
+    pub(crate) fn cell(&self, place: Place) -> &Cell {
+        &self.cells[place as usize].cell
     }
 
-    fn cell_mut(&mut self, (agent, target): Place) -> Option<&mut Cell> {
-        match target {
-            Some(target) => self.cells.get_mut(&(target, agent)),
-            None => self.uplinks.get_mut(&agent),
-        }
+    pub(crate) fn entry(&self, place: Place) -> &Entry {
+        &self.cells[place as usize]
     }
 
-    /// All cells with their places.
-    pub(crate) fn cells(&self) -> impl Iterator<Item = (Place, &Cell)> {
-        let cells = self.cells.iter().map(|((target, agent), cell)| ((*agent, Some(*target)), cell));
-        cells.chain(self.uplinks.iter().map(|(agent, cell)| ((*agent, None), cell)))
+    /// Cells at targets with their places; uplinks are left out.
+    pub(crate) fn looks(&self) -> impl Iterator<Item = (&Entry, u32)> {
+        self.cells.iter().filter_map(|entry| Some((entry, self.slots[entry.slot as usize].target?)))
     }
 
     pub(crate) fn vantage(&self, agent: u32) -> Option<&Vantage> {
-        self.world.vantages.get(self.agents.name(agent))
+        self.agents[agent as usize].vantage.as_ref()
     }
 
     pub(crate) fn target(&self, target: u32) -> Option<&Target> {
-        self.world.targets.get(self.targets.name(target))
+        self.targets[target as usize].target.as_ref()
+    }
+
+    pub(crate) fn target_id(&self, target: u32) -> &TargetId {
+        &self.targets[target as usize].id
+    }
+
+    /// The target of a cell, by its name; the agents' own sessions are `uplink`.
+    pub(crate) fn target_name(&self, place: Place) -> &str {
+        let slot = &self.slots[self.cells[place as usize].slot as usize];
+        slot.target.map_or("uplink", |target| self.targets[target as usize].id.as_str())
+    }
+
+    /// The number of the target of a cell.
+    pub(crate) fn target_of(&self, place: Place) -> Option<u32> {
+        self.slots[self.cells[place as usize].slot as usize].target
     }
 
     pub(crate) fn learned(&self, target: u32) -> Option<&Learned> {
-        self.learned.get(self.targets.name(target))
+        self.targets[target as usize].learned.as_ref()
+    }
+
+    /// How many targets there are or were.
+    pub(crate) fn target_count(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Targets and agents as they are known, and what was learned of them.
+    pub(crate) fn world(&self) -> (World, std::collections::BTreeMap<TargetId, Learned>) {
+        let targets = self.targets.iter().filter_map(|known| Some((known.id.clone(), known.target.clone()?)));
+        let vantages = self.agents.iter().filter_map(|agent| Some((agent.id.clone(), agent.vantage.clone()?)));
+        let learned = self.targets.iter().filter_map(|known| Some((known.id.clone(), known.learned.clone()?)));
+        (World { targets: targets.collect(), vantages: vantages.collect() }, learned.collect())
     }
 
     /// Whether failures of the target count: it is verified, or has passed from enough groups.
-    fn is_proven(&self, target: u32, settings: &Settings) -> bool {
-        let id = self.targets.name(target);
-        self.target(target).is_some_and(|target| target.verified)
-            || self.proof.get(id).is_some_and(|groups| groups.len() >= settings.proof_groups)
-    }
-
-    /// Works out which elements each cell exercises, where that is not known yet.
-    pub(crate) fn prepare(&mut self) {
-        let missing: Vec<Place> =
-            self.cells().map(|(place, _)| place).filter(|place| !self.sets.contains_key(place)).collect();
-        for place in missing {
-            let (Some(sets), mut elements) = (self.exercised(place), std::mem::take(&mut self.elements)) else {
-                continue;
-            };
-            let (layers, own, access) = sets;
-            let sets = Sets {
-                layers: layers.map(|set| set.map(|set| elements.numbers(set))),
-                own: elements.numbers(own),
-                access: elements.numbers(access),
-            };
-            self.elements = elements;
-            self.sets.insert(place, sets);
+    pub(crate) fn is_proven(&self, target: u32, settings: &Settings) -> bool {
+        let known = &self.targets[target as usize];
+        known.target.as_ref().is_some_and(|target| target.verified) || {
+            let groups: std::collections::BTreeSet<&str> =
+                known.proof.iter().filter_map(|agent| Some(self.vantage(*agent)?.group.as_str())).collect();
+            groups.len() >= settings.proof_groups
         }
     }
 
-    fn exercised(&self, (agent, target): Place) -> Option<Exercised> {
-        let id = AgentId::from(self.agents.name(agent));
-        let vantage = self.vantage(agent)?;
-        let mut layers = [None, None, None, None];
-        let Some(number) = target else {
-            layers[Layer::Connect as usize] = Some(exercise::vantage_side(&id, vantage));
-            return Some((layers, BTreeSet::new(), exercise::access(vantage)));
-        };
-        let target_id = TargetId::from(self.targets.name(number));
-        let target = self.target(number)?;
-        for layer in target.layers() {
-            let set = exercise::exercised((&id, vantage), (&target_id, target), self.learned.get(&target_id), layer);
-            layers[layer as usize] = Some(set);
-        }
-        Some((layers, exercise::own_fault(&id, (&target_id, target)), exercise::access(vantage)))
-    }
-
-    /// The evidence of a window; `None` when nothing fails in it. Uplinks count only when `with_uplinks`.
-    pub(crate) fn evidence(&self, from: Timestamp, with_uplinks: bool, settings: &Settings) -> Option<Evidence> {
-        let looks = self.cells().filter_map(|(place, cell)| {
-            let (agent, target) = place;
-            if cell.newest().is_none_or(|newest| newest < from) {
-                return None;
-            }
-            let counts = target.map_or(with_uplinks, |target| self.is_proven(target, settings));
-            let sets = self.sets.get(&place).filter(|_| counts)?;
-            let group = &self.vantage(agent)?.group;
-            Some(Look { place, group, cell, sets: &sets.layers, own: &sets.own, access: &sets.access })
-        });
-        evidence::gather(looks, &self.elements.all, from)
-    }
-
-    /// Whether any sample of any cell failed at or after `from`.
-    pub(crate) fn any_failure(&self, from: Timestamp) -> bool {
-        self.cells().any(|(_, cell)| {
-            cell.samples().rev().take_while(|sample| sample.at >= from).any(|sample| sample.failed.is_some())
-        })
-    }
-
-    /// What each agent saw since `from`.
-    pub(crate) fn sights(&self, from: Timestamp) -> BTreeMap<u32, Sight> {
-        let mut sights: BTreeMap<u32, Sight> = BTreeMap::new();
-        for ((target, agent), cell) in &self.cells {
-            let is_control = self.target(*target).is_some_and(Target::is_control);
-            let sight = sights.entry(*agent).or_default();
-            for sample in cell.samples().rev().take_while(|sample| sample.at >= from) {
-                let passed = u32::from(sample.failed.is_none() || sample.own_fault);
-                sight.runs += 1;
-                sight.passed += passed;
-                if is_control {
-                    sight.control_runs += 1;
-                    sight.control_passed += passed;
-                }
+    /// What each agent saw since `from`, by its number.
+    pub(crate) fn sights(&self, from: Timestamp) -> Vec<Sight> {
+        let mut sights = vec![Sight::default(); self.agents.len()];
+        let is_control: Vec<bool> =
+            self.targets.iter().map(|known| known.target.as_ref().is_some_and(Target::is_control)).collect();
+        for (entry, target) in self.looks() {
+            let (runs, passed) = entry.cell.count_since(from);
+            let sight = &mut sights[entry.agent as usize];
+            sight.runs += runs;
+            sight.passed += passed;
+            if is_control[target as usize] {
+                sight.control_runs += runs;
+                sight.control_passed += passed;
             }
         }
-        for (agent, (at, reason)) in &self.blocked {
-            if *at >= from {
-                sights.entry(*agent).or_default().blocked = Some(*reason);
-            }
+        for (agent, sight) in self.agents.iter().zip(&mut sights) {
+            sight.blocked = agent.blocked.filter(|(at, _)| *at >= from).map(|(_, reason)| reason);
         }
         sights
     }
 
     /// Vantage groups as witnesses, from what their agents saw.
-    pub(crate) fn groups(&self, sights: &BTreeMap<u32, Sight>) -> Groups {
-        let has_controls = self.world.targets.values().any(Target::is_control);
-        let agents = self.world.vantages.iter().map(|(id, vantage)| {
-            let sight = self.agents.number(id.as_str()).and_then(|number| sights.get(&number));
-            (vantage, sight.copied().unwrap_or_default())
-        });
+    pub(crate) fn groups(&self, sights: &[Sight]) -> Groups {
+        let has_controls = self.targets.iter().filter_map(|known| known.target.as_ref()).any(Target::is_control);
+        let agents =
+            self.agents.iter().zip(sights).filter_map(|(agent, sight)| Some((agent.vantage.as_ref()?, *sight)));
         Groups::gather(agents, has_controls)
     }
+
+    /// Elements and sets as of the world now.
+    pub(crate) fn prepare(&mut self) -> &Map {
+        if self.map.is_stale {
+            self.map = Map::new(self);
+        }
+        self.map.count_cells(&self.cells, &self.slots);
+        &self.map
+    }
+
+    /// Elements and sets as last prepared.
+    pub(crate) fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// The layers that a slot's probe walks.
+    pub(crate) fn layers(&self, slot: &Slot) -> Vec<Layer> {
+        match slot.target {
+            None => vec![Layer::Connect],
+            Some(target) => self.target(target).map(|target| target.layers().collect()).unwrap_or_default(),
+        }
+    }
 }
+
+/// Seconds over which the rate of arrival is averaged.
+const RATE_SPAN_S: f64 = 60.0;

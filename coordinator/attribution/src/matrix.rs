@@ -1,16 +1,16 @@
 //! The matrix: provider x region x layer, from each group's newest look at each target. A layer that the newest looks did
 //! not reach has no data, however well it did before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
     change::CellState,
     element::Element,
+    known::Known,
     settings::Settings,
     time::Timestamp,
-    visibility::count,
+    visibility::{Sight, count},
     vocabulary::Layer,
-    window::Cell,
     world::{Learned, Target},
 };
 
@@ -41,59 +41,69 @@ pub(crate) fn row(target: &Target, learned: Option<&Learned>) -> Option<(String,
     Some((provider.to_owned(), place.to_owned()))
 }
 
-#[derive(Default)]
+/// Looks at one row and layer.
+#[derive(Clone, Debug, Default)]
 struct Looks {
-    /// Per group and target: whether the newest look failed.
-    pairs: BTreeMap<(String, u32), bool>,
+    pairs: u32,
+    failing_pairs: u32,
+    /// By group: whether it looked, and whether something failed for it.
+    groups: BTreeMap<u32, bool>,
 }
 
-/// Builds the matrix.
-#[derive(Default)]
-pub(crate) struct Matrix {
-    cells: BTreeMap<Key, Looks>,
-}
-
-impl Matrix {
-    /// Adds the newest look of one group at one target, if it began at or after `from`.
-    pub(crate) fn add(
-        &mut self,
-        row: &(String, String),
-        group: &str,
-        target: u32,
-        cell: &Cell,
-        layers: &[Layer],
-        from: Timestamp,
-    ) {
-        let newest = cell.samples().next_back().filter(|sample| sample.at >= from);
-        for layer in layers {
-            let looks = self.cells.entry((row.0.clone(), row.1.clone(), *layer)).or_default();
+/// What every cell of the matrix shows, from looks that began at or after `from`. Agents most of whose controls fail say
+/// nothing.
+pub(crate) fn paint(known: &Known, sights: &[Sight], settings: &Settings, from: Timestamp) -> BTreeMap<Key, Shown> {
+    let map = known.map();
+    let rows: Vec<Option<(String, String)>> = (0..)
+        .take(known.target_count())
+        .map(|target| known.target(target).and_then(|seen| row(seen, known.learned(target))))
+        .collect();
+    let mut place_of: BTreeMap<&(String, String), usize> = BTreeMap::new();
+    for row in rows.iter().flatten() {
+        let next = place_of.len();
+        place_of.entry(row).or_insert(next);
+    }
+    let places: Vec<Option<usize>> = rows.iter().map(|row| row.as_ref().map(|row| place_of[row])).collect();
+    let layers: Vec<Vec<Layer>> = known.slots.iter().map(|slot| known.layers(slot)).collect();
+    let mut looks: Vec<[Option<Looks>; 4]> = vec![Default::default(); place_of.len()];
+    for (entry, target) in known.looks() {
+        let Some(place) = places[target as usize] else { continue };
+        let near = &map.near[entry.agent as usize];
+        if !near.is_there || sights[entry.agent as usize].controls_fail() {
+            continue;
+        }
+        let newest = entry.cell.newest().filter(|sample| sample.at >= from);
+        for layer in &layers[entry.slot as usize] {
+            let looks = looks[place][*layer as usize].get_or_insert_default();
             if let Some(failed) = newest.and_then(|sample| Some(sample.failed_at(*layer)? && !sample.own_fault)) {
-                looks.pairs.insert((group.to_owned(), target), failed);
+                looks.pairs += 1;
+                looks.failing_pairs += u32::from(failed);
+                *looks.groups.entry(near.group).or_default() |= failed;
             }
         }
     }
-
-    /// What each cell shows.
-    pub(crate) fn shown(&self, settings: &Settings) -> BTreeMap<Key, Shown> {
-        self.cells.iter().map(|(key, looks)| (key.clone(), looks.shown(settings))).collect()
-    }
+    let cells = place_of.into_iter().flat_map(|(row, place)| {
+        let looks = &looks[place];
+        Layer::ALL.iter().filter_map(move |layer| {
+            let looks = looks[*layer as usize].as_ref()?;
+            Some(((row.0.clone(), row.1.clone(), *layer), looks.shown(settings)))
+        })
+    });
+    cells.collect()
 }
 
 impl Looks {
     fn shown(&self, settings: &Settings) -> Shown {
-        let groups: BTreeSet<&String> = self.pairs.keys().map(|(group, _)| group).collect();
-        let failing: BTreeSet<&String> =
-            self.pairs.iter().filter(|(_, failed)| **failed).map(|((group, _), _)| group).collect();
-        let failing_pairs = self.pairs.values().filter(|failed| **failed).count();
-        let state = if groups.len() < settings.quorum_groups {
+        let failing = self.groups.values().filter(|failed| **failed).count();
+        let state = if self.groups.len() < settings.quorum_groups {
             CellState::NoData
-        } else if failing_pairs * 2 >= self.pairs.len() {
+        } else if self.failing_pairs * 2 >= self.pairs {
             CellState::Failing
-        } else if failing.len() * 5 >= groups.len() && failing.len() > 1 {
+        } else if failing * 5 >= self.groups.len() && failing > 1 {
             CellState::Degraded
         } else {
             CellState::Ok
         };
-        Shown { state, failing_groups: count(failing.len()), total_groups: count(groups.len()) }
+        Shown { state, failing_groups: count(failing), total_groups: count(self.groups.len()) }
     }
 }

@@ -1,20 +1,12 @@
 //! Onset: when the world broke, estimated from the samples around the change, not when it was noticed.
 //!
 //! The likeliest change point of the log likelihood ratio "failing with this share" against the base rate, over the
-//! samples of the cells that fail; its half-width covers all change points within two nats. Source: design notes 4.6.
+//! samples of the cells that exercise what fails; its half-width covers all change points within two nats. Samples are
+//! summed in steps of half a second. Source: design notes 4.6.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
-
-/// One sample that bears on the onset.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
-    pub(crate) at: Timestamp,
-    pub(crate) failed: bool,
-    /// Chance of a failure without any fault.
-    pub(crate) rate: f64,
-}
 
 /// An estimate of the onset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,61 +18,102 @@ pub(crate) struct Onset {
 /// Change points this many nats worse than the best are still believed.
 const BELIEVED_NATS: f64 = 2.0;
 
-/// Estimates the onset of a fault with the failing share `severity`. `None` without a failure.
-pub(crate) fn estimate(marks: &mut [Mark], severity: f64) -> Option<Onset> {
-    marks.sort_by_key(|mark| (mark.at, mark.failed));
-    let mut ratio = 0.0;
-    // Nats for "the fault began just before this sample", from the last sample back.
-    let mut nats: Vec<f64> = marks
-        .iter()
-        .rev()
-        .map(|mark| {
-            let fails = 1.0 - (1.0 - mark.rate) * (1.0 - severity);
-            ratio += if mark.failed { (fails / mark.rate).ln() } else { ((1.0 - fails) / (1.0 - mark.rate)).ln() };
-            ratio
-        })
-        .collect();
-    nats.reverse();
-    let best = nats.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if !marks.iter().any(|mark| mark.failed) || best <= 0.0 {
-        return None;
+/// Onsets are told to the second: steps are half of that.
+const STEP: Duration = Duration::from_millis(500);
+
+/// Log likelihood ratios over time.
+#[derive(Clone, Debug)]
+pub(crate) struct Ratios {
+    start: Timestamp,
+    /// By step; `None` where there is no sample.
+    nats: Vec<Option<f64>>,
+    any_failed: bool,
+}
+
+impl Ratios {
+    /// Nothing seen yet between the two.
+    pub(crate) fn new(start: Timestamp, end: Timestamp) -> Self {
+        let steps = end.since(start).as_millis() / STEP.as_millis() + 1;
+        Self { start, nats: vec![None; usize::try_from(steps).unwrap_or(0)], any_failed: false }
     }
-    let believed = |place: &usize| nats[*place] >= best - BELIEVED_NATS;
-    let first = (0..nats.len()).find(believed)?;
-    let last = (0..nats.len()).rev().find(believed)?;
-    // The change lies between the sample before the first believed one and the last believed one.
-    let early = first.checked_sub(1).map_or(marks[first].at, |before| marks[before].at);
-    let late = marks[last].at;
-    let uncertainty = late.since(early) / 2;
-    Some(Onset { at: early.after(uncertainty), uncertainty })
+
+    /// Adds a sample, with the chance of a failure without any fault, and the share that the fault makes fail.
+    pub(crate) fn add(&mut self, at: Timestamp, failed: bool, rate: f64, severity: f64) {
+        if at < self.start {
+            return;
+        }
+        let step = usize::try_from(at.since(self.start).as_millis() / STEP.as_millis()).unwrap_or(usize::MAX);
+        let Some(nats) = self.nats.get_mut(step) else { return };
+        let fails = 1.0 - (1.0 - rate) * (1.0 - severity);
+        let ratio = if failed { (fails / rate).ln() } else { ((1.0 - fails) / (1.0 - rate)).ln() };
+        *nats = Some(nats.unwrap_or_default() + ratio);
+        self.any_failed |= failed;
+    }
+
+    /// The likeliest onset. `None` without a failure.
+    pub(crate) fn onset(&self) -> Option<Onset> {
+        let seen: Vec<(usize, f64)> =
+            self.nats.iter().enumerate().filter_map(|(step, nats)| Some((step, (*nats)?))).collect();
+        // Nats for "the fault began just before this step", from the last step back.
+        let mut sum = 0.0;
+        let mut since: Vec<f64> = seen
+            .iter()
+            .rev()
+            .map(|(_, nats)| {
+                sum += nats;
+                sum
+            })
+            .collect();
+        since.reverse();
+        let best = since.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if !self.any_failed || best <= 0.0 {
+            return None;
+        }
+        let believed = |place: &usize| since[*place] >= best - BELIEVED_NATS;
+        let first = (0..since.len()).find(believed)?;
+        let last = (0..since.len()).rev().find(believed)?;
+        // The change lies between the step before the first believed one and the last believed one.
+        let early = self.at(first.checked_sub(1).map_or(seen[first].0, |before| seen[before].0));
+        let uncertainty = self.at(seen[last].0).since(early) / 2;
+        Some(Onset { at: early.after(uncertainty), uncertainty })
+    }
+
+    fn at(&self, step: usize) -> Timestamp {
+        self.start.after(STEP * u32::try_from(step).unwrap_or(u32::MAX))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn mark(seconds: i64, failed: bool) -> Mark {
-        Mark { at: Timestamp::from_micros(seconds * 1_000_000), failed, rate: 0.002 }
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn onset(failed: impl Fn(i64) -> bool) -> Option<Onset> {
+        let mut ratios = Ratios::new(at(0), at(60));
+        for second in 0..60 {
+            ratios.add(at(second), failed(second), 0.002, 0.95);
+        }
+        ratios.onset()
     }
 
     #[test]
     fn the_onset_lies_between_the_last_pass_and_the_first_failure() {
-        let mut marks: Vec<Mark> = (0..60).map(|second| mark(second, second >= 40)).collect();
-        let onset = estimate(&mut marks, 0.95).expect("onset");
+        let onset = onset(|second| second >= 40).expect("onset");
         assert!((39..=40).contains(&(onset.at.micros() / 1_000_000)), "{onset:?}");
         assert!(onset.uncertainty <= Duration::from_secs(1));
     }
 
     #[test]
     fn one_early_stray_failure_does_not_move_the_onset() {
-        let mut marks: Vec<Mark> = (0..60).map(|second| mark(second, second >= 40 || second == 5)).collect();
-        let onset = estimate(&mut marks, 0.95).expect("onset");
+        let onset = onset(|second| second >= 40 || second == 5).expect("onset");
         assert!((39..=40).contains(&(onset.at.micros() / 1_000_000)), "{onset:?}");
     }
 
     #[test]
     fn without_a_failure_there_is_no_onset() {
-        let mut marks: Vec<Mark> = (0..60).map(|second| mark(second, false)).collect();
-        assert_eq!(estimate(&mut marks, 0.95), None);
+        assert_eq!(onset(|_| false), None);
     }
 }

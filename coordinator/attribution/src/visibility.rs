@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{change::Visibility, settings::Settings, time::Timestamp, vocabulary::Reason, world::Vantage};
 
 /// What the last minutes say of one agent as a witness.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sight {
     /// Runs with a result.
     pub(crate) runs: u32,
@@ -94,9 +94,9 @@ impl Groups {
     }
 
     /// How well we see, in numbers and words.
-    pub(crate) fn visibility(&self, now: Timestamp, sights: &BTreeMap<u32, Sight>, settings: &Settings) -> Visibility {
-        let any_result = sights.values().any(|sight| sight.runs > 0);
-        let blocked = sights.values().find_map(|sight| sight.blocked);
+    pub(crate) fn visibility(&self, now: Timestamp, sights: &[Sight], settings: &Settings) -> Visibility {
+        let any_result = sights.iter().any(|sight| sight.runs > 0);
+        let blocked = sights.iter().find_map(|sight| sight.blocked);
         let live: Vec<&Group> = self.live().map(|(_, group)| group).collect();
         let networks: BTreeSet<&String> = live.iter().flat_map(|group| &group.networks).collect();
         let shortfall = self.shortfall(self.live().map(|(name, _)| name), None, settings);

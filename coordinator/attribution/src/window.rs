@@ -1,32 +1,42 @@
 //! Windows: the recent samples of every cell (one agent looking at one target), and the base rates behind them.
 //!
-//! Samples within the horizon are kept one by one, in order of their start. Older ones melt into a base rate per
-//! layer, which forgets with a half life. Rule: base rates of cells that an open incident touches stand still, so that
-//! an outage never becomes normal.
+//! Samples within the horizon are kept one by one, eight bytes each, in order of their start. Older ones melt into a base
+//! rate per layer, which forgets with a half life. Rule: base rates of cells that an open incident touches stand still,
+//! so that an outage never becomes normal.
 
 use std::{collections::VecDeque, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    engine::Maker,
     time::Timestamp,
     vocabulary::{Cause, Layer},
 };
 
 /// One run, as far as the window remembers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sample {
-    /// Start of the run.
-    pub at: Timestamp,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sample {
+    /// Start of the run, to the millisecond.
+    pub(crate) at: Timestamp,
     /// Layer and cause of the failure; `None` when all layers passed.
-    pub failed: Option<(Layer, Cause)>,
+    pub(crate) failed: Option<(Layer, Cause)>,
     /// The failure speaks of the endpoint alone (a 4xx answer).
-    pub own_fault: bool,
+    pub(crate) own_fault: bool,
+    /// It passed, but took many times as long as usual.
+    pub(crate) slow: bool,
+    /// Who wrote the answer that failed.
+    pub(crate) maker: Option<Maker>,
 }
 
 impl Sample {
+    /// A run that passed, or failed for reasons that its layer and cause say.
+    pub(crate) fn new(at: Timestamp, failed: Option<(Layer, Cause)>) -> Self {
+        Self { at, failed, own_fault: false, slow: false, maker: None }
+    }
+
     /// Whether the sample says anything about the layer, and if so, whether it failed there.
-    pub fn failed_at(&self, layer: Layer) -> Option<bool> {
+    pub(crate) fn failed_at(&self, layer: Layer) -> Option<bool> {
         match self.failed {
             None => Some(false),
             Some((failed, _)) if layer < failed => Some(false),
@@ -36,99 +46,234 @@ impl Sample {
     }
 }
 
-/// Runs and failures of the past, weighted by age.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Base {
-    runs: f64,
-    failures: f64,
+/// A sample in eight bytes: milliseconds since 1970 in the upper 48 bits, so that order is order of time; then two bits of
+/// maker, slow, own fault, two bits of layer, six bits of cause (0: passed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Packed(u64);
+
+const CAUSE_BITS: u64 = 0x3f;
+const OWN_FAULT: u64 = 1 << 8;
+const SLOW: u64 = 1 << 9;
+
+fn stamp(at: Timestamp) -> u64 {
+    u64::try_from(at.micros() / 1000).unwrap_or(0) << 16
+}
+
+impl From<Sample> for Packed {
+    fn from(sample: Sample) -> Self {
+        let failed = sample.failed.map_or(0, |(layer, cause)| ((layer as u64) << 6) | (cause as u64 + 1));
+        let maker = match sample.maker {
+            None => 0,
+            Some(Maker::Edge) => 1 << 10,
+            Some(Maker::Origin) => 2 << 10,
+        };
+        let flags = u64::from(sample.own_fault) * OWN_FAULT + u64::from(sample.slow) * SLOW;
+        Self(stamp(sample.at) | failed | flags | maker)
+    }
+}
+
+impl Packed {
+    fn at(self) -> Timestamp {
+        Timestamp::from_micros(i64::try_from(self.0 >> 16).unwrap_or(0) * 1000)
+    }
+
+    fn passed(self) -> bool {
+        self.0 & CAUSE_BITS == 0
+    }
+
+    fn is_plain_pass(self) -> bool {
+        self.0 & (CAUSE_BITS | SLOW) == 0
+    }
+
+    fn sample(self) -> Sample {
+        let cause = usize::try_from(self.0 & CAUSE_BITS).unwrap_or(0);
+        let layer = usize::try_from((self.0 >> 6) & 3).unwrap_or(0);
+        Sample {
+            at: self.at(),
+            failed: cause.checked_sub(1).and_then(|cause| Some((Layer::ALL[layer], *Cause::ALL.get(cause)?))),
+            own_fault: self.0 & OWN_FAULT != 0,
+            slow: self.0 & SLOW != 0,
+            maker: match (self.0 >> 10) & 3 {
+                1 => Some(Maker::Edge),
+                2 => Some(Maker::Origin),
+                _ => None,
+            },
+        }
+    }
 }
 
 /// Chance of a failure at a layer without any fault, before anything is known of the cell.
 ///
 /// Source: order of magnitude of the recorded checks behind this project (0.1 to 0.5 % of runs fail for no visible
 /// reason).
-const TYPICAL_RATE: f64 = 0.002;
+const TYPICAL_RATE: f32 = 0.002;
 
 /// Runs that the typical rate is worth. Source: design notes 4.3.
-const TYPICAL_RUNS: f64 = 200.0;
+const TYPICAL_RUNS: f32 = 200.0;
 
 /// Base rates stay within these: one clean day proves no perfection, and a target that mostly fails proves nothing.
-const RATE_RANGE: (f64, f64) = (1e-3, 0.2);
+const RATE_RANGE: (f32, f32) = (1e-3, 0.2);
 
 /// Samples that a cell keeps at most: a 10 s interval fills 30 in the horizon, bursts a few more.
 const MAX_SAMPLES: usize = 128;
 
+/// Room for a 30 s interval in a horizon of five minutes, without growing.
+const USUAL_SAMPLES: usize = 12;
+
+/// A pass is slow from so many times its usual duration, and never below [`LEAST_SLOW`]. Start value.
+const SLOW_TIMES: f32 = 4.0;
+
+/// Source: a retransmitted SYN costs one second (RFC 6298), which is trouble and no longer noise.
+const LEAST_SLOW: Duration = Duration::from_millis(900);
+
+/// Passes from which the usual duration is known.
+const KNOWN_USUAL: u8 = 5;
+
 /// One agent looking at one target.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Cell {
-    samples: VecDeque<Sample>,
-    base: [Base; 4],
+pub(crate) struct Cell {
+    samples: VecDeque<Packed>,
+    /// Runs of the past, weighted by age, and how many of them failed at each layer.
+    runs: f32,
+    failures: [f32; 4],
     faded_at: Timestamp,
+    /// Logarithm of the usual duration in seconds, over passes.
+    usual_ln: f32,
+    usual_runs: u8,
+    /// Something failed or was slow in here that is still kept.
+    pub(crate) is_troubled: bool,
+    /// An open incident touches the cell: nothing is learned from it.
+    pub(crate) is_frozen: bool,
 }
 
 impl Cell {
     /// Adds a sample in its place. Beyond the bound the oldest is forgotten.
-    pub fn push(&mut self, sample: Sample) {
-        let place = self.samples.iter().rposition(|held| held.at <= sample.at).map_or(0, |last| last + 1);
-        self.samples.insert(place, sample);
+    pub(crate) fn push(&mut self, sample: Sample) {
+        let packed = Packed::from(sample);
+        if self.samples.capacity() == 0 {
+            self.samples.reserve_exact(USUAL_SAMPLES);
+        }
+        if self.samples.back().is_none_or(|last| *last <= packed) {
+            self.samples.push_back(packed);
+        } else {
+            let place = self.samples.partition_point(|held| held.0 >> 16 <= packed.0 >> 16);
+            self.samples.insert(place, packed);
+        }
+        self.is_troubled |= !packed.is_plain_pass();
         if self.samples.len() > MAX_SAMPLES {
             self.samples.pop_front();
         }
     }
 
-    /// Moves samples from before `until` into the base rate, or drops them while `frozen`.
-    pub fn expire(&mut self, until: Timestamp, half_life: Duration, frozen: bool) {
-        while let Some(oldest) = self.samples.front().copied() {
-            if oldest.at >= until {
-                break;
-            }
+    /// Whether a pass that took so long is slow for this cell; learns what is usual from those that are not.
+    pub(crate) fn is_slow(&mut self, took: Duration) -> bool {
+        let ln = took.as_secs_f32().max(1e-4).ln();
+        let known = self.usual_runs >= KNOWN_USUAL;
+        if known && took >= LEAST_SLOW && ln > self.usual_ln + SLOW_TIMES.ln() {
+            return true;
+        }
+        if !self.is_frozen {
+            let weight = if known { 16.0 } else { f32::from(self.usual_runs) + 1.0 };
+            self.usual_ln += (ln - self.usual_ln) / weight;
+            self.usual_runs = self.usual_runs.saturating_add(1);
+        }
+        false
+    }
+
+    /// Moves samples from before `until` into the base rate, or drops them while frozen.
+    pub(crate) fn expire(&mut self, until: Timestamp, half_life: Duration) {
+        let until = stamp(until);
+        while let Some(oldest) = self.samples.front().copied().filter(|oldest| oldest.0 < until) {
             self.samples.pop_front();
-            if frozen {
-                continue;
+            if !self.is_frozen {
+                self.fade(oldest.at(), half_life);
+                self.runs += 1.0;
+                if let Some((layer, _)) = oldest.sample().failed {
+                    self.failures[layer as usize] += 1.0;
+                }
             }
-            self.fade(oldest.at, half_life);
-            self.absorb(&oldest);
+        }
+        if self.is_troubled {
+            self.is_troubled = self.samples.iter().any(|sample| !sample.is_plain_pass());
         }
     }
 
     /// Forgets all samples without a trace in the base rate: what an incident that is over explained.
-    pub fn forget_until(&mut self, until: Timestamp) {
-        self.samples.retain(|sample| sample.at > until);
+    pub(crate) fn forget_until(&mut self, until: Timestamp) {
+        let until = stamp(until);
+        self.samples.retain(|sample| sample.0 > until);
+        self.is_troubled = self.samples.iter().any(|sample| !sample.is_plain_pass());
     }
 
     /// Samples, oldest first.
-    pub fn samples(&self) -> impl DoubleEndedIterator<Item = &Sample> {
-        self.samples.iter()
+    pub(crate) fn samples(&self) -> impl DoubleEndedIterator<Item = Sample> {
+        self.samples.iter().map(|packed| packed.sample())
+    }
+
+    /// Samples that began at or after `from`, newest first.
+    pub(crate) fn since(&self, from: Timestamp) -> impl Iterator<Item = Sample> {
+        let from = stamp(from);
+        self.samples.iter().rev().take_while(move |packed| packed.0 >= from).map(|packed| packed.sample())
+    }
+
+    /// How many samples began at or after `from`, and how many of them passed or were the endpoint's own word.
+    pub(crate) fn count_since(&self, from: Timestamp) -> (u32, u32) {
+        let from = stamp(from);
+        let (mut runs, mut passed) = (0, 0);
+        for packed in self.samples.iter().rev().take_while(|packed| packed.0 >= from) {
+            runs += 1;
+            passed += u32::from(packed.passed() || packed.0 & OWN_FAULT != 0);
+        }
+        (runs, passed)
+    }
+
+    /// How many samples began at or after each of these instants, which are in descending order.
+    pub(crate) fn counts(&self, from: &[u64], counts: &mut [u32]) {
+        let mut seen = 0;
+        let mut newest_first = self.samples.iter().rev().peekable();
+        for (from, count) in from.iter().zip(counts) {
+            while newest_first.next_if(|packed| packed.0 >= *from).is_some() {
+                seen += 1;
+            }
+            *count = seen;
+        }
+    }
+
+    /// An instant as [`Cell::counts`] takes it.
+    pub(crate) fn mark(at: Timestamp) -> u64 {
+        stamp(at)
+    }
+
+    /// The newest sample.
+    pub(crate) fn newest(&self) -> Option<Sample> {
+        self.samples.back().map(|packed| packed.sample())
     }
 
     /// Start of the newest sample.
-    pub fn newest(&self) -> Option<Timestamp> {
-        self.samples.back().map(|sample| sample.at)
+    pub(crate) fn newest_at(&self) -> Option<Timestamp> {
+        self.samples.back().map(|packed| packed.at())
     }
 
     /// Chance of a failure at the layer without any fault: the cell's own past, shrunk towards the typical rate.
-    pub fn base_rate(&self, layer: Layer) -> f64 {
-        let base = self.base[layer as usize];
-        let rate = (base.failures + TYPICAL_RUNS * TYPICAL_RATE) / (base.runs + TYPICAL_RUNS);
-        rate.clamp(RATE_RANGE.0, RATE_RANGE.1)
+    pub(crate) fn base_rate(&self, layer: Layer) -> f64 {
+        let earlier: f32 = self.failures[..layer as usize].iter().sum();
+        let runs = (self.runs - earlier).max(0.0);
+        let rate = (self.failures[layer as usize] + TYPICAL_RUNS * TYPICAL_RATE) / (runs + TYPICAL_RUNS);
+        f64::from(rate.clamp(RATE_RANGE.0, RATE_RANGE.1))
     }
 
     fn fade(&mut self, now: Timestamp, half_life: Duration) {
-        let keep = (-now.since(self.faded_at).as_secs_f64() / half_life.as_secs_f64()).exp2();
-        for base in &mut self.base {
-            base.runs *= keep;
-            base.failures *= keep;
+        // Once a minute is often enough for a half life of hours.
+        let age = now.since(self.faded_at);
+        if age < Duration::from_mins(1) {
+            return;
         }
-        self.faded_at = self.faded_at.max(now);
-    }
-
-    fn absorb(&mut self, sample: &Sample) {
-        for layer in Layer::ALL {
-            let Some(failed) = sample.failed_at(*layer) else { continue };
-            let base = &mut self.base[*layer as usize];
-            base.runs += 1.0;
-            base.failures += f64::from(u8::from(failed));
+        let keep = (-age.as_secs_f32() / half_life.as_secs_f32()).exp2();
+        self.runs *= keep;
+        for failures in &mut self.failures {
+            *failures *= keep;
         }
+        self.faded_at = now;
     }
 }
 
@@ -136,16 +281,18 @@ impl Cell {
 mod tests {
     use super::*;
 
+    const HALF_LIFE: Duration = Duration::from_hours(16);
+
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
     fn failed(seconds: i64) -> Sample {
-        Sample { at: at(seconds), failed: Some((Layer::Connect, Cause::ConnectTimeout)), own_fault: false }
+        Sample::new(at(seconds), Some((Layer::Connect, Cause::ConnectTimeout)))
     }
 
     fn passed(seconds: i64) -> Sample {
-        Sample { at: at(seconds), failed: None, own_fault: false }
+        Sample::new(at(seconds), None)
     }
 
     #[test]
@@ -157,6 +304,22 @@ mod tests {
     }
 
     #[test]
+    fn a_packed_sample_is_the_sample() {
+        for (number, cause) in Cause::ALL.iter().enumerate() {
+            for layer in Layer::ALL {
+                let sample = Sample {
+                    at: at(1_761_752_473),
+                    failed: Some((*layer, *cause)),
+                    own_fault: number % 2 == 0,
+                    slow: number % 3 == 0,
+                    maker: [None, Some(Maker::Edge), Some(Maker::Origin)][number % 3],
+                };
+                assert_eq!(Packed::from(sample).sample(), sample);
+            }
+        }
+    }
+
+    #[test]
     fn samples_that_arrive_out_of_order_stand_in_order() {
         let mut cell = Cell::default();
         for seconds in [5, 1, 3] {
@@ -164,20 +327,32 @@ mod tests {
         }
         let order: Vec<_> = cell.samples().map(|sample| sample.at.micros() / 1_000_000).collect();
         assert_eq!(order, [1, 3, 5]);
+        let mut counts = [0; 3];
+        cell.counts(&[4, 2, 0].map(|second| Cell::mark(at(second))), &mut counts);
+        assert_eq!(counts, [1, 2, 3]);
     }
 
     #[test]
     fn an_outage_never_becomes_normal() {
-        let half_life = Duration::from_hours(16);
-        let (mut frozen, mut learning) = (Cell::default(), Cell::default());
+        let (mut frozen, mut learning) = (Cell { is_frozen: true, ..Cell::default() }, Cell::default());
         for seconds in 0..100 {
             frozen.push(failed(seconds));
             learning.push(failed(seconds));
         }
-        frozen.expire(at(1000), half_life, true);
-        learning.expire(at(1000), half_life, false);
+        frozen.expire(at(1000), HALF_LIFE);
+        learning.expire(at(1000), HALF_LIFE);
         assert!(frozen.base_rate(Layer::Connect) < 0.003);
         assert!(learning.base_rate(Layer::Connect) > 0.19);
         assert!(learning.base_rate(Layer::Http) < 0.003, "later layers were not tried");
+    }
+
+    #[test]
+    fn what_takes_many_times_its_usual_time_is_slow() {
+        let mut cell = Cell::default();
+        for _ in 0..10 {
+            assert!(!cell.is_slow(Duration::from_millis(80)));
+        }
+        assert!(!cell.is_slow(Duration::from_millis(500)), "within the noise of the internet");
+        assert!(cell.is_slow(Duration::from_secs(2)));
     }
 }

@@ -177,7 +177,7 @@ fn an_incident_recovers_and_is_resolved_and_then_all_is_quiet() {
     let states = sim.states();
     assert_eq!(states.last(), Some(&State::Resolved), "{states:?}");
     assert!(states.contains(&State::Recovering), "{states:?}");
-    let incidents: std::collections::BTreeSet<_> = sim.changes.iter().map(|change| &change.incident).collect();
+    let incidents: BTreeSet<_> = sim.changes.iter().map(|change| &change.incident).collect();
     assert_eq!(incidents.len(), 1, "{:#?}", sim.changes);
     let revisions: Vec<u64> = sim.changes.iter().map(|change| change.revision).collect();
     assert_eq!(revisions, (1..=revisions.len() as u64).collect::<Vec<_>>());

@@ -10,9 +10,8 @@ use crate::{
     assessment::Assessment,
     change::{Change, IncidentId, Probabilities, RecordType},
     element::Element,
-    evidence::Place,
     explanation::Explanation,
-    known::Known,
+    known::{Known, Place},
     settings::Settings,
     time::Timestamp,
     vocabulary::{Layer, State, Verdict},
@@ -240,8 +239,7 @@ impl Tracked {
     pub(super) fn recent(&self, known: &Known, from: Timestamp) -> (u32, u32) {
         let (mut failed, mut runs) = (0, 0);
         for (place, layer) in &self.footprint {
-            let Some(cell) = known.cell(*place) else { continue };
-            for sample in cell.samples().rev().take_while(|sample| sample.at >= from) {
+            for sample in known.cell(*place).since(from) {
                 if let Some(fails) = sample.failed_at(*layer) {
                     failed += u32::from(fails);
                     runs += 1;

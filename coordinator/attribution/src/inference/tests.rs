@@ -1,35 +1,22 @@
 //! The search on evidence made by hand.
 
-use std::collections::BTreeMap;
-
-use super::*;
+use super::{judge::disagreement, search::Search, *};
 use crate::{
-    element::Element,
-    evidence::Count,
-    vocabulary::{Cause, Layer},
+    element::{Element, ElementKind},
+    evidence::{Evidence, ln_any, testing},
+    settings::Settings,
 };
 
-/// Elements `sets` name by letter; each row: group, failed, passed, letters.
-fn evidence(elements: &[(ElementKind, &str)], rows: &[(usize, f64, f64, &[usize])]) -> Evidence {
-    let mut evidence = Evidence {
-        groups: (0..10).map(|group| format!("g{group}")).collect(),
-        elements: elements.iter().map(|(kind, name)| Element::new(*kind, *name)).collect(),
-        by_element: vec![Default::default(); elements.len()],
-        counts: Vec::new(),
-    };
-    for (number, (group, failed, passed, set)) in (0..).zip(rows) {
-        evidence.add(Count {
-            place: (u32::try_from(*group).expect("small"), Some(number)),
-            layer: Layer::Connect,
-            group: *group,
-            failed: *failed,
-            passed: *passed,
-            rate: 0.002,
-            set: set.to_vec(),
-            causes: BTreeMap::from([(Cause::ConnectTimeout, 1)]),
-        });
-    }
-    evidence
+type Row<'a> = (usize, f64, f64, &'a [usize]);
+
+fn evidence(elements: &[(ElementKind, &str)], rows: &[Row<'_>]) -> Evidence {
+    testing::evidence(elements.iter().map(|(kind, name)| Element::new(*kind, *name)).collect(), 10, rows)
+}
+
+const DOMAINS: [u32; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+
+fn explained(evidence: &Evidence) -> Hypothesis {
+    explain(evidence, &Settings::default(), Doubt { liars: 1, domains: &DOMAINS })
 }
 
 const BOTH: &[usize] = &[0, 1];
@@ -40,31 +27,28 @@ const APP: (ElementKind, &str) = (ElementKind::Endpoint, "endpoint/app");
 
 #[test]
 fn passes_of_siblings_clear_the_region() {
-    let rows: Vec<(usize, f64, f64, &[usize])> =
-        (0..10).flat_map(|group| [(group, 2.0, 0.0, BOTH), (group, 0.0, 2.0, FIRST)]).collect();
+    let rows: Vec<Row<'_>> = (0..10).flat_map(|group| [(group, 2.0, 0.0, BOTH), (group, 0.0, 2.0, FIRST)]).collect();
     let evidence = evidence(&[REGION, APP], &rows);
-    let hypothesis = explain(&evidence, &Settings::default(), 1);
+    let hypothesis = explained(&evidence);
     assert_eq!(hypothesis.members.len(), 1);
     let member = &hypothesis.members[0];
-    assert_eq!(evidence.elements[member.element].name, "endpoint/app");
+    assert_eq!(evidence.elements()[member.element].name, "endpoint/app");
     let [aws, _, neither, _] = verdicts(&evidence, member);
     assert!(neither > 0.99 && aws < 0.01, "aws {aws}, neither {neither}");
 }
 
 #[test]
 fn failing_siblings_accuse_the_region() {
-    let rows: Vec<(usize, f64, f64, &[usize])> =
-        (0..10).flat_map(|group| [(group, 2.0, 0.0, BOTH), (group, 2.0, 0.0, FIRST)]).collect();
+    let rows: Vec<Row<'_>> = (0..10).flat_map(|group| [(group, 2.0, 0.0, BOTH), (group, 2.0, 0.0, FIRST)]).collect();
     let evidence = evidence(&[REGION, APP], &rows);
-    let hypothesis = explain(&evidence, &Settings::default(), 1);
+    let hypothesis = explained(&evidence);
     assert_eq!(hypothesis.members.len(), 1);
-    assert_eq!(evidence.elements[hypothesis.members[0].element].name, "aws/us-east-1");
+    assert_eq!(evidence.elements()[hypothesis.members[0].element].name, "aws/us-east-1");
 }
 
 #[test]
 fn the_score_is_the_sum_of_what_the_members_add() {
-    let rows: Vec<(usize, f64, f64, &[usize])> =
-        (0..10).flat_map(|group| [(group, 2.0, 1.0, FIRST), (group, 1.0, 2.0, SECOND)]).collect();
+    let rows: Vec<Row<'_>> = (0..10).flat_map(|group| [(group, 2.0, 1.0, FIRST), (group, 1.0, 2.0, SECOND)]).collect();
     let evidence = evidence(&[REGION, APP], &rows);
     let mut search = Search::new(&evidence, &Settings::default());
     search.grow();
@@ -80,10 +64,10 @@ fn the_score_is_the_sum_of_what_the_members_add() {
 
 #[test]
 fn one_group_alone_leaves_no_margin() {
-    let rows: Vec<(usize, f64, f64, &[usize])> =
+    let rows: Vec<Row<'_>> =
         (0..50).map(|_| (0, 20.0, 0.0, FIRST)).chain((1..10).map(|group| (group, 0.0, 1.0, FIRST))).collect();
     let evidence = evidence(&[REGION], &rows);
-    let members = explain(&evidence, &Settings::default(), 1).members;
+    let members = explained(&evidence).members;
     assert!(members.iter().all(|member| member.robust_margin < 0.0), "{members:?}");
 }
 
@@ -99,12 +83,36 @@ fn more_of_the_same_never_weakens_a_verdict() {
         let mut before = 0.0;
         for looks in [2.0, 10.0, 50.0, 250.0] {
             let (failed, passed) = (f64::round(looks * share), looks - f64::round(looks * share));
-            let rows: Vec<(usize, f64, f64, &[usize])> = (0..10).map(|group| (group, failed, passed, FIRST)).collect();
+            let rows: Vec<Row<'_>> = (0..10).map(|group| (group, failed, passed, FIRST)).collect();
             let evidence = evidence(&[REGION], &rows);
-            let gain = explain(&evidence, &Settings::default(), 1).members.first().map_or(0.0, |member| member.gain);
+            let gain = explained(&evidence).members.first().map_or(0.0, |member| member.gain);
             assert!(gain >= before - 5.0, "share {share}, {looks} looks: {gain} after {before}");
             before = gain;
         }
         assert!(before > 20.0, "share {share}: {before}");
+    }
+}
+
+#[test]
+fn a_minority_that_sees_plainly_what_the_others_do_not_is_a_disagreement() {
+    let rows: Vec<Row<'_>> =
+        (0..10).map(|group| if group < 3 { (group, 6.0, 0.0, FIRST) } else { (group, 0.0, 6.0, FIRST) }).collect();
+    let all_alike: Vec<Row<'_>> = (0..10).map(|group| (group, 2.0, 4.0, FIRST)).collect();
+    let alike = evidence(&[REGION], &all_alike);
+    let member = explained(&alike).members.remove(0);
+    assert_eq!(member.disagreement, None);
+    assert_eq!(disagreement(&evidence(&[REGION], &rows), &member), Some((3, 10)));
+}
+
+#[test]
+fn one_more_witness_that_passes_never_raises_the_suspicion() {
+    let mut before = f64::INFINITY;
+    for passing in 0..8 {
+        let rows: Vec<Row<'_>> = (0..10)
+            .map(|group| if group < 10 - passing { (group, 2.0, 0.0, FIRST) } else { (group, 0.0, 2.0, FIRST) })
+            .collect();
+        let gain = explained(&evidence(&[REGION], &rows)).members.first().map_or(0.0, |member| member.gain);
+        assert!(gain <= before + 1e-9, "{passing} pass: {gain} after {before}");
+        before = gain;
     }
 }

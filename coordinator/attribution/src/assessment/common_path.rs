@@ -1,0 +1,145 @@
+//! A common path: several networks that begin to fail together, towards several owners, while others reach the same.
+//!
+//! Paths are rarely known, so nothing in the catalog names what those networks share. What shows is the coincidence: each
+//! vantage group's trouble is explained by that group alone, but all of it began at once. Then a carrier between them is
+//! likelier than as many accidents. Rule: it needs no name of a carrier, and it accuses no cloud.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Assessment, Scene, commonest, count, rounded};
+use crate::{
+    change::Probabilities,
+    element::{Element, ElementKind},
+    evidence::Fail,
+    known::Place,
+    onset::Ratios,
+    time::Timestamp,
+    vocabulary::Layer,
+};
+
+/// Vantage groups, networks and owners that a coincidence needs. Source: the quorum of a verdict.
+const LEAST: usize = 3;
+
+/// Onsets this close together count as one. Source: the usual interval of a probe.
+const TOGETHER: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Nats of trouble from which a group counts.
+const TROUBLE_NATS: f64 = 6.0;
+
+/// A group of which less than this passes is cut off, which is trouble of its own network.
+const STILL_PASSES: f64 = 0.1;
+
+impl Scene<'_> {
+    /// The path that several groups' separate troubles have in common, if they began together.
+    pub(super) fn common_path(&self) -> Option<Assessment> {
+        let troubled = self.troubled_groups();
+        let onsets: BTreeMap<u32, Timestamp> =
+            troubled.iter().filter_map(|(group, fails)| Some((*group, self.onset_of(fails)?))).collect();
+        let mut sorted: Vec<Timestamp> = onsets.values().copied().collect();
+        sorted.sort_unstable();
+        let middle = *sorted.get(sorted.len() / 2)?;
+        let near = |at: Timestamp| at.since(middle).max(middle.since(at)) <= TOGETHER;
+        let together: BTreeSet<u32> = onsets.iter().filter(|(_, at)| near(**at)).map(|(group, _)| *group).collect();
+        let fails: Vec<&Fail> = together.iter().filter_map(|group| troubled.get(group)).flatten().copied().collect();
+        let names: BTreeSet<String> = together.iter().map(|group| self.group(*group)).collect();
+        let networks: BTreeSet<&String> =
+            names.iter().filter_map(|name| self.groups.0.get(name)).flat_map(|group| &group.networks).collect();
+        let live = self.groups.live().count();
+        if names.len() < LEAST || networks.len() < LEAST || names.len() * 5 > live * 4 || !self.spans_owners(&fails) {
+            return None;
+        }
+        let (layer, cause) = commonest(&fails)?;
+        let mut ratios = Ratios::new(self.now.before(self.settings.horizon), self.now);
+        self.add(&mut ratios, &fails);
+        let gain: f64 = self.single().map(|member| member.gain.max(0.0)).sum();
+        let confidence = 0.95;
+        Some(Assessment {
+            element: Element::new(ElementKind::Path, "path/unknown"),
+            gain,
+            severity: 1.0,
+            probabilities: Probabilities {
+                aws: 0.01,
+                azure: 0.01,
+                neither: rounded(confidence),
+                none: rounded(1.0 - confidence - 0.02),
+            },
+            confidence,
+            suspects: Vec::new(),
+            obstacle: (gain < self.settings.open_nats)
+                .then(|| format!("insufficient data: {gain:.0} of {:.0} nats", self.settings.open_nats)),
+            is_consequence: false,
+            footprint: fails.iter().map(|fail| (fail.place, fail.layer)).collect(),
+            total_groups: count(live),
+            control_failing_groups: self.control_failing(&names),
+            layer,
+            cause,
+            onset: ratios.onset()?,
+            evidence: Vec::new(),
+            alibis: Vec::new(),
+            caveats: vec!["no carrier is known on these paths: vantages that name theirs would name it".into()],
+            robust_margin: gain,
+            decisive: Vec::new(),
+            failing_groups: names,
+        })
+    }
+
+    /// Members that are one group's own trouble.
+    fn single(&self) -> impl Iterator<Item = &crate::inference::Member> {
+        self.hypothesis.members.iter().filter(|member| {
+            let is_near = self.evidence.elements()[member.element].kind.is_vantage_side();
+            is_near && member.gain >= TROUBLE_NATS && member.support.iter().filter(|nats| **nats > 0.5).count() == 1
+        })
+    }
+
+    /// Failures to connect, by group, that only the group's own trouble explains; not of groups that are cut off.
+    fn troubled_groups(&self) -> BTreeMap<u32, Vec<&Fail>> {
+        let mut troubled: BTreeMap<u32, BTreeMap<(Place, Layer), &Fail>> = BTreeMap::new();
+        for member in self.single() {
+            let fails = self
+                .evidence
+                .fails_of(member.element)
+                .filter(|fail| matches!(fail.layer, Layer::Connect | Layer::Tls) && self.explains(member, fail));
+            for fail in fails {
+                troubled.entry(fail.group).or_default().insert((fail.place, fail.layer), fail);
+            }
+        }
+        let mut passing: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
+        for (entry, _) in self.known.looks() {
+            let group = self.known.map().near[entry.agent as usize].group;
+            if troubled.contains_key(&group) {
+                let (runs, passed) = entry.cell.count_since(self.evidence.from);
+                let sum = passing.entry(group).or_default();
+                *sum = (sum.0 + runs, sum.1 + passed);
+            }
+        }
+        troubled.retain(|group, fails| {
+            let (runs, passed) = passing.get(group).copied().unwrap_or_default();
+            fails.len() >= 2 && f64::from(passed) >= STILL_PASSES * f64::from(runs)
+        });
+        troubled.into_iter().map(|(group, fails)| (group, fails.into_values().collect())).collect()
+    }
+
+    fn onset_of(&self, fails: &[&Fail]) -> Option<Timestamp> {
+        let mut ratios = Ratios::new(self.now.before(self.settings.horizon), self.now);
+        self.add(&mut ratios, fails);
+        ratios.onset().map(|onset| onset.at)
+    }
+
+    fn add(&self, ratios: &mut Ratios, fails: &[&Fail]) {
+        for fail in fails {
+            for sample in self.known.cell(fail.place).samples() {
+                if let Some(failed) = sample.failed_at(fail.layer) {
+                    ratios.add(sample.at, failed, fail.rate, 0.9);
+                }
+            }
+        }
+    }
+
+    /// Whether what fails belongs to several owners, on more than one cloud or on none.
+    fn spans_owners(&self, fails: &[&Fail]) -> bool {
+        let targets = || fails.iter().filter_map(|fail| self.known.target(self.known.target_of(fail.place)?));
+        let owners: BTreeSet<&str> = targets().map(|target| target.owner.as_deref().unwrap_or("")).collect();
+        let hosts: BTreeSet<&str> = targets().map(|target| target.hosted_on.as_str()).collect();
+        owners.len() >= LEAST && hosts.len() >= 2
+    }
+}

@@ -1,0 +1,62 @@
+//! Looking again: which few looks would best tell the remaining explanations of different parties apart.
+//!
+//! While something is suspected and nobody can be named, a cell that exercises one suspect and not its rival decides
+//! between them: if it fails, the one is implicated, if it passes, it is cleared. Rules: proposals are bounded in number,
+//! spacing and time; agents and their own policy decide whether they follow. Source: adaptive probing on suspicion as in
+//! Trinocular (SIGCOMM 2013), with its limit of 15 probes a round.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    assessment::Assessment,
+    engine::{LookAgain, Output},
+    time::Timestamp,
+    world::{AgentId, TargetId},
+};
+
+/// Looks proposed in one tick, at most.
+const A_TICK: usize = 8;
+
+/// The same agent is asked to look at the same target this often at most.
+const SPACING: Duration = Duration::from_secs(5);
+
+/// Looks at one target within [`SPAN`], at most. Source: the bound that agents keep by themselves.
+const A_TARGET: usize = 15;
+
+/// Source: the same.
+const SPAN: Duration = Duration::from_mins(10);
+
+/// What was asked for lately.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Looks {
+    asked: BTreeMap<TargetId, Vec<(AgentId, Timestamp)>>,
+}
+
+impl Looks {
+    /// The looks to ask for now.
+    pub(crate) fn propose(&mut self, assessments: &[Assessment], now: Timestamp) -> Vec<Output> {
+        for asked in self.asked.values_mut() {
+            asked.retain(|(_, at)| now.since(*at) < SPAN);
+        }
+        self.asked.retain(|_, asked| !asked.is_empty());
+        let mut outputs = Vec::new();
+        let wanted = assessments.iter().flat_map(|assessment| &assessment.decisive);
+        for look in wanted {
+            if outputs.len() == A_TICK {
+                break;
+            }
+            let asked = self.asked.entry(look.target.clone()).or_default();
+            // Half of the bound in number: the other half is for other agents of the same target, later.
+            let recent = asked.iter().any(|(agent, at)| *agent == look.agent && now.since(*at) < SPACING);
+            let by_agent = asked.iter().filter(|(agent, _)| *agent == look.agent).count();
+            if recent || by_agent >= A_TARGET {
+                continue;
+            }
+            asked.push((look.agent.clone(), now));
+            outputs.push(Output::LookAgain(LookAgain { agent: look.agent.clone(), target: look.target.clone() }));
+        }
+        outputs
+    }
+}

@@ -1,7 +1,7 @@
 //! Collects results until a batch is worth sealing: pure, `now` is an argument.
 //!
 //! Rules: a batch is sealed when it is full, when its oldest result has waited long enough, or at once when it holds a
-//! failed result; facts are numbered from 1 within the incarnation and announced in the first batch that refers to
+//! failed result or one that was asked for; facts are numbered from 1 within the incarnation and announced in the first batch that refers to
 //! them; facts whose announcement was lost are announced again with the next result that refers to them.
 
 use std::{
@@ -66,7 +66,8 @@ pub struct Batcher {
 enum Urgency {
     #[default]
     Normal,
-    Failure,
+    /// Somebody waits for it: it failed, or was asked for.
+    Urgent,
 }
 
 /// A full batch without its number.
@@ -96,8 +97,8 @@ impl Batcher {
         if let Some(facts) = observed.facts {
             result.facts = self.refer_to(&facts);
         }
-        if result.outcome() == Outcome::Failed {
-            self.urgency = Urgency::Failure;
+        if result.outcome() == Outcome::Failed || result.on_demand {
+            self.urgency = Urgency::Urgent;
         }
         self.bytes += framed(result.encoded_len());
         self.oldest.get_or_insert(now);
@@ -126,7 +127,7 @@ impl Batcher {
     pub fn due(&self) -> Option<i64> {
         let oldest = self.oldest?;
         let is_full = self.results.len() >= self.limits.results || self.bytes >= self.limits.bytes * 9 / 10;
-        if is_full || self.urgency == Urgency::Failure {
+        if is_full || self.urgency == Urgency::Urgent {
             return Some(oldest);
         }
         Some(oldest.saturating_add(i64::try_from(self.limits.age.as_micros()).unwrap_or(i64::MAX)))
@@ -174,6 +175,15 @@ mod tests {
         assert_eq!(slots, [1, 2, 3]);
         batcher.add(2_000_000, 4, passed("a"));
         assert_eq!(batcher.due(), Some(4_000_000));
+    }
+
+    #[test]
+    fn what_was_asked_for_does_not_wait() {
+        let mut batcher = Batcher::new();
+        let mut asked_for = passed("a");
+        asked_for.result.on_demand = true;
+        batcher.add(1_000_000, 1, asked_for);
+        assert_eq!(batcher.due(), Some(1_000_000));
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //! [vantage]                       # all optional: hosted_on region asn isp country geography
 //! [probe]                         # all optional: source_address resolvers authority_port roots only_roots max_concurrency
 //! [policy]                        # all optional: min_interval max_assignments allow_loopback allow_private ports
+//! look_spacing = "2s"             # runs on request: least time since the target's last run
+//! max_looks = 15                  # and most of them for a target within ten minutes; 0 forbids them
 //! [spool]                         # optional: max_bytes
 //! ```
 //!
@@ -27,10 +29,11 @@ use faultline_proto::{clock::Clock, types::v1::Vantage};
 use serde::Deserialize;
 use tonic::transport::Uri;
 
-use self::value::{Concurrency, Endpoint, Interval, PortRule, Resolver, SpoolBytes};
+use self::value::{Concurrency, Endpoint, Interval, LookSpacing, Looks, PortRule, Resolver, SpoolBytes};
 use crate::{
     policy::Policy,
     probe::{ProbeSettings, ResolverChoice, Roots, RootsError, certificates},
+    schedule::LookLimits,
 };
 
 mod value;
@@ -263,6 +266,8 @@ impl FileProbe {
 struct FilePolicy {
     min_interval: Option<Interval>,
     max_assignments: Option<usize>,
+    look_spacing: Option<LookSpacing>,
+    max_looks: Option<Looks>,
     allow_loopback: bool,
     allow_private: bool,
     ports: Option<PortRule>,
@@ -274,6 +279,10 @@ impl From<FilePolicy> for Policy {
         Self {
             min_interval: file.min_interval.map_or(default.min_interval, |interval| interval.0),
             max_assignments: file.max_assignments.unwrap_or(default.max_assignments),
+            looks: LookLimits {
+                spacing: file.look_spacing.map_or(default.looks.spacing, |spacing| spacing.0),
+                of_target: file.max_looks.map_or(default.looks.of_target, |looks| looks.0),
+            },
             allow_loopback: file.allow_loopback,
             allow_private: file.allow_private,
             ports: file.ports.map_or(default.ports, |rule| rule.0),

@@ -1,7 +1,8 @@
 //! The Faultline agent: probes what it is assigned and streams what it saw to the coordinator.
 //!
 //! One result's way through the rooms, arrows only to the right:
-//! [`probe`] -> outcome -> [`batch`] -> [`spool`] -> uplink. Two go back: assignments and "durable up to N".
+//! [`probe`] -> outcome -> [`batch`] -> [`spool`] -> uplink. Three go back: assignments, "durable up to N" and
+//! "look again now".
 //!
 //! Rules: an agent is a value, not a process: [`run`] uses no global state, so that a lab runs many in one process; local
 //! [`policy`] outranks the coordinator; a panic in any task ends the agent, since half an agent looks like an outage.
@@ -19,7 +20,10 @@ mod uplink;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use faultline_proto::clock::Clock;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tracing::Instrument;
 
 pub use self::{
@@ -60,6 +64,7 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
     uplink::check(&config.coordinator)?;
     let prober = Prober::new(config.probe_settings(clock))?;
     let shared = Arc::new(Shared::new(Spool::new(rand::random(), config.spool_max_bytes)));
+    let (ask, requests) = mpsc::channel(run::REQUESTS);
     let (orders_sender, orders) = watch::channel(Orders::default());
     let (stop_probing, stopped) = watch::channel(false);
     let (leave, leaving) = watch::channel(false);
@@ -69,9 +74,12 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
         max_concurrency: config.probe.max_concurrency,
         shared: Arc::clone(&shared),
         orders,
+        requests,
+        limits: config.policy.looks,
+        seed: rand::random(),
         stopped,
     };
-    let uplink = Uplink::new(config, clock, shared, orders_sender, leaving);
+    let uplink = Uplink::new(config, clock, shared, orders_sender, ask, leaving);
 
     let mut tasks = JoinSet::new();
     tasks.spawn(probing.run().in_current_span());

@@ -19,7 +19,10 @@ use faultline_proto::{
 use hickory_resolver::proto::rr::{Name, RecordType};
 use url::Url;
 
-use crate::probe::{AUTHORITATIVE, RCODES, SYSTEM, rcode_of, split_server};
+use crate::{
+    probe::{AUTHORITATIVE, RCODES, SYSTEM, rcode_of, split_server},
+    schedule::LookLimits,
+};
 
 /// The limits of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct Policy {
     pub min_interval: Duration,
     /// Most assignments in force.
     pub max_assignments: usize,
+    /// How often the coordinator may have this machine look again, beside the schedule.
+    pub looks: LookLimits,
     /// Whether loopback addresses may be probed.
     pub allow_loopback: bool,
     /// Whether private, link-local, unique-local and carrier-grade NAT addresses may be probed.
@@ -53,6 +58,7 @@ impl Default for Policy {
         Self {
             min_interval: Duration::from_secs(10),
             max_assignments: 1000,
+            looks: LookLimits::default(),
             allow_loopback: false,
             allow_private: false,
             ports: Ports::Listed(BTreeSet::from([53, 80, 443, 853])),

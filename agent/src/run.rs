@@ -1,28 +1,31 @@
 //! The driver of schedule, prober, batcher and spool: the only place where probes are started.
 //!
 //! Rules: every run is a task of one `JoinSet`, at most `max_concurrency` at a time, and a run that finds no place is
-//! skipped and counted; a run more than five seconds late is not started but reported as `overloaded`; what has
+//! skipped and counted; what the coordinator asks for goes beside that and makes way for it; a run more than five seconds late is not started but reported as `overloaded`; what has
 //! finished together is sealed together.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use faultline_proto::{
+    agent::v1::LookRefusal,
     clock::Clock,
+    convert,
     types::v1::{Assignment, Reason},
 };
 use tokio::{
-    sync::{Notify, watch},
-    task::{JoinError, JoinSet},
+    sync::{Notify, mpsc, watch},
+    task::{AbortHandle, JoinError, JoinSet},
 };
 use tracing::Instrument;
 
 use crate::{
     batch::{BatchLimits, Batcher},
     probe::{Observed, Prober},
-    schedule::Schedule,
+    schedule::{LookLimits, Origin, Refused, RunId, Schedule},
     spool::Spool,
 };
 
@@ -35,12 +38,14 @@ pub(crate) struct Shared {
 }
 
 /// How the scheduler is doing.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pulse {
     /// Worst lateness since the last heartbeat.
     pub(crate) worst_lag: Duration,
     pub(crate) in_flight: usize,
     pub(crate) skipped_runs: u64,
+    /// Looks that were asked for and not made.
+    pub(crate) refused_looks: Refused,
 }
 
 /// What the coordinator wants; the newest replaces the one before.
@@ -50,6 +55,17 @@ pub(crate) struct Orders {
     pub(crate) assignments: Arc<Vec<Assignment>>,
     pub(crate) limits: BatchLimits,
 }
+
+/// A request to run these slots now.
+#[derive(Clone, Debug)]
+pub(crate) struct LookAgain {
+    pub(crate) slots: Vec<u32>,
+    /// Nothing is started after this; in this agent's time.
+    pub(crate) deadline: i64,
+}
+
+/// Requests that wait for the driver; what is beyond is refused as crowded.
+pub(crate) const REQUESTS: usize = 4;
 
 impl Shared {
     pub(crate) fn new(spool: Spool) -> Self {
@@ -67,9 +83,15 @@ impl Shared {
     /// The pulse; its worst lag starts anew.
     pub(crate) fn take_pulse(&self) -> Pulse {
         let mut pulse = self.pulse();
-        let taken = *pulse;
+        let taken = pulse.clone();
         pulse.worst_lag = Duration::ZERO;
         taken
+    }
+
+    /// Counts looks that are refused.
+    pub(crate) fn refuse_looks(&self, reason: LookRefusal, looks: usize) {
+        tracing::debug!(looks, reason = convert::word(reason), "looks refused");
+        self.pulse().refused_looks.add(reason, looks);
     }
 }
 
@@ -79,17 +101,27 @@ pub(crate) struct Probing {
     pub(crate) max_concurrency: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) orders: watch::Receiver<Orders>,
+    pub(crate) requests: mpsc::Receiver<LookAgain>,
+    pub(crate) limits: LookLimits,
+    /// Moves looks apart from those of other agents.
+    pub(crate) seed: u64,
     pub(crate) stopped: watch::Receiver<bool>,
 }
 
-type Runs = JoinSet<(u32, Observed)>;
+/// Runs in flight.
+#[derive(Default)]
+struct Runs {
+    tasks: JoinSet<(RunId, Origin, Observed)>,
+    /// Those that may have to make way.
+    looks: HashMap<RunId, AbortHandle>,
+}
 
 impl Probing {
     /// Probes until stopped; leaves every finished result sealed in the spool.
     pub(crate) async fn run(mut self) {
-        let mut schedule = Schedule::new();
+        let mut schedule = Schedule::new(self.limits, self.seed);
         let mut batcher = Batcher::new();
-        let mut runs = Runs::new();
+        let mut runs = Runs::default();
         let mut in_force = Arc::new(Vec::new());
         loop {
             let now = self.clock.now_micros();
@@ -111,12 +143,15 @@ impl Probing {
                         schedule.replace(self.clock.now_micros(), in_force.iter().cloned());
                     }
                 }
-                Some(ended) = runs.join_next() => {
+                Some(ended) = runs.tasks.join_next() => {
                     let now = self.clock.now_micros();
-                    collect(now, ended, &mut schedule, &mut batcher);
-                    while let Some(ended) = runs.try_join_next() {
-                        collect(now, ended, &mut schedule, &mut batcher);
+                    runs.collect(now, ended, &mut schedule, &mut batcher);
+                    while let Some(ended) = runs.tasks.try_join_next() {
+                        runs.collect(now, ended, &mut schedule, &mut batcher);
                     }
+                }
+                Some(LookAgain { slots, deadline }) = self.requests.recv() => {
+                    schedule.ask(self.clock.now_micros(), &slots, deadline);
                 }
                 () = self.clock.sleep(pause) => {}
             }
@@ -126,19 +161,25 @@ impl Probing {
     }
 
     fn start(&self, now: i64, schedule: &mut Schedule, batcher: &mut Batcher, runs: &mut Runs) {
-        for run in schedule.due(now, self.max_concurrency.saturating_sub(runs.len())) {
-            let slot = run.assignment.slot;
+        for run in schedule.due(now, self.max_concurrency) {
+            let (id, origin) = (run.id, run.origin);
+            if let Some(look) = run.displaces.and_then(|look| runs.looks.remove(&look)) {
+                look.abort();
+            }
             if run.lag > OVERLOAD_LAG {
-                schedule.finished(slot);
-                batcher.add(now, slot, Observed::unmeasured(now, Reason::Overloaded));
+                schedule.finished(id);
+                add(now, id, origin, Observed::unmeasured(now, Reason::Overloaded), batcher);
                 continue;
             }
             if run.lag > LATE_LAG {
-                tracing::debug!(slot, lag_ms = run.lag.as_millis(), "late run");
+                tracing::debug!(slot = id.slot, lag_ms = run.lag.as_millis(), "late run");
             }
             let prober = self.prober.clone();
-            let run = async move { (slot, prober.run(&run.assignment).await) };
-            runs.spawn(run.in_current_span());
+            let run = async move { (id, origin, prober.run(&run.assignment).await) };
+            let task = runs.tasks.spawn(run.in_current_span());
+            if origin == Origin::Look {
+                runs.looks.insert(id, task);
+            }
         }
     }
 
@@ -158,26 +199,45 @@ impl Probing {
     }
 
     fn report(&self, schedule: &mut Schedule) {
+        let refused = schedule.take_refused();
+        for (reason, looks) in refused.iter() {
+            tracing::debug!(looks, reason = convert::word(reason), "looks refused");
+        }
         let mut pulse = self.shared.pulse();
         pulse.worst_lag = pulse.worst_lag.max(schedule.take_worst_lag());
         pulse.in_flight = schedule.running();
         pulse.skipped_runs = schedule.skipped_runs();
+        pulse.refused_looks.merge(&refused);
     }
 }
 
-/// Books a finished run; a panic of a probe is the agent's panic.
-fn collect(now: i64, ended: Result<(u32, Observed), JoinError>, schedule: &mut Schedule, batcher: &mut Batcher) {
-    match ended {
-        Ok((slot, observed)) => {
-            schedule.finished(slot);
-            batcher.add(now, slot, observed);
-        }
-        Err(error) => {
-            if let Ok(panic) = error.try_into_panic() {
-                std::panic::resume_unwind(panic);
+impl Runs {
+    /// Books a finished run; a panic of a probe is the agent's panic. A look that made way leaves nothing.
+    fn collect(
+        &mut self,
+        now: i64,
+        ended: Result<(RunId, Origin, Observed), JoinError>,
+        schedule: &mut Schedule,
+        batcher: &mut Batcher,
+    ) {
+        match ended {
+            Ok((run, origin, observed)) => {
+                self.looks.remove(&run);
+                schedule.finished(run);
+                add(now, run, origin, observed, batcher);
+            }
+            Err(error) => {
+                if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
             }
         }
     }
+}
+
+fn add(now: i64, run: RunId, origin: Origin, mut observed: Observed, batcher: &mut Batcher) {
+    observed.result.on_demand = origin == Origin::Look;
+    batcher.add(now, run.slot, observed);
 }
 
 fn span(micros: i64) -> Duration {
@@ -207,18 +267,23 @@ mod tests {
     async fn a_run_that_is_far_too_late_is_overloaded_and_not_started() {
         let (_orders, orders) = watch::channel(Orders::default());
         let (_stop, stopped) = watch::channel(false);
+        let (_ask, requests) = mpsc::channel(1);
         let probing = Probing {
             prober: prober(&Authority::new()),
             clock: Clock::system(),
             max_concurrency: 64,
             shared: Arc::new(Shared::new(Spool::new([0; 16], 1 << 20))),
             orders,
+            requests,
+            limits: LookLimits::default(),
+            seed: 0,
             stopped,
         };
-        let (mut schedule, mut batcher, mut runs) = (Schedule::new(), Batcher::new(), Runs::new());
+        let (mut schedule, mut batcher, mut runs) =
+            (Schedule::new(probing.limits, probing.seed), Batcher::new(), Runs::default());
         schedule.replace(0, [assignment(1, 0), assignment(2, 5)]);
         probing.start(6 * SECOND, &mut schedule, &mut batcher, &mut runs);
-        assert_eq!((runs.len(), schedule.running()), (1, 1));
+        assert_eq!((runs.tasks.len(), schedule.running()), (1, 1));
         let sealed = batcher.seal().expect("one result");
         assert_eq!(sealed.results.len(), 1);
         let late = &sealed.results[0];

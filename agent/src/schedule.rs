@@ -3,7 +3,8 @@
 //! Rules: an assignment is due whenever `t mod interval == phase`, with `t` in microseconds of the wall clock since the
 //! Unix epoch, so that a run that was late delays none of the next; one that a push leaves unchanged keeps its rhythm;
 //! at most one run of a slot is in flight, and a due time that finds it so, finds no free place, or was slept through,
-//! is skipped and counted. A wall clock set back makes nothing wait longer than its interval.
+//! is skipped and counted. A wall clock set back makes nothing wait longer than its interval. Runs on request
+//! ([`looks`]) go beside the schedule and never change it: a due time takes a look's place, its own slot's first.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,14 +12,21 @@ use std::{
     time::Duration,
 };
 
-use faultline_proto::{convert::std_duration, types::v1::Assignment};
+use faultline_proto::{agent::v1::LookRefusal, convert::std_duration, types::v1::Assignment};
+
+use self::looks::{Asked, Looks};
+pub use self::looks::{LookLimits, Refused};
+
+pub mod looks;
 
 /// Due times of all assignments in force.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Schedule {
     entries: BTreeMap<u32, Entry>,
     queue: BTreeSet<(i64, u32)>,
-    running: BTreeSet<u32>,
+    running: BTreeMap<u32, (RunId, Origin)>,
+    looks: Looks,
+    last_number: u64,
     last_seen: i64,
     skipped_runs: u64,
     worst_lag: Duration,
@@ -30,21 +38,54 @@ struct Entry {
     interval: i64,
     phase: i64,
     due: i64,
+    last_start: Option<i64>,
+}
+
+/// Names one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RunId {
+    /// Of which assignment.
+    pub slot: u32,
+    number: u64,
+}
+
+/// Why something is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was due.
+    Scheduled,
+    /// The coordinator asked for it.
+    Look,
 }
 
 /// A run to start now.
 #[derive(Clone, Debug)]
 pub struct Run {
+    /// Its name, for [`Schedule::finished`].
+    pub id: RunId,
     /// What to run.
     pub assignment: Arc<Assignment>,
+    /// Why.
+    pub origin: Origin,
     /// How late it is.
     pub lag: Duration,
+    /// A look in flight that must be abandoned before.
+    pub displaces: Option<RunId>,
 }
 
 impl Schedule {
-    /// An empty schedule.
-    pub fn new() -> Self {
-        Self::default()
+    /// An empty schedule; the seed moves looks apart from those of other agents.
+    pub fn new(limits: LookLimits, seed: u64) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            running: BTreeMap::new(),
+            looks: Looks::new(limits, seed),
+            last_number: 0,
+            last_seen: i64::MIN,
+            skipped_runs: 0,
+            worst_lag: Duration::ZERO,
+        }
     }
 
     /// Replaces the whole set; what stays the same keeps its next due time.
@@ -62,8 +103,13 @@ impl Schedule {
         }
     }
 
-    /// The runs to start, at most `free` of them.
-    pub fn due(&mut self, now: i64, free: usize) -> Vec<Run> {
+    /// Takes a request to run these slots once more, at once but for a small jitter; nothing starts after `deadline`.
+    pub fn ask(&mut self, now: i64, slots: &[u32], deadline: i64) {
+        self.looks.ask(now, slots, deadline);
+    }
+
+    /// The runs to start, such that at most `places` are in flight: what is due first, then looks.
+    pub fn due(&mut self, now: i64, places: usize) -> Vec<Run> {
         if now < self.last_seen {
             self.realign(now);
         }
@@ -79,31 +125,83 @@ impl Schedule {
             self.queue.insert((entry.due, slot));
             let lag = Duration::from_micros((now - due).unsigned_abs());
             self.worst_lag = self.worst_lag.max(lag);
-            if runs.len() >= free || !self.running.insert(slot) {
-                self.skipped_runs = self.skipped_runs.saturating_add(1);
-            } else {
-                runs.push(Run { assignment: Arc::clone(&entry.assignment), lag });
+            match self.make_room(slot, places) {
+                Ok(displaces) => runs.extend(self.begin(now, slot, Origin::Scheduled, lag, displaces)),
+                Err(NoPlace) => self.skipped_runs = self.skipped_runs.saturating_add(1),
+            }
+        }
+        while let Some(asked) = self.looks.ripe(now) {
+            match self.judge(now, &asked, places) {
+                Ok(()) => {
+                    self.looks.made(now, asked.slot);
+                    let lag = Duration::from_micros((now - asked.at).unsigned_abs());
+                    runs.extend(self.begin(now, asked.slot, Origin::Look, lag, None));
+                }
+                Err(refusal) => self.looks.refuse(refusal, 1),
             }
         }
         runs
+    }
+
+    /// A place for a due run of the slot, and the look that must leave it.
+    fn make_room(&mut self, slot: u32, places: usize) -> Result<Option<RunId>, NoPlace> {
+        let in_the_way = match self.running.get(&slot) {
+            Some((_, Origin::Scheduled)) => return Err(NoPlace),
+            Some((look, Origin::Look)) => *look,
+            None if self.running.len() < places => return Ok(None),
+            None => {
+                let mut looks = self.running.values().filter(|(_, origin)| *origin == Origin::Look);
+                looks.next().map(|(look, _)| *look).ok_or(NoPlace)?
+            }
+        };
+        self.running.remove(&in_the_way.slot);
+        self.looks.refuse(LookRefusal::Displaced, 1);
+        Ok(Some(in_the_way))
+    }
+
+    /// Whether a look may be made.
+    fn judge(&mut self, now: i64, asked: &Asked, places: usize) -> Result<(), LookRefusal> {
+        let entry = self.entries.get(&asked.slot).ok_or(LookRefusal::NotInForce)?;
+        if now > asked.deadline {
+            return Err(LookRefusal::Expired);
+        }
+        if self.running.contains_key(&asked.slot) {
+            return Err(LookRefusal::InFlight);
+        }
+        self.looks.allow(now, asked.slot, entry.last_start)?;
+        if self.running.len() < places { Ok(()) } else { Err(LookRefusal::Crowded) }
+    }
+
+    fn begin(&mut self, now: i64, slot: u32, origin: Origin, lag: Duration, displaces: Option<RunId>) -> Option<Run> {
+        let entry = self.entries.get_mut(&slot)?;
+        entry.last_start = Some(now);
+        self.last_number += 1;
+        let id = RunId { slot, number: self.last_number };
+        self.running.insert(slot, (id, origin));
+        Some(Run { id, assignment: Arc::clone(&entry.assignment), origin, lag, displaces })
     }
 
     fn realign(&mut self, now: i64) {
         self.queue.clear();
         for (slot, entry) in &mut self.entries {
             entry.due = entry.due.min(next(now, entry.interval, entry.phase));
+            entry.last_start = entry.last_start.map(|start| start.min(now));
             self.queue.insert((entry.due, *slot));
         }
+        self.looks.realign(now);
     }
 
-    /// Notes that the slot's run has ended.
-    pub fn finished(&mut self, slot: u32) {
-        self.running.remove(&slot);
+    /// Notes that the run has ended.
+    pub fn finished(&mut self, run: RunId) {
+        if self.running.get(&run.slot).is_some_and(|(running, _)| *running == run) {
+            self.running.remove(&run.slot);
+        }
     }
 
     /// The first instant at which something is due.
     pub fn next_due(&self) -> Option<i64> {
-        self.queue.first().map(|(due, _)| *due)
+        let due = self.queue.first().map(|(due, _)| *due);
+        [due, self.looks.next_ripe()].into_iter().flatten().min()
     }
 
     /// Runs in flight.
@@ -116,18 +214,26 @@ impl Schedule {
         self.skipped_runs
     }
 
-    /// The worst lateness since this was last asked.
+    /// Looks that were asked for and not made, since this was last asked.
+    pub fn take_refused(&mut self) -> Refused {
+        self.looks.take_refused()
+    }
+
+    /// The worst lateness of what was due since this was last asked.
     pub fn take_worst_lag(&mut self) -> Duration {
         std::mem::take(&mut self.worst_lag)
     }
 }
 
+/// The slot is busy with a run that was due, or every place is taken by such runs.
+struct NoPlace;
+
 impl Entry {
     fn new(now: i64, assignment: Assignment) -> Self {
-        let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX / 4);
         let interval = std_duration(assignment.interval.as_ref()).map_or(FALLBACK_MICROS, micros).max(1);
         let phase = std_duration(assignment.phase.as_ref()).map_or(0, micros).rem_euclid(interval);
-        Self { assignment: Arc::new(assignment), interval, phase, due: next(now, interval, phase) }
+        let due = next(now, interval, phase);
+        Self { assignment: Arc::new(assignment), interval, phase, due, last_start: None }
     }
 }
 
@@ -136,103 +242,12 @@ fn next(now: i64, interval: i64, phase: i64) -> i64 {
     now + (phase - now).rem_euclid(interval)
 }
 
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX / 4)
+}
+
 /// Policy refuses an assignment without an interval; this keeps the arithmetic total.
 const FALLBACK_MICROS: i64 = 60_000_000;
 
 #[cfg(test)]
-mod tests {
-    use faultline_proto::convert::duration;
-
-    use super::*;
-
-    const SECOND: i64 = 1_000_000;
-
-    #[test]
-    fn runs_fall_on_the_phase_of_the_wall_clock() {
-        let mut schedule = Schedule::new();
-        schedule.replace(1_000 * SECOND + 1, [assignment(1, 30, 7), assignment(2, 10, 3)]);
-        assert_eq!(schedule.next_due(), Some(1_003 * SECOND));
-        let mut seen = Vec::new();
-        while let Some(now) = schedule.next_due().filter(|now| *now < 1_070 * SECOND) {
-            for run in schedule.due(now, 64) {
-                seen.push((now / SECOND, run.assignment.slot));
-                schedule.finished(run.assignment.slot);
-            }
-        }
-        let of = |slot| seen.iter().filter(|(_, of)| *of == slot).map(|(at, _)| *at).collect::<Vec<_>>();
-        assert_eq!(of(1), [1_027, 1_057]);
-        assert_eq!(of(2), [1_003, 1_013, 1_023, 1_033, 1_043, 1_053, 1_063]);
-    }
-
-    #[test]
-    fn a_late_run_delays_none_of_the_next() {
-        let mut schedule = Schedule::new();
-        schedule.replace(0, [assignment(1, 10, 0)]);
-        let runs = schedule.due(0, 64);
-        assert_eq!(runs.len(), 1);
-        schedule.finished(1);
-        let late = schedule.due(13 * SECOND, 64);
-        assert_eq!(late[0].lag, Duration::from_secs(3));
-        assert_eq!(schedule.next_due(), Some(20 * SECOND));
-        assert_eq!(schedule.take_worst_lag(), Duration::from_secs(3));
-        assert_eq!(schedule.take_worst_lag(), Duration::ZERO);
-    }
-
-    #[test]
-    fn what_was_slept_through_is_counted_and_not_caught_up() {
-        let mut schedule = Schedule::new();
-        schedule.replace(0, [assignment(1, 10, 0)]);
-        assert_eq!(schedule.due(45 * SECOND, 64).len(), 1);
-        assert_eq!(schedule.skipped_runs(), 4);
-        assert_eq!(schedule.next_due(), Some(50 * SECOND));
-    }
-
-    #[test]
-    fn a_slot_never_overlaps_itself() {
-        let mut schedule = Schedule::new();
-        schedule.replace(0, [assignment(1, 10, 0)]);
-        assert_eq!(schedule.due(0, 64).len(), 1);
-        assert_eq!(schedule.due(10 * SECOND, 64).len(), 0);
-        assert_eq!((schedule.skipped_runs(), schedule.running()), (1, 1));
-        schedule.finished(1);
-        assert_eq!(schedule.due(20 * SECOND, 64).len(), 1);
-    }
-
-    #[test]
-    fn without_a_free_place_a_run_is_skipped_and_counted() {
-        let mut schedule = Schedule::new();
-        schedule.replace(0, (1..=5).map(|slot| assignment(slot, 10, 0)));
-        assert_eq!(schedule.due(0, 2).len(), 2);
-        assert_eq!((schedule.skipped_runs(), schedule.running()), (3, 2));
-    }
-
-    #[test]
-    fn an_unchanged_assignment_keeps_its_rhythm_across_a_push() {
-        let mut schedule = Schedule::new();
-        schedule.replace(0, [assignment(1, 10, 4), assignment(2, 10, 6)]);
-        assert_eq!(schedule.due(4 * SECOND, 64).len(), 1);
-        schedule.replace(5 * SECOND, [assignment(1, 10, 4), assignment(2, 20, 9)]);
-        assert_eq!(schedule.next_due(), Some(9 * SECOND));
-        assert_eq!(schedule.due(9 * SECOND, 64)[0].assignment.slot, 2);
-        assert_eq!(schedule.next_due(), Some(14 * SECOND));
-    }
-
-    #[test]
-    fn a_clock_set_back_stops_nothing() {
-        let mut schedule = Schedule::new();
-        schedule.replace(3_600 * SECOND, [assignment(1, 10, 0)]);
-        assert_eq!(schedule.due(3_600 * SECOND, 64).len(), 1);
-        schedule.finished(1);
-        assert!(schedule.due(100 * SECOND + 1, 64).is_empty());
-        assert_eq!(schedule.next_due(), Some(110 * SECOND));
-    }
-
-    fn assignment(slot: u32, interval: u64, phase: u64) -> Assignment {
-        Assignment {
-            slot,
-            interval: Some(duration(Duration::from_secs(interval))),
-            phase: Some(duration(Duration::from_secs(phase))),
-            ..Assignment::default()
-        }
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 //! by HTTP/2 keepalive, 20 s + 10 s; a push is answered with what local policy refused.
 
 mod identity;
+mod looks;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -32,10 +33,10 @@ use tonic::{
 use tower::service_fn;
 
 pub use self::identity::IdentityError;
-use self::{identity::Dialer, session::Session};
+use self::{identity::Dialer, looks::TheirClock, session::Session};
 use crate::{
     config::{Config, Coordinator},
-    run::{Orders, Shared},
+    run::{LookAgain, Orders, Shared},
 };
 
 /// Whether the identity can be used.
@@ -48,6 +49,7 @@ pub(crate) struct Uplink {
     clock: Clock,
     shared: Arc<Shared>,
     orders: watch::Sender<Orders>,
+    ask: mpsc::Sender<LookAgain>,
     leaving: watch::Receiver<bool>,
 }
 
@@ -101,9 +103,10 @@ impl Uplink {
         clock: Clock,
         shared: Arc<Shared>,
         orders: watch::Sender<Orders>,
+        ask: mpsc::Sender<LookAgain>,
         leaving: watch::Receiver<bool>,
     ) -> Self {
-        Self { config, clock, shared, orders, leaving }
+        Self { config, clock, shared, orders, ask, leaving }
     }
 
     /// Keeps a session up until the agent leaves.
@@ -212,6 +215,7 @@ impl Uplink {
         welcome: &Welcome,
     ) -> Result<End, SessionError> {
         let limits = welcome.limits.unwrap_or_default();
+        let their_clock = TheirClock::new(welcome, self.clock);
         let durable = self.free(&welcome.durable).unwrap_or(0);
         self.orders.send_modify(|orders| orders.limits = (&limits).into());
         let mut session = Session::new(durable, limits.max_inflight_batches);
@@ -275,8 +279,11 @@ impl Uplink {
                 }
                 Event::Beat => is_beat_due = true,
                 Event::Leaving => leave_by = Some(Instant::now() + LAST_SENDING),
-                // RunNow is reserved, and a later coordinator may say more than this build knows.
-                Event::Heard(Some(session_response::Message::RunNow(_)) | None) | Event::Filled | Event::Late => {}
+                Event::Heard(Some(session_response::Message::RunNow(run_now))) => {
+                    self.take_run_now(run_now, &their_clock);
+                }
+                // A later coordinator may say more than this build knows.
+                Event::Heard(None) | Event::Filled | Event::Late => {}
             }
         }
     }
@@ -322,6 +329,7 @@ impl Uplink {
             probes_in_flight: u32::try_from(pulse.in_flight).unwrap_or(u32::MAX),
             skipped_runs: pulse.skipped_runs,
             spool: vec![self.shared.spool().state()],
+            refused_looks: pulse.refused_looks.to_wire(),
         }
     }
 }

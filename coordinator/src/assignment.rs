@@ -68,6 +68,12 @@ impl Assignments {
         self.tables().get(agent).is_some_and(|table| table.slots.contains_key(&slot))
     }
 
+    /// The slot by which the agent knows the target, while the catalog holds it.
+    pub fn slot_of(&self, agent: &AgentId, target: &TargetId) -> Option<u32> {
+        self.catalog.targets.get(target)?;
+        self.tables().get(agent)?.slots.iter().find(|(_, known)| *known == target).map(|(slot, _)| *slot)
+    }
+
     fn tables(&self) -> MutexGuard<'_, BTreeMap<AgentId, SlotTable>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,6 +137,8 @@ mod tests {
         assert_eq!(slots, [("b".into(), 2), ("c".into(), 3)]);
         assert_eq!(changed.expect("changed").version, table.version + 1);
         assert!(second.is_known(&agent, 1), "a late result of `a` keeps its meaning");
+        let slot_of = |target: &str| second.slot_of(&agent, &TargetId::from(target));
+        assert_eq!((slot_of("a"), slot_of("b")), (None, Some(2)), "`a` is looked at no more");
     }
 
     #[test]

@@ -6,6 +6,9 @@
 mod agent;
 mod catalog;
 mod init;
+mod ranges;
+mod replay;
+mod results;
 mod serve;
 mod status;
 mod subscriber;
@@ -14,6 +17,8 @@ mod watch;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::replay::ReplayError;
 
 /// Which cloud is failing: AWS, Azure or neither, since when, how sure, and how do we know?
 #[derive(Debug, Parser)]
@@ -40,17 +45,25 @@ enum Command {
     /// Show and check catalogs
     #[command(subcommand)]
     Catalog(catalog::Catalog),
+    /// Show and refresh the published address ranges of clouds and CDNs
+    #[command(subcommand)]
+    Ranges(ranges::Ranges),
     /// Print the picture once: exit 0 nothing attributed, 1 suspected, 2 attributed, 3 cannot see
     Status(status::Status),
     /// Follow the feed; resumes by itself
     Watch(watch::Watch),
+    /// Attribute recorded results, as the coordinator would have
+    Replay(replay::ReplayCommand),
+    /// Print what the log holds
+    #[command(subcommand, visible_alias = "result")]
+    Results(results::Results),
 }
 
 /// Where the data directory is.
 #[derive(Debug, Args)]
 struct DataDir {
     /// Keys, registry and log
-    #[arg(long, env = "FAULTLINE_DATA_DIR", default_value = "faultline-data")]
+    #[arg(long, alias = "data", env = "FAULTLINE_DATA_DIR", default_value = "faultline-data")]
     data_dir: PathBuf,
 }
 
@@ -95,8 +108,11 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Agent(command) => command.run(),
         Command::Catalog(command) => command.run(),
+        Command::Ranges(command) => command.run(),
         Command::Status(command) => Ok(command.run()),
         Command::Watch(command) => command.run(),
+        Command::Replay(command) => command.run(),
+        Command::Results(command) => command.run(),
     };
     match result {
         Ok(code) => code,
@@ -104,6 +120,9 @@ pub fn main() -> ExitCode {
             say_error(&format!("{error:#}"));
             let is_usage = error.downcast_ref::<crate::catalog::CatalogError>().is_some()
                 || error.downcast_ref::<Usage>().is_some()
+                || error.downcast_ref::<crate::ranges::RangesError>().is_some()
+                || error.downcast_ref::<crate::world_file::WorldError>().is_some()
+                || error.downcast_ref::<ReplayError>().is_some_and(ReplayError::is_of_input)
                 || matches!(error.downcast_ref(), Some(crate::serve::ServeError::Catalog(_)));
             ExitCode::from(if is_usage { 2 } else { 1 })
         }

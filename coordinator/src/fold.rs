@@ -3,11 +3,12 @@
 //! Rules: live and after a restart the same code reads the same records from the log, so that both come to the same
 //! picture. Inside a tick the coordinator's own records come first, in order; batches follow in the order (agent, lane,
 //! number), so that it does not matter which session was faster. What was published is never recomputed: up to the end
-//! of that record the engine is silent, and if it disagrees afterwards, that is a new revision.
+//! of that record the engine is silent, and if it disagrees afterwards, that is a new revision. What the engine wants looked
+//! at again is returned by live ticks alone: what it wanted in the past is of no use.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use faultline_attribution::{Change, Engine, Output, Settings, State, Timestamp, Visibility, World};
+use faultline_attribution::{Change, Engine, LookAgain, Output, Settings, State, Timestamp, Visibility, World};
 
 use crate::{
     board::Board,
@@ -75,7 +76,7 @@ impl Fold {
         let (observer, read, waiting) = (Observer::default(), Cursor::START, Vec::new());
         let visibility = board.visibility.clone();
         let mut fold = Self { log, changes, engine, observer, read, waiting, published, visibility };
-        let entries = fold.catch_up().await?;
+        let (entries, _of_the_past) = fold.catch_up().await?;
         board.apply_all(&entries);
         let corrections = fold.corrections(&board, now);
         if !corrections.is_empty() {
@@ -90,22 +91,23 @@ impl Fold {
         &self.observer
     }
 
-    /// Lets time pass: records the tick, folds everything up to it, publishes what comes of it.
-    pub async fn tick(&mut self, now: Timestamp, hub: &Hub) -> Result<(), FoldError> {
+    /// Lets time pass: records the tick, folds everything up to it, publishes what comes of it. Returns
+    /// what should be looked at again.
+    pub async fn tick(&mut self, now: Timestamp, hub: &Hub) -> Result<Vec<LookAgain>, FoldError> {
         match self.log.append(Admission::Own, Record::tick(now)).await? {
             Appended::At(_) => {}
             refused => return Err(FoldError::Refused(refused)),
         }
-        let entries = self.catch_up().await?;
+        let (entries, looks) = self.catch_up().await?;
         hub.publish(entries);
         self.visibility.evaluated_through = now;
         hub.board().visibility = self.visibility.clone();
-        Ok(())
+        Ok(looks)
     }
 
-    /// Folds every record up to the last tick of the log.
-    async fn catch_up(&mut self) -> Result<Vec<Entry>, FoldError> {
-        let mut all = Vec::new();
+    /// Folds every record up to the last tick of the log. Returns what was published, and the looks of the last tick.
+    async fn catch_up(&mut self) -> Result<(Vec<Entry>, Vec<LookAgain>), FoldError> {
+        let (mut all, mut looks) = (Vec::new(), Vec::new());
         loop {
             let records = self.log.next(self.read, CHUNK).await?;
             let Some((last, _)) = records.last() else { break };
@@ -113,13 +115,14 @@ impl Fold {
             for (cursor, record) in records {
                 if record.kind == RecordKind::Tick {
                     let outputs = self.fold_tick(record.received_at)?;
+                    looks = outputs.iter().filter_map(look).cloned().collect();
                     all.extend(self.publish(cursor, record.received_at, outputs).await?);
                 } else {
                     self.waiting.push((cursor, record));
                 }
             }
         }
-        Ok(all)
+        Ok((all, looks))
     }
 
     fn fold_tick(&mut self, now: Timestamp) -> Result<Vec<Output>, FoldError> {
@@ -144,10 +147,7 @@ impl Fold {
                 self.visibility = visibility.clone();
             }
         }
-        if tick <= self.published || outputs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let changes = outputs
+        let changes: Vec<_> = outputs
             .into_iter()
             .filter_map(|output| match output {
                 Output::Change(change) => Some(Published::Incident(change)),
@@ -156,6 +156,9 @@ impl Fold {
                 Output::LookAgain(_) => None,
             })
             .collect();
+        if tick <= self.published || changes.is_empty() {
+            return Ok(Vec::new());
+        }
         let entries = self.changes.publish(tick, now, changes).await?;
         self.published = tick;
         Ok(entries)
@@ -185,6 +188,13 @@ impl Fold {
         let missed = ours.into_iter().filter(|(incident, change)| !known.contains(incident) && change.state.is_open());
         corrections.extend(missed.map(|(_, change)| Published::Incident(Box::new(change.clone()))));
         corrections
+    }
+}
+
+fn look(output: &Output) -> Option<&LookAgain> {
+    match output {
+        Output::LookAgain(look) => Some(look),
+        _ => None,
     }
 }
 

@@ -1,10 +1,12 @@
 //! Ingest: the agent port. Sessions come in over mutual TLS, batches are checked, stored, and only then acknowledged.
 //!
 //! Rules: an agent's name comes from its certificate; its newest session ends the older one at once; what one agent sends
-//! never harms another's session; silence is recorded, so that a replay of the log knows of it too.
+//! never harms another's session; silence is recorded, so that a replay of the log knows of it too; what the engine wants
+//! looked at again goes out beside all that, best effort.
 
 mod admit;
 pub mod listener;
+mod look_again;
 mod session;
 
 use std::{
@@ -17,6 +19,8 @@ use faultline_attribution::{AgentId, SessionState, Timestamp, Vantage};
 use faultline_proto::{agent::v1::session_service_server::SessionServiceServer, clock::Clock};
 use tokio::sync::watch;
 
+pub use self::look_again::{LOOKS_A_SECOND, LookCounts};
+use self::look_again::{Looks, Outbound};
 use crate::{
     assignment::Assignments,
     log::{Admission, Appended, LogError, RecordLog},
@@ -44,6 +48,7 @@ pub struct Ingest {
     assignments: Assignments,
     clock: Clock,
     agents: Mutex<BTreeMap<AgentId, Presence>>,
+    looks: Mutex<Looks>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -55,6 +60,8 @@ struct Presence {
     losses: Losses,
     /// Grows with each session; a session that sees a higher number than its own ends.
     turn: watch::Sender<u64>,
+    /// The way out to the session, once it has its assignments.
+    outbound: Option<Outbound>,
 }
 
 /// An agent as people see it.
@@ -81,6 +88,8 @@ pub struct Losses {
     pub skipped_runs: u64,
     /// Assignments that its own policy refuses.
     pub refused_assignments: u64,
+    /// Looks that it was asked for and did not make: its policy or budget forbade them, or it was too late.
+    pub refused_looks: u64,
 }
 
 impl Presence {
@@ -91,6 +100,7 @@ impl Presence {
             heard_at: now,
             losses: Losses::default(),
             turn: watch::channel(0).0,
+            outbound: None,
         }
     }
 }
@@ -115,7 +125,7 @@ impl Ingest {
                 (agent.clone(), Presence { vantage: Some(vantage.clone()), state, ..Presence::new(now) })
             })
             .collect();
-        Self { log, registry, assignments, clock, agents: Mutex::new(agents), shutdown }
+        Self { log, registry, assignments, clock, agents: Mutex::new(agents), looks: Mutex::default(), shutdown }
     }
 
     /// The gRPC service.
@@ -168,6 +178,10 @@ impl Ingest {
         self.agents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn looks(&self) -> std::sync::MutexGuard<'_, Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.clock.now_micros())
     }
@@ -178,6 +192,7 @@ impl Ingest {
         let mut agents = self.presences();
         let presence = agents.entry(agent.clone()).or_insert_with(|| Presence::new(now));
         presence.losses = Losses::default();
+        presence.outbound = None;
         let mine = *presence.turn.borrow() + 1;
         presence.turn.send_replace(mine);
         (mine, presence.turn.subscribe())

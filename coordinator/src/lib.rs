@@ -1,7 +1,8 @@
 //! The Faultline coordinator: results come in over mutual TLS, are stored, attributed, and published as a feed.
 //!
 //! One direction: [`ingest`] -> [`log`] -> [`observe`] -> the engine of `faultline-attribution` -> [`board`] ->
-//! [`feed`]. [`fold`] drives that path tick by tick; [`serve`] starts all rooms.
+//! [`feed`]. [`fold`] drives that path tick by tick; [`serve`] starts all rooms. [`replay`] drives the
+//! same engine from recorded [`results`].
 
 pub mod assignment;
 pub mod board;
@@ -14,8 +15,12 @@ pub mod local_agent;
 pub mod log;
 pub mod observe;
 pub mod pki;
+pub mod ranges;
 pub mod record;
 mod refusal;
 pub mod registry;
+pub mod replay;
+pub mod results;
 pub mod serve;
 pub mod shutdown;
+pub mod world_file;

@@ -5,21 +5,39 @@
 
 pub mod edges;
 pub mod learn;
+pub mod operators;
+pub mod run;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
 };
 
 use faultline_attribution::{
-    AgentId, Cause, Input, Layer, Observation, Outcome, Reason, SessionChange, SessionState, Target, TargetId,
-    Timestamp, Vantage, WorldChange,
+    AgentId, Cause, Input, Layer, Outcome, ProbeKind, Reason, SessionChange, SessionState, Target, TargetId, Timestamp,
+    Vantage, WorldChange,
 };
-use faultline_proto::{agent::v1::ResultBatch, convert, types::v1 as wire, word};
+use faultline_proto::{
+    agent::v1::{Lane, ResultBatch},
+    convert,
+    types::v1 as wire,
+    word,
+};
 use prost::Message as _;
 
-use self::learn::{Learner, Sighting};
-use crate::record::{CatalogRecord, PayloadError, Record, RecordKind, SessionRecord, SlotTable};
+use self::{
+    learn::{Learner, Reading, Sighting},
+    run::Run,
+};
+use crate::{
+    ranges::{Ranges, compact::CompactError},
+    record::{CatalogRecord, PayloadError, Record, RecordKind, SessionRecord, SlotTable},
+};
+
+/// What an agent saw is forgotten once it has been gone for so long: then those that look decide what is learned.
+const GONE: Duration = Duration::from_hours(1);
 
 /// A record that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -30,13 +48,16 @@ pub enum ObserveError {
     /// Its batch is not a batch.
     #[error("record of a batch: unreadable payload")]
     Batch(#[from] prost::DecodeError),
+    /// Its ranges are none.
+    #[error(transparent)]
+    Ranges(#[from] CompactError),
 }
 
 /// Facts of one agent, as it numbers them.
 #[derive(Clone, Debug, Default)]
 struct FactsTable {
     incarnation: Vec<u8>,
-    facts: BTreeMap<u32, wire::Facts>,
+    facts: BTreeMap<u32, (wire::Facts, Reading)>,
 }
 
 /// Reads records.
@@ -48,6 +69,7 @@ pub struct Observer {
     sessions: BTreeMap<AgentId, SessionState>,
     facts: BTreeMap<AgentId, FactsTable>,
     learner: Learner,
+    gone: BTreeSet<(Timestamp, AgentId)>,
 }
 
 impl Observer {
@@ -69,7 +91,16 @@ impl Observer {
             RecordKind::Session => {
                 let SessionRecord { state, since } = record.content()?;
                 self.sessions.insert(agent.clone(), state);
+                self.gone.retain(|(_, other)| *other != agent);
+                if state != SessionState::Up {
+                    self.gone.insert((record.received_at, agent.clone()));
+                }
                 vec![Input::Session(SessionChange { agent, at: since, state })]
+            }
+            RecordKind::Ranges => {
+                let ranges = Arc::new(Ranges::from_bytes(&record.payload)?);
+                let learned = self.learner.set_ranges(ranges).into_iter();
+                learned.map(|(target, learned)| Input::World(WorldChange::Learned(target, learned))).collect()
             }
             RecordKind::Tick => Vec::new(),
         })
@@ -95,6 +126,11 @@ impl Observer {
         &self.targets
     }
 
+    /// The published ranges in force.
+    pub fn ranges(&self) -> &Arc<Ranges> {
+        self.learner.ranges()
+    }
+
     fn catalog(&mut self, targets: BTreeMap<TargetId, Target>) -> Vec<Input> {
         let gone = self.targets.keys().filter(|id| !targets.contains_key(*id)).cloned().map(WorldChange::TargetRemoved);
         let new = targets
@@ -102,43 +138,94 @@ impl Observer {
             .filter(|(id, target)| self.targets.get(*id) != Some(target))
             .map(|(id, target)| WorldChange::Target(id.clone(), Box::new(target.clone())));
         let changes = gone.chain(new).map(Input::World).collect();
+        // What was seen of a target says nothing of another one by its name.
+        for (id, _) in self.targets.iter().filter(|(id, target)| targets.get(*id) != Some(target)) {
+            self.learner.forget_target(id);
+        }
         self.targets = targets;
         changes
     }
 
-    fn batch(&mut self, agent: &AgentId, record: &Record) -> Result<Vec<Input>, ObserveError> {
-        let batch = ResultBatch::decode(record.payload.as_slice())?;
-        let facts = self.facts.entry(agent.clone()).or_default();
+    /// The batch of a record. Its facts are known from here on.
+    pub fn read_batch(&mut self, record: &Record) -> Result<ResultBatch, ObserveError> {
+        let mut batch = ResultBatch::decode(record.payload.as_slice())?;
+        let facts = self.facts.entry(AgentId::from(record.agent.as_str())).or_default();
         if facts.incarnation != record.incarnation {
             *facts = FactsTable { incarnation: record.incarnation.clone(), facts: BTreeMap::new() };
         }
-        facts.facts.extend(batch.facts.into_iter().map(|facts| (facts.number, facts)));
+        let known = std::mem::take(&mut batch.facts).into_iter().map(|facts| {
+            let reading = Reading::of(&Sighting::of(&facts));
+            (facts.number, (facts, reading))
+        });
+        facts.facts.extend(known);
+        Ok(batch)
+    }
+
+    /// What an agent's slot means.
+    pub fn target_of(&self, agent: &AgentId, slot: u32) -> Option<&TargetId> {
+        self.tables.get(agent)?.slots.get(&slot)
+    }
+
+    /// What an agent's number of facts means.
+    pub fn facts_of(&self, agent: &AgentId, number: u32) -> Option<&wire::Facts> {
+        self.facts.get(agent)?.facts.get(&number).map(|(facts, _)| facts)
+    }
+
+    fn batch(&mut self, agent: &AgentId, record: &Record) -> Result<Vec<Input>, ObserveError> {
+        let batch = self.read_batch(record)?;
+        while let Some((at, _)) = self.gone.first()
+            && record.received_at.since(*at) >= GONE
+            && let Some((_, agent)) = self.gone.pop_first()
+        {
+            self.learner.forget_agent(&agent);
+        }
         let mut inputs = Vec::with_capacity(batch.results.len());
         for result in &batch.results {
-            let Some(target) = self.tables.get(agent).and_then(|table| table.slots.get(&result.slot)).cloned() else {
+            let Some(target) = self.target_of(agent, result.slot).cloned() else {
                 continue; // refused at ingest; a log from elsewhere may still hold it
             };
             let Some(outcome) = outcome(result) else { continue };
             if outcome == Outcome::Passed {
-                inputs.extend(self.learn(agent, &target, result.facts));
+                inputs.extend(self.learn(agent, &target, result));
             }
-            let at = Timestamp::from_micros(convert::micros(result.started_at.as_ref()).unwrap_or_default());
-            // Nothing starts after it has arrived: a clock that runs ahead is cut back.
-            let at = at.min(record.received_at);
-            inputs.push(Input::Observation(Observation {
-                received_at: record.received_at,
-                status: u16::try_from(result.status).ok().filter(|status| *status != 0),
-                is_on_demand: result.on_demand,
-                ..Observation::new(agent.clone(), target, at, outcome)
-            }));
+            let run = self.run(agent, record, result, outcome);
+            inputs.push(Input::Observation(run.observation(agent.clone(), target)));
         }
         Ok(inputs)
     }
 
+    /// What is known of a run.
+    fn run(&self, agent: &AgentId, record: &Record, result: &wire::ProbeResult, outcome: Outcome) -> Run {
+        let facts = self.facts_of(agent, result.facts);
+        let status = u16::try_from(result.status).ok().filter(|status| *status != 0);
+        let header = |name: &str| facts.and_then(|facts| facts.edge.get(name)).map(String::as_str);
+        let failed_with = status.filter(|_| matches!(outcome, Outcome::Failed { .. }));
+        let total_us = result.timings.map_or(0, |timings| timings.total_us);
+        Run {
+            at: Timestamp::from_micros(convert::micros(result.started_at.as_ref()).unwrap_or_default()),
+            received_at: record.received_at,
+            outcome,
+            status,
+            way: run::way(facts.map_or("", |facts| &facts.resolver)),
+            maker: failed_with.and_then(|status| edges::maker(header, status)),
+            took: (total_us != 0).then(|| Duration::from_micros(total_us.into())),
+            is_backlog: i32::from(record.lane) == Lane::Backfill as i32,
+            is_clock_suspect: false,
+            is_on_demand: result.on_demand,
+        }
+    }
+
     /// What healthy probes see of a target, when most agents see it the same way.
-    fn learn(&mut self, agent: &AgentId, target: &TargetId, facts: u32) -> Option<Input> {
-        let facts = self.facts.get(agent)?.facts.get(&facts)?;
-        let learned = self.learner.learn(agent, target, &Sighting::of(facts))?;
+    fn learn(&mut self, agent: &AgentId, target: &TargetId, result: &wire::ProbeResult) -> Option<Input> {
+        let reading =
+            self.facts.get(agent).and_then(|table| table.facts.get(&result.facts)).map(|(_, reading)| reading);
+        // The address of a dns run is that of the server that was asked.
+        let is_dns = self.targets.get(target).is_some_and(|target| target.probe == ProbeKind::Dns);
+        let address = address(&result.address).filter(|_| !is_dns);
+        if reading.is_none() && address.is_none() {
+            return None; // a run that saw nothing teaches nothing
+        }
+        let learned = self.learner.learn_from(agent, target, reading.unwrap_or(&Reading::default()), address)?;
         Some(Input::World(WorldChange::Learned(target.clone(), learned)))
     }
 }

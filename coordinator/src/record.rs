@@ -1,7 +1,8 @@
 //! Records of the log: every input of the fold, in one envelope.
 //!
 //! Format 1. An envelope is `{format, kind, received_at, agent, epoch, lane, number, crc32c, payload}`; the payload is
-//! the protobuf message as it came for a batch, JSON for the coordinator's own records. Old formats stay readable.
+//! the protobuf message as it came for a batch, JSON for the coordinator's own records, but for ranges, which
+//! [`crate::ranges::compact`] specifies. Old formats stay readable.
 
 use std::collections::BTreeMap;
 
@@ -27,12 +28,14 @@ pub enum RecordKind {
     Tick = 5,
     /// An agent's session came, fell silent or ended.
     Session = 6,
+    /// The published address ranges in force.
+    Ranges = 7,
 }
 
 impl RecordKind {
     /// The kind of this number.
     pub fn of(number: u8) -> Option<Self> {
-        [Self::Batch, Self::Assignment, Self::Catalog, Self::Vantage, Self::Tick, Self::Session]
+        [Self::Batch, Self::Assignment, Self::Catalog, Self::Vantage, Self::Tick, Self::Session, Self::Ranges]
             .into_iter()
             .find(|kind| *kind as u8 == number)
     }
@@ -104,6 +107,11 @@ impl Record {
     /// The passing of time.
     pub fn tick(now: Timestamp) -> Self {
         Self::empty(RecordKind::Tick, now, "")
+    }
+
+    /// Published ranges, in their compact form.
+    pub fn ranges(received_at: Timestamp, compact: Vec<u8>) -> Self {
+        Self { payload: compact, ..Self::empty(RecordKind::Ranges, received_at, "") }
     }
 
     fn empty(kind: RecordKind, received_at: Timestamp, agent: &str) -> Self {

@@ -24,6 +24,7 @@ use crate::{
     local_agent::{LocalAgent, LocalAgentError},
     log::{Admission, ChangeLog, LogError, RecordLog, sqlite::SqliteLog},
     pki::{self, Authority, PkiError},
+    ranges::{keep, refresh::Publishers, store::Store},
     record::{CatalogRecord, Record, RecordKind},
     registry::Registry,
     shutdown,
@@ -50,6 +51,8 @@ pub struct Options {
     pub clock: Clock,
     /// Whether to run an agent beside the coordinator.
     pub with_agent: bool,
+    /// Whom to ask for published address ranges; without it, those of the data directory stay as they are.
+    pub publishers: Option<Publishers>,
 }
 
 /// Why the coordinator cannot serve.
@@ -112,6 +115,8 @@ pub struct Coordinator {
     pub feed_address: SocketAddr,
     /// The feed.
     pub hub: Arc<Hub>,
+    /// The agent port.
+    pub ingest: Arc<Ingest>,
     tasks: JoinSet<Result<(), ServeError>>,
     stop: watch::Sender<bool>,
     _lock: File,
@@ -142,11 +147,13 @@ impl Coordinator {
             let record = Record::own(RecordKind::Catalog, now(), "", &CatalogRecord { targets: world });
             records.append(Admission::Own, record).await?;
         }
+        let store = Store::of(data);
+        let ranges = keep::put_in_force(&*records, fold.observer().ranges(), &store, now()).await?;
         let hub = Arc::new(Hub::new(board, changes, clock));
         let (stop, stopped) = watch::channel(false);
         let assignments = Assignments::new(Arc::clone(&catalog), fold.observer().tables().clone());
         let ingest = Arc::new(Ingest::new(
-            records,
+            Arc::clone(&records),
             Registry::of(data),
             assignments,
             clock,
@@ -157,17 +164,21 @@ impl Coordinator {
         fold.tick(now(), &hub).await?;
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(tick(fold, Arc::clone(&hub), stopped.clone()));
+        tasks.spawn(tick(fold, Arc::clone(&hub), Arc::clone(&ingest), stopped.clone()));
         let watching = Arc::clone(&ingest);
         tasks.spawn(async move { Ok(watching.watch().await?) });
         tasks.spawn(serve_agents(agents, tls, Arc::clone(&ingest), stopped.clone()));
-        tasks.spawn(serve_feed(feed, Arc::clone(&hub), ingest, stopped.clone()));
+        tasks.spawn(serve_feed(feed, Arc::clone(&hub), Arc::clone(&ingest), stopped.clone()));
+        if let Some(publishers) = options.publishers {
+            let fresh = keep::keep_fresh(records, ranges, store, publishers, clock, stopped.clone());
+            tasks.spawn(async move { Ok(fresh.await?) });
+        }
         if options.with_agent {
             let dialled = SocketAddr::new(loopback_for(agents_address), agents_address.port());
             let agent = LocalAgent::start(data, dialled, clock.now_micros())?;
             tasks.spawn(mind(agent, stopped));
         }
-        Ok(Self { agents_address, feed_address, hub, tasks, stop, _lock: lock })
+        Ok(Self { agents_address, feed_address, hub, ingest, tasks, stop, _lock: lock })
     }
 
     /// Serves until `until` is ready or a room fails, then ends in order.
@@ -194,7 +205,12 @@ impl Coordinator {
     }
 }
 
-async fn tick(mut fold: Fold, hub: Arc<Hub>, mut stopped: watch::Receiver<bool>) -> Result<(), ServeError> {
+async fn tick(
+    mut fold: Fold,
+    hub: Arc<Hub>,
+    ingest: Arc<Ingest>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
     let clock = hub.clock();
     let mut ticks = time::interval(clock.real(TICK));
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -203,7 +219,8 @@ async fn tick(mut fold: Fold, hub: Arc<Hub>, mut stopped: watch::Receiver<bool>)
             () = shutdown::begun(&mut stopped) => return Ok(()),
             _ = ticks.tick() => {}
         }
-        fold.tick(Timestamp::from_micros(clock.now_micros()), &hub).await?;
+        let looks = fold.tick(Timestamp::from_micros(clock.now_micros()), &hub).await?;
+        ingest.look_again(&looks);
     }
 }
 

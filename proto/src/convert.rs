@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::types::v1::{Cause, Layer, Reason};
+use crate::{
+    agent::v1::LookRefusal,
+    types::v1::{Cause, Layer, Reason},
+};
 
 /// An enum of the contract whose values have words.
 pub trait Word: Copy {
@@ -23,7 +26,7 @@ macro_rules! word {
     )+};
 }
 
-word! { Layer => "LAYER_", Cause => "CAUSE_", Reason => "REASON_" }
+word! { Layer => "LAYER_", Cause => "CAUSE_", Reason => "REASON_", LookRefusal => "LOOK_REFUSAL_" }
 
 /// The word of an enum value outside the wire: its name without the prefix, in lower case (`dns_nxdomain`).
 pub fn word<T: Word>(value: T) -> String {

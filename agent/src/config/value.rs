@@ -9,7 +9,10 @@ use std::{
 use serde::Deserialize;
 use tonic::transport::Uri;
 
-use crate::policy::{INTERVAL_FLOOR, Ports};
+use crate::{
+    policy::{INTERVAL_FLOOR, Ports},
+    schedule::looks::{MOST_LOOKS, SPACING_FLOOR},
+};
 
 /// `https://host:port`.
 #[derive(Deserialize)]
@@ -66,6 +69,42 @@ impl TryFrom<String> for Interval {
             return Err(format!("interval {text} is below the {floor} floor"));
         }
         Ok(Self(interval))
+    }
+}
+
+/// A spacing of looks, at least their floor.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct LookSpacing(pub(super) Duration);
+
+impl TryFrom<String> for LookSpacing {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let spacing = humantime::parse_duration(&text)
+            .map_err(|error| format!("look_spacing {text:?} is no duration like \"2s\": {error}"))?;
+        if spacing < SPACING_FLOOR {
+            let floor = humantime::format_duration(SPACING_FLOOR);
+            return Err(format!("look_spacing {text} is below the {floor} floor"));
+        }
+        Ok(Self(spacing))
+    }
+}
+
+/// Looks at a target, up to their ceiling.
+#[derive(Deserialize)]
+#[serde(try_from = "usize")]
+pub(super) struct Looks(pub(super) usize);
+
+impl TryFrom<usize> for Looks {
+    type Error = String;
+
+    fn try_from(count: usize) -> Result<Self, String> {
+        if count <= MOST_LOOKS {
+            Ok(Self(count))
+        } else {
+            Err(format!("max_looks {count} is not within 0 to {MOST_LOOKS}"))
+        }
     }
 }
 

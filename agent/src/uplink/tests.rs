@@ -5,14 +5,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use faultline_proto::{
     PROTOCOL,
     agent::v1::{
-        AssignmentPush, BatchAck, Drain, Hello, Lane, LaneCursor, Limits, ResultBatch, SessionRequest, SessionResponse,
-        Welcome,
+        AssignmentPush, BatchAck, Drain, Hello, Lane, LaneCursor, Limits, LookRefusal, RefusedLooks, ResultBatch,
+        RunNow, SessionRequest, SessionResponse, Welcome,
         session_request::Message as Said,
         session_response::Message as Told,
         session_service_server::{SessionService, SessionServiceServer},
     },
     clock::Clock,
-    convert::duration,
+    convert::{duration, timestamp},
     types::v1::{Assignment, Outcome, TcpSpec, Vantage, assignment::Spec},
 };
 use hyper::server::conn::http2;
@@ -161,6 +161,41 @@ async fn an_identity_that_cannot_be_used_is_named_at_once() {
     config.coordinator.key = config.coordinator.ca.clone();
     let error = crate::run(config, Clock::system(), std::future::pending()).await.expect_err("no key").to_string();
     assert!(error.contains("ca.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn an_agent_that_is_asked_looks_again_at_once() {
+    let target = tcp_server(|_stream| async {}).await;
+    let mut stage = Stage::new().await;
+    let mut talk = stage.session().await;
+    let now = Clock::system().now_micros();
+    // The coordinator's clock is a day ahead, and it seals batches late: neither matters.
+    let theirs = |after| Some(timestamp(now + DAY + after));
+    talk.hello().await;
+    let limits = Limits { max_batch_age: Some(duration(Duration::from_hours(1))), ..limits() };
+    let welcome = Welcome { protocol: PROTOCOL, limits: Some(limits), server_time: theirs(0), ..Welcome::default() };
+    talk.tell(Told::Welcome(welcome)).await;
+    // Due once a day, twelve hours from here.
+    let due = Duration::from_micros((now + DAY / 2).rem_euclid(DAY).unsigned_abs());
+    let daily = Assignment {
+        interval: Some(duration(Duration::from_hours(24))),
+        phase: Some(duration(due)),
+        ..assignment(1, target.address)
+    };
+    talk.push(1, [daily]).await;
+    talk.heard(|said| matches!(said, Said::AssignmentAck(_))).await;
+    let asked = Instant::now();
+    talk.tell(Told::RunNow(RunNow { slots: vec![1, 9], deadline: theirs(60_000_000) })).await;
+    let batch = talk.batch().await;
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    let [result] = batch.results.as_slice() else { panic!("{batch:?}") };
+    assert_eq!((result.slot, result.outcome(), result.on_demand), (1, Outcome::Passed, true));
+
+    talk.tell(Told::RunNow(RunNow { slots: vec![1], deadline: theirs(-1) })).await;
+    talk.tell(Told::RunNow(RunNow { slots: vec![1; 10_000], deadline: None })).await;
+    let refused = |reason: LookRefusal, runs| RefusedLooks { reason: reason.into(), runs };
+    let expected = [refused(LookRefusal::NotInForce, 1), refused(LookRefusal::Expired, 10_001)];
+    talk.heard(|said| matches!(said, Said::Heartbeat(beat) if beat.refused_looks == expected)).await;
 }
 
 /// A coordinator that does what the test says, and one agent.
@@ -351,6 +386,8 @@ fn assignment(slot: u32, to: SocketAddr) -> Assignment {
         spec: Some(Spec::Tcp(TcpSpec { host: to.ip().to_string(), port: to.port().into() })),
     }
 }
+
+const DAY: i64 = 86_400_000_000;
 
 /// A wait that fails the test instead of hanging it.
 async fn within<F: Future>(future: F) -> F::Output {

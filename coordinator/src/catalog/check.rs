@@ -12,8 +12,8 @@ use super::{CatalogTarget, DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Expect, Row, kinds
 /// A fault: byte of the value, and what is wrong.
 type Found = (usize, String);
 
-/// Bounds of an interval. The lower one is the floor of agents' default policy.
-const INTERVAL: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(1));
+/// Bounds of an interval. Agents refuse what is below the floor of their own policy (10 s by default), and say so.
+const INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_hours(24));
 
 /// Bounds of a timeout.
 const TIMEOUT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(1));
@@ -48,14 +48,11 @@ pub(super) fn target(row: Row) -> Result<CatalogTarget, Vec<Found>> {
         one_of(Some(label), "agents label", &LABELS, &mut found);
     }
     let interval = span(row.interval.as_ref(), "interval", DEFAULT_INTERVAL, INTERVAL, &mut found);
-    let timeout = span(row.timeout.as_ref(), "timeout", DEFAULT_TIMEOUT, TIMEOUT, &mut found);
-    if timeout >= interval {
+    let timeout = span(row.timeout.as_ref(), "timeout", DEFAULT_TIMEOUT.min(interval), TIMEOUT, &mut found);
+    if timeout > interval {
         let at = row.timeout.as_ref().or(row.interval.as_ref()).map_or(row.id.span().start, |value| value.span().start);
         let interval = humantime::format_duration(interval);
-        found.push((
-            at,
-            format!("timeout {} is not below the interval {interval}", humantime::format_duration(timeout)),
-        ));
+        found.push((at, format!("timeout {} is above the interval {interval}", humantime::format_duration(timeout))));
     }
     let probe = row.probe.get_ref().parse::<ProbeKind>().ok();
     if probe.is_none() {

@@ -44,9 +44,9 @@ fn every_fault_names_file_line_value_and_what_is_allowed() {
         ("probe = \"https\"", "probe = \"ping\"", "my.toml:4: probe \"ping\" is none of dns, tcp, tls, https, http3"),
         ("https://dynamodb", "ftp://dynamodb", "my.toml:5: url \"ftp://dynamodb.us-east-1.amazonaws.com/ping\": probe"),
         ("https://dynamodb.us-east-1.amazonaws.com/ping", "dynamo db", "my.toml:5: url \"dynamo db\": relative URL"),
-        ("owner =", "interval = \"20ms\"\nowner =", "my.toml:10: interval 20ms is below the 10s floor"),
+        ("owner =", "interval = \"20ms\"\nowner =", "my.toml:10: interval 20ms is below the 100ms floor"),
         ("owner =", "interval = \"soon\"\nowner =", "my.toml:10: interval \"soon\": expected number"),
-        ("owner =", "timeout = \"45s\"\nowner =", "my.toml:10: timeout 45s is not below the interval 30s"),
+        ("owner =", "timeout = \"45s\"\nowner =", "my.toml:10: timeout 45s is above the interval 30s"),
         ("status = [200]", "status = [99]", "my.toml:6: expect.status 99 is not within 100 to 599"),
         ("owner =", "geography = \"mars\"\nowner =", "my.toml:10: geography \"mars\" is none of na, sa,"),
         ("owner =", "depends_on = [\"dynamodb\"]\nowner =", "my.toml:10: depends_on \"dynamodb\" names no element"),
@@ -62,6 +62,13 @@ fn every_fault_names_file_line_value_and_what_is_allowed() {
         let found = faults(&text);
         assert!(found.iter().any(|fault| fault.starts_with(expected)), "{to}: {found:?}");
     }
+}
+
+#[test]
+fn a_short_interval_needs_no_timeout_of_its_own() {
+    let text = GOOD.replacen("owner =", "interval = \"2s\"\nowner =", 1);
+    let catalog = Catalog::parse("my.toml", &text).expect("good");
+    assert_eq!(catalog.targets["aws/us-east-1/dynamodb"].timeout, Duration::from_secs(2));
 }
 
 #[test]

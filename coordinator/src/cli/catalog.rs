@@ -1,16 +1,19 @@
 //! `faultline catalog`: show and check catalogs.
 
-use std::{collections::BTreeSet, process::ExitCode};
+mod check;
+mod picture;
 
-use super::{Format, say};
+use std::process::ExitCode;
+
+use super::{Format, Usage, say};
 use crate::catalog::{self, CatalogSource};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Catalog {
     /// Print the targets
     Show(Show),
-    /// Say what is wrong, with file, line and value; exit 0 when nothing is, 2 when something is
-    Check(Check),
+    /// Say what is wrong, and which faults this catalog and a fleet could not tell apart
+    Check(check::Check),
 }
 
 #[derive(Debug, clap::Args)]
@@ -25,14 +28,6 @@ pub(super) struct Show {
     /// text, or ndjson
     #[arg(short, long, default_value = "text")]
     output: Format,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(before_help = "Example:\n  faultline catalog check mine.toml")]
-pub(super) struct Check {
-    /// Catalog files, or `builtin`
-    #[arg(default_value = "builtin")]
-    catalog: Vec<String>,
 }
 
 impl Catalog {
@@ -67,32 +62,6 @@ impl Show {
                 object["timeout_s"] = target.timeout.as_secs_f64().into();
                 say(&object.to_string())?;
             }
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl Check {
-    fn run(self) -> anyhow::Result<ExitCode> {
-        let catalog = load(&self.catalog)?;
-        let count = |cloud: &str| catalog.targets.values().filter(|target| target.target.hosted_on == cloud).count();
-        let regions: BTreeSet<(&str, &str)> = catalog
-            .targets
-            .values()
-            .filter_map(|target| Some((target.target.hosted_on.as_str(), target.target.region.as_deref()?)))
-            .collect();
-        let controls = catalog.targets.values().filter(|target| target.target.is_control()).count();
-        let total = catalog.targets.len();
-        say(&format!(
-            "{total} targets: {} on aws, {} on azure, {controls} controls; {} regions",
-            count("aws"),
-            count("azure"),
-            regions.len()
-        ))?;
-        if controls == 0 {
-            say(
-                "warning: no control: without targets on neither cloud a broken vantage cannot be told from an outage",
-            )?;
         }
         Ok(ExitCode::SUCCESS)
     }

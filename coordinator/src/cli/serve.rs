@@ -31,6 +31,11 @@ pub(super) struct Serve {
     /// Run an agent beside the coordinator; makes the data directory if there is none
     #[arg(long)]
     with_agent: bool,
+    /// Do not ask the publishers for their address ranges; those of the data directory stay in force
+    #[arg(long, env = "FAULTLINE_NO_RANGES_REFRESH")]
+    no_ranges_refresh: bool,
+    #[command(flatten)]
+    publishers: super::ranges::PublisherUrls,
 }
 
 impl Serve {
@@ -50,6 +55,7 @@ impl Serve {
             feed_listen: self.feed_listen,
             clock,
             with_agent: self.with_agent,
+            publishers: (!self.no_ranges_refresh).then(|| self.publishers.publishers()),
         };
         runtime()?.block_on(async {
             let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -8,7 +8,7 @@ use faultline_proto::{
 };
 use serde_json::json;
 
-use super::{FeedAddress, Format, runtime, say, say_error, subscriber};
+use super::{DataDir, FeedAddress, Format, ranges, runtime, say, say_error, subscriber};
 use crate::board::Standing;
 
 #[derive(Debug, clap::Args)]
@@ -18,6 +18,8 @@ use crate::board::Standing;
 pub(super) struct Status {
     #[command(flatten)]
     feed: FeedAddress,
+    #[command(flatten)]
+    data: DataDir,
     /// text or json
     #[arg(short, long, default_value = "text")]
     output: Format,
@@ -43,6 +45,9 @@ impl Status {
         let standing = standing(&snapshot);
         if self.output == Format::Text {
             print(&snapshot, standing)?;
+            if let Some(line) = ranges::ages(&self.data.data_dir) {
+                say(&line)?;
+            }
         } else {
             say(&object(&snapshot, standing).to_string())?;
         }

@@ -6,8 +6,9 @@ use faultline_attribution::{AgentId, SessionState};
 use faultline_proto::{
     PROTOCOL,
     agent::v1::{
-        BatchAck, Drain, Hello, Lane, LaneCursor, Limits, ResultBatch, SessionRequest, SessionResponse, Welcome,
-        session_request::Message as Said, session_response::Message as Reply, session_service_server::SessionService,
+        BatchAck, Drain, Hello, Lane, LaneCursor, Limits, RefusedLooks, ResultBatch, SessionRequest, SessionResponse,
+        Welcome, session_request::Message as Said, session_response::Message as Reply,
+        session_service_server::SessionService,
     },
     convert,
 };
@@ -21,7 +22,7 @@ use tokio::{
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::{HEARTBEAT, Ingest, admit, listener::AgentPeer};
+use super::{HEARTBEAT, Ingest, Losses, admit, listener::AgentPeer};
 use crate::{
     log::{Admission, Appended, LogError},
     record::{Record, RecordKind},
@@ -113,6 +114,7 @@ impl<'a> Session<'a> {
             ingest.assignments.keep(&session.agent, table);
         }
         session.reply(Reply::AssignmentPush(push)).await?;
+        ingest.reach(&session.agent, mine, replies.downgrade());
         let mut stopped = ingest.shutdown.clone();
         loop {
             let request = tokio::select! {
@@ -151,6 +153,7 @@ impl<'a> Session<'a> {
                 self.ingest.note_losses(&self.agent, |losses| {
                     losses.dropped_results = losses.dropped_results.max(dropped);
                     losses.skipped_runs = losses.skipped_runs.max(heartbeat.skipped_runs);
+                    self.note_refused_looks(losses, &heartbeat.refused_looks);
                 });
                 Ok(true)
             }
@@ -163,6 +166,17 @@ impl<'a> Session<'a> {
                 Err(refusal::status(Code::FailedPrecondition, "HELLO_REPEATED", "Hello must not come again"))
             }
             None => Err(refusal::status(Code::InvalidArgument, "MESSAGE_MALFORMED", "a message without content")),
+        }
+    }
+
+    /// Takes over how many looks the agent did not make, and traces why when it is more than before.
+    fn note_refused_looks(&self, losses: &mut Losses, refused: &[RefusedLooks]) {
+        let all = refused.iter().map(|refused| refused.runs).fold(0, u64::saturating_add);
+        if all > losses.refused_looks {
+            losses.refused_looks = all;
+            let reasons: Vec<_> =
+                refused.iter().map(|refused| (convert::word(refused.reason()), refused.runs)).collect();
+            tracing::debug!(agent = %self.agent, ?reasons, "looks refused by the agent");
         }
     }
 

@@ -3,6 +3,8 @@
 //! One thread owns the writing connection. It takes what waits in its queue (bounded: callers wait), writes all of it in
 //! one transaction, and answers after the commit. Readers have a connection of their own.
 
+mod reader;
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -13,6 +15,8 @@ use async_trait::async_trait;
 use faultline_attribution::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 use tokio::sync::{mpsc, oneshot};
+
+pub use reader::SqliteReader;
 
 use super::{Admission, Appended, ChangeLog, Cursor, Entry, LogError, RecordLog};
 use crate::{
@@ -126,38 +130,7 @@ impl RecordLog for SqliteLog {
     }
 
     async fn next(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Record)>, LogError> {
-        self.read(move |connection, path| {
-            let store = |source| LogError::Store { path: path.to_owned(), source };
-            let mut statement = connection
-                .prepare_cached(
-                    "SELECT cursor, format, kind, received_at, agent, incarnation, epoch, lane, number, crc32c, payload \
-                     FROM record WHERE cursor > ?1 ORDER BY cursor LIMIT ?2",
-                )
-                .map_err(store)?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let mut rows = statement.query(params![after.0, limit]).map_err(store)?;
-            let mut records = Vec::new();
-            while let Some(row) = rows.next().map_err(store)? {
-                let cursor: i64 = row.get(0).map_err(store)?;
-                let (kind, crc): (u8, u32) = (row.get(2).map_err(store)?, row.get(9).map_err(store)?);
-                let payload: Vec<u8> = row.get(10).map_err(store)?;
-                let kind = RecordKind::of(kind).filter(|_| crc32c::crc32c(&payload) == crc);
-                let kind = kind.ok_or_else(|| LogError::Damaged { path: path.to_owned(), cursor })?;
-                let record = Record {
-                    kind,
-                    received_at: Timestamp::from_micros(row.get(3).map_err(store)?),
-                    agent: row.get(4).map_err(store)?,
-                    incarnation: row.get(5).map_err(store)?,
-                    epoch: row.get::<_, i64>(6).map_err(store)?.cast_unsigned(),
-                    lane: row.get(7).map_err(store)?,
-                    number: row.get::<_, i64>(8).map_err(store)?.cast_unsigned(),
-                    payload,
-                };
-                records.push((Cursor(cursor), record));
-            }
-            Ok(records)
-        })
-        .await
+        self.read(move |connection, path| records(connection, path, after, limit)).await
     }
 
     async fn admitted(&self, agent: &str, incarnation: &[u8], lane: u8) -> Result<u64, LogError> {
@@ -210,6 +183,44 @@ impl ChangeLog for SqliteLog {
         })
         .await
     }
+}
+
+/// Records after the cursor, in order.
+fn records(
+    connection: &Connection,
+    path: &Path,
+    after: Cursor,
+    limit: usize,
+) -> Result<Vec<(Cursor, Record)>, LogError> {
+    let store = |source| LogError::Store { path: path.to_owned(), source };
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT cursor, format, kind, received_at, agent, incarnation, epoch, lane, number, crc32c, payload \
+             FROM record WHERE cursor > ?1 ORDER BY cursor LIMIT ?2",
+        )
+        .map_err(store)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![after.0, limit]).map_err(store)?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next().map_err(store)? {
+        let cursor: i64 = row.get(0).map_err(store)?;
+        let (kind, crc): (u8, u32) = (row.get(2).map_err(store)?, row.get(9).map_err(store)?);
+        let payload: Vec<u8> = row.get(10).map_err(store)?;
+        let kind = RecordKind::of(kind).filter(|_| crc32c::crc32c(&payload) == crc);
+        let kind = kind.ok_or_else(|| LogError::Damaged { path: path.to_owned(), cursor })?;
+        let record = Record {
+            kind,
+            received_at: Timestamp::from_micros(row.get(3).map_err(store)?),
+            agent: row.get(4).map_err(store)?,
+            incarnation: row.get(5).map_err(store)?,
+            epoch: row.get::<_, i64>(6).map_err(store)?.cast_unsigned(),
+            lane: row.get(7).map_err(store)?,
+            number: row.get::<_, i64>(8).map_err(store)?.cast_unsigned(),
+            payload,
+        };
+        records.push((Cursor(cursor), record));
+    }
+    Ok(records)
 }
 
 /// The writer: everything that waits, in one transaction, answered after the commit.

@@ -79,3 +79,23 @@ fn a_result_that_contradicts_itself_has_no_outcome() {
     failed.outcome = wire::Outcome::Passed as i32;
     assert_eq!(outcome(&failed), None, "passed with a cause");
 }
+
+#[test]
+fn published_ranges_tell_where_the_answering_address_is_hosted() {
+    let list =
+        r#"{"createDate": "1", "prefixes": [{"ip_prefix": "3.0.0.0/15", "region": "us-east-1", "service": "EC2"}]}"#;
+    let ranges = Ranges::parse([(crate::ranges::Document::Aws, "", list)]).expect("ranges");
+    let from = wire::ProbeResult { address: vec![3, 0, 1, 1], ..result(7, wire::Outcome::Passed, 0) };
+    let mut observer = observer();
+    let first = observer.observe(&batch(vec![from.clone()], Vec::new())).expect("reads");
+    assert!(matches!(first.as_slice(), [Input::Observation(_)]), "no ranges are in force: {first:?}");
+
+    let record = Record::ranges(Timestamp::default(), ranges.to_bytes());
+    let inputs = observer.observe(&record).expect("reads");
+    let [Input::World(WorldChange::Learned(target, learned))] = inputs.as_slice() else { panic!("{inputs:?}") };
+    assert_eq!((target.as_str(), learned.hosted_on.as_deref()), ("shop", Some("aws")));
+    assert_eq!(learned.region.as_deref(), Some("us-east-1"));
+    let again = observer.observe(&batch(vec![from], Vec::new())).expect("reads");
+    assert!(matches!(again.as_slice(), [Input::Observation(_)]), "{again:?}");
+    assert!(observer.observe(&Record::ranges(Timestamp::default(), vec![1])).is_err());
+}

@@ -97,7 +97,7 @@ fn row(agent: &AgentView, view: &View<'_>) -> Markup {
 
 /// What the agent could not measure or hand in, in words.
 fn losses(losses: &Losses) -> Vec<String> {
-    let Losses { dropped_results, skipped_runs, refused_assignments } = losses;
+    let Losses { dropped_results, skipped_runs, refused_assignments, refused_looks } = losses;
     let mut words = Vec::new();
     if *dropped_results > 0 {
         words.push(format!("{dropped_results} results lost: its spool was full"));
@@ -107,6 +107,9 @@ fn losses(losses: &Losses) -> Vec<String> {
     }
     if *refused_assignments > 0 {
         words.push(format!("{refused_assignments} targets refused by its own policy"));
+    }
+    if *refused_looks > 0 {
+        words.push(format!("{refused_looks} extra looks refused by its own limits"));
     }
     words
 }

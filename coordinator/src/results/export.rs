@@ -1,0 +1,167 @@
+//! Export: from records of the log to result lines, with everything that the log knows of a run.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use faultline_attribution::{AgentId, Outcome, ProbeKind, TargetId, Timestamp, Vantage};
+use faultline_proto::{
+    agent::v1::Lane,
+    convert,
+    types::v1::{self as wire, Protocol},
+};
+
+use super::{ResultLine, Timings};
+use crate::{
+    log::{Cursor, LogError, sqlite::SqliteReader},
+    observe::{self, ObserveError, Observer},
+    record::{Record, RecordKind},
+};
+
+/// Records read at once.
+const CHUNK: usize = 1024;
+
+/// What can go wrong with an export.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A record in it.
+    #[error("log record {cursor:?}: {source}")]
+    Record {
+        /// Its place.
+        cursor: Cursor,
+        /// Why.
+        source: ObserveError,
+    },
+    /// Lines cannot be written.
+    #[error("standard output: {0}")]
+    Write(#[from] std::io::Error),
+}
+
+/// The span that is exported, by when results were received.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Span {
+    /// From then on.
+    pub from: Option<Timestamp>,
+    /// Until before then.
+    pub to: Option<Timestamp>,
+}
+
+impl Span {
+    fn holds(&self, at: Timestamp) -> bool {
+        self.from.is_none_or(|from| at >= from) && self.to.is_none_or(|to| at < to)
+    }
+}
+
+/// Hands out every result of the span in the order of the log. Returns where the agents look from, as last recorded.
+pub fn export(
+    log: &SqliteReader,
+    span: Span,
+    mut write: impl FnMut(&ResultLine<'_>) -> std::io::Result<()>,
+) -> Result<BTreeMap<AgentId, Vantage>, ExportError> {
+    let mut observer = Observer::default();
+    let mut read = Cursor::START;
+    loop {
+        let records = log.next(read, CHUNK)?;
+        let Some((last, _)) = records.last() else { break };
+        read = *last;
+        for (cursor, record) in records {
+            let fail = |source| ExportError::Record { cursor, source };
+            if record.kind == RecordKind::Batch {
+                batch(&mut observer, &record, span, fail, &mut write)?;
+            } else {
+                observer.observe(&record).map_err(fail)?;
+            }
+        }
+    }
+    Ok(observer.vantages().clone())
+}
+
+fn batch(
+    observer: &mut Observer,
+    record: &Record,
+    span: Span,
+    fail: impl Fn(ObserveError) -> ExportError,
+    write: &mut impl FnMut(&ResultLine<'_>) -> std::io::Result<()>,
+) -> Result<(), ExportError> {
+    // Outside the span its facts still count: later batches refer to them.
+    let batch = observer.read_batch(record).map_err(fail)?;
+    if !span.holds(record.received_at) {
+        return Ok(());
+    }
+    let agent = AgentId::from(record.agent.as_str());
+    for result in &batch.results {
+        let (Some(target), Some(outcome)) = (observer.target_of(&agent, result.slot), observe::outcome(result)) else {
+            continue; // refused at ingest; it does not count live either
+        };
+        let probe = observer.targets().get(target).map(|target| target.probe);
+        write(&line(record, target, probe, outcome, result, observer.facts_of(&agent, result.facts)))?;
+    }
+    Ok(())
+}
+
+/// The line of a stored result.
+fn line<'a>(
+    record: &'a Record,
+    target: &'a TargetId,
+    probe: Option<ProbeKind>,
+    outcome: Outcome,
+    result: &wire::ProbeResult,
+    facts: Option<&'a wire::Facts>,
+) -> ResultLine<'a> {
+    let at = Timestamp::from_micros(convert::micros(result.started_at.as_ref()).unwrap_or_default());
+    let address = observe::address(&result.address);
+    let timings = result.timings.unwrap_or_default();
+    let borrowed =
+        |text: fn(&wire::Facts) -> &String| facts.map_or(Cow::Borrowed(""), |facts| text(facts).as_str().into());
+    let mut edge: Vec<(Cow<'a, str>, Cow<'a, str>)> = facts
+        .into_iter()
+        .flat_map(|facts| facts.edge.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())))
+        .collect();
+    edge.sort(); // a map of the wire has no order, a file has
+    ResultLine {
+        received_at: Some(record.received_at),
+        probe,
+        timings: Timings {
+            dns: timings.dns_us.into(),
+            connect: timings.connect_us.into(),
+            tls: timings.tls_us.into(),
+            first_byte: timings.first_byte_us.into(),
+            body: timings.body_us.into(),
+            total: timings.total_us.into(),
+        },
+        resolver: borrowed(|facts| &facts.resolver),
+        family: address.map(|address| if address.is_ipv4() { 4 } else { 6 }),
+        attempt: result.attempt.max(1),
+        on_demand: result.on_demand,
+        late: i32::from(record.lane) == Lane::Backfill as i32,
+        address,
+        protocol: protocol(result.protocol()).into(),
+        status: u16::try_from(result.status).ok().filter(|status| *status != 0),
+        edge,
+        cnames: facts.map(|facts| facts.cnames.iter().map(|name| name.as_str().into()).collect()).unwrap_or_default(),
+        issuer: borrowed(|facts| &facts.issuer),
+        rcode: result.rcode_plus_one.checked_sub(1).map(rcode).unwrap_or_default(),
+        ..ResultLine::new(record.agent.as_str(), target.as_str(), at, outcome)
+    }
+}
+
+fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Unspecified => "",
+        Protocol::Http1 => "http1",
+        Protocol::Http2 => "http2",
+        Protocol::Http3 => "http3",
+        Protocol::Tls12 => "tls12",
+        Protocol::Tls13 => "tls13",
+        Protocol::DnsUdp => "dns_udp",
+        Protocol::DnsTcp => "dns_tcp",
+    }
+}
+
+/// Mnemonic of a DNS response code, else its number. Source: the IANA registry "DNS RCODEs".
+fn rcode(code: u32) -> Cow<'static, str> {
+    let mnemonics = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
+    let known = usize::try_from(code).ok().and_then(|code| mnemonics.get(code).copied());
+    known.map_or_else(|| code.to_string().into(), Cow::Borrowed)
+}

@@ -1,5 +1,8 @@
 //! The agent port against agents that do what they should not: typed refusals, and nobody else is harmed.
 
+#[path = "session/looks.rs"]
+mod looks;
+
 use std::path::Path;
 
 use faultline_coordinator::{pki::Authority, registry::Place, serve::Coordinator};
@@ -10,13 +13,14 @@ use faultline_lab::{
 use faultline_proto::{
     ERROR_DOMAIN,
     agent::v1::{
-        AssignmentAck, Goodbye, Heartbeat, Hello, Lane, Refusal, ResultBatch, SpoolState,
+        AssignmentAck, Goodbye, Heartbeat, Hello, Lane, LookRefusal, Refusal, RefusedLooks, ResultBatch, SpoolState,
         session_request::Message as Say, session_response::Message as Heard,
     },
     clock::Clock,
     types::v1::ProbeResult,
 };
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -153,14 +157,16 @@ async fn what_an_agent_lost_or_refused_is_shown() {
     let stage = Stage::new().await;
     let mut agent = stage.issue("fra-1").open([1; 16]).await.expect("open");
     let lane = SpoolState { lane: Lane::Live as i32, dropped_results: 12, ..SpoolState::default() };
-    let heartbeat = Heartbeat { spool: vec![lane], skipped_runs: 3, ..Heartbeat::default() };
+    let looks = RefusedLooks { reason: LookRefusal::Budget as i32, runs: 4 };
+    let heartbeat =
+        Heartbeat { spool: vec![lane], skipped_runs: 3, refused_looks: vec![looks], ..Heartbeat::default() };
     agent.say(Say::Heartbeat(heartbeat)).await.expect("said");
     let refused = vec![Refusal { slot: 1, reason: "port 25 is not allowed here".into() }];
     agent.say(Say::AssignmentAck(AssignmentAck { refused, ..AssignmentAck::default() })).await.expect("said");
     still_works(&mut agent).await; // messages are taken in order: both are in
     let feed = stage.coordinator.feed_address.to_string();
     let page = tokio::task::spawn_blocking(move || stage::page(&feed)).await.expect("no panic").expect("the page");
-    for loss in ["12 results lost", "3 runs skipped", "1 targets refused"] {
+    for loss in ["12 results lost", "3 runs skipped", "1 targets refused", "4 extra looks refused"] {
         assert!(page.contains(loss), "{loss}: {page}");
     }
     stage.coordinator.stop().await;
@@ -207,7 +213,7 @@ async fn a_coordinator_that_stops_drains_its_sessions_and_remembers_what_was_dur
     let credentials = stage.issue("fra-1");
     let mut agent = credentials.open([1; 16]).await.expect("open");
     still_works(&mut agent).await;
-    let stopping = tokio::task::JoinSet::from_iter([async { stage.coordinator.stop().await }]);
+    let stopping = JoinSet::from_iter([async { stage.coordinator.stop().await }]);
     assert!(matches!(agent.hear().await.expect("told"), Some(Heard::Drain(_))));
     agent.say(Say::Goodbye(Goodbye { reason: "drain".into() })).await.expect("said");
     stopping.join_all().await;

@@ -24,6 +24,8 @@ pub struct Case {
     pub end: Timestamp,
     /// What was true; empty when nothing visible broke.
     pub truth: Vec<TrueIncident>,
+    /// What the case's noise did besides: naming it is right and not naming it is no miss.
+    pub background: Vec<TrueIncident>,
 }
 
 /// One thing that broke.

@@ -50,6 +50,7 @@ impl Fleet {
             feed_listen,
             clock,
             with_agent: false,
+            publishers: None,
         })
         .await?;
         net.set_coordinator(coordinator.agents_address);
@@ -102,7 +103,9 @@ fn place(agent: &Agent) -> Place {
         asn: Some(agent.asn),
         country: Some(agent.country.clone()),
         geography: Some(agent.geography.clone()),
-        ..Place::default()
+        resolver: agent.resolver.clone(),
+        carriers: agent.carriers.clone(),
+        group: agent.group.clone(),
     }
 }
 

@@ -62,9 +62,7 @@ fn tells(incident: &Incident, truth: &Truth) -> bool {
         Verdict::Neither => "neither",
         Verdict::Undetermined | Verdict::Unspecified => return false,
     };
-    verdict == truth.verdict.word()
-        && incident.kind == truth.kind
-        && (truth.element.is_empty() || incident.element == truth.element)
+    verdict == truth.verdict.word() && truth.accepts_kind(&incident.kind) && truth.accepts_element(&incident.element)
 }
 
 /// Whether the incident clears whom the truth clears.
@@ -84,6 +82,10 @@ mod tests {
             kind: String::new(),
             element: "azure/front-door".into(),
             cleared: vec!["aws".into()],
+            accept_kinds: Vec::new(),
+            accept_elements: vec!["azure/front-door/eu".into()],
+            at_s: None,
+            until_s: None,
         }
     }
 
@@ -113,6 +115,13 @@ mod tests {
         judge.hear(&incident("aws/us-east-1", Verdict::Aws, &[]));
         assert!(judge.is_complete());
         assert_eq!(judge.wrong().len(), 1);
+    }
+
+    #[test]
+    fn another_element_that_the_truth_accepts_is_right() {
+        let mut judge = Judge::new(&[truth()]);
+        assert!(judge.hear(&incident("azure/front-door/eu", Verdict::Azure, &["aws"])));
+        assert!(judge.is_complete() && judge.wrong().is_empty());
     }
 
     #[test]

@@ -10,7 +10,9 @@ pub mod lag;
 pub mod net;
 pub mod play;
 pub mod scenario;
+pub mod score;
 pub mod scripted;
+pub mod sim;
 pub mod stage;
 pub mod world;
 

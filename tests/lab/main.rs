@@ -1,23 +1,17 @@
 //! The binary `faultline-lab`.
 
-use std::{io::Write as _, net::SocketAddr, process::ExitCode, time::Duration};
+mod cli;
 
-use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
-use faultline_lab::{
-    Net, Scenario, World,
-    fleet::Fleet,
-    play::{Outcome, Play, Rules},
-    scenario,
-};
-use faultline_proto::clock::Clock;
+use std::process::ExitCode;
 
-/// An emulated internet on loopback, with a real coordinator and real agents.
+use clap::{Parser, Subcommand};
+
+/// An emulated internet on loopback, with a real coordinator and real agents; and the bench that judges verdicts.
 #[derive(Debug, Parser)]
 #[command(
     name = "faultline-lab",
     version,
-    before_help = "Example:\n  faultline-lab up\n  faultline-lab up --scenario 2021-06-08-fastly --exit-on-verdict",
+    before_help = "Example:\n  faultline-lab up\n  faultline-lab up --scenario 2021-06-08-fastly --exit-on-verdict\n  faultline-lab score --method engine --method majority -o report\n  faultline-lab quiet --days 1",
     max_term_width = 100
 )]
 struct Cli {
@@ -28,38 +22,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start everything, play a scenario, and say what happens
-    Up(Up),
-}
-
-#[derive(Debug, Args)]
-#[command(
-    before_help = "Example:\n  faultline-lab up --scenario aws-and-azure-at-once\n\nExit codes: 0 the feed told the scenario's truth (or the lab was stopped), 1 it did not, 2 wrong usage,\n3 the lab itself could not run (too slow, no port)"
-)]
-struct Up {
-    /// Name of a built-in scenario, or a file
-    #[arg(long, default_value = scenario::DEFAULT)]
-    scenario: String,
-    /// List the built-in scenarios
-    #[arg(long)]
-    list: bool,
-    /// Decides which runs suffer where a fault is partial
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// End at the verdict: exit 0 only if it is the scenario's truth
-    #[arg(long)]
-    exit_on_verdict: bool,
-    /// Seconds of the emulated clock, from the last break, within which the truth must be told
-    #[arg(long, default_value_t = 120)]
-    deadline: u64,
-    /// Seconds of the emulated clock for each real one
-    #[arg(long, default_value_t = 8.0)]
-    speed: f64,
-    /// Keep everything running for so many real seconds after the end [default: until Ctrl-C, or 0 with --exit-on-verdict]
-    #[arg(long)]
-    hold: Option<u64>,
-    /// Where the page and the feed are
-    #[arg(long, default_value = "127.0.0.1:0")]
-    feed_listen: SocketAddr,
+    Up(cli::up::Up),
+    /// Judge scenarios x seeds with the engine and the methods it must beat
+    Score(cli::score::Score),
+    /// Count false incidents over simulated days in which nothing breaks
+    Quiet(cli::quiet::Quiet),
+    /// Measure what the engine costs
+    Bench(cli::bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -70,136 +39,13 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let Command::Up(up) = cli.command;
     start_logs();
-    let world = World::standard();
-    if up.list {
-        return list(&world);
+    match cli.command {
+        Command::Up(up) => up.main(),
+        Command::Score(score) => score.main(),
+        Command::Quiet(quiet) => quiet.main(),
+        Command::Bench(bench) => bench.main(),
     }
-    let scenario = match Scenario::find(&up.scenario, &world) {
-        Ok(scenario) => scenario,
-        Err(error) => {
-            complain(&error.to_string());
-            return ExitCode::from(2);
-        }
-    };
-    if !(1.0..=100.0).contains(&up.speed) {
-        complain(&format!("--speed {}: 1 to 100", up.speed));
-        return ExitCode::from(2);
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&error.to_string());
-            return ExitCode::from(3);
-        }
-    };
-    match runtime.block_on(up.run(&world, &scenario)) {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(outcome)) if outcome.is_right => {
-            say(&format!("right   {}", scenario.title));
-            ExitCode::SUCCESS
-        }
-        Ok(Some(outcome)) => {
-            for fault in &outcome.faults {
-                say(&format!("wrong   {fault}"));
-            }
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            complain(&format!("{error:#}"));
-            ExitCode::from(3)
-        }
-    }
-}
-
-impl Up {
-    /// Plays; `None` when stopped from outside.
-    async fn run(&self, world: &World, scenario: &Scenario) -> anyhow::Result<Option<Outcome>> {
-        let clock = Clock::emulated(self.speed);
-        let data = tempfile::tempdir().context("no temporary directory")?;
-        say(&format!("lab     {}: {}", scenario.id, scenario.title));
-        say(&format!(
-            "lab     speed {}, seed {}, {} targets, {} agents",
-            self.speed,
-            self.seed,
-            world.targets.len(),
-            world.agents.len()
-        ));
-        let net = Net::start(world, clock, self.seed)?;
-        let mut fleet = Fleet::start(world, &net, clock, data.path(), self.feed_listen).await?;
-        say(&format!("page    http://{}/", fleet.feed_address()));
-        say(&format!("feed    faultline watch --feed http://{}", fleet.feed_address()));
-        let rules = Rules { exit_on_verdict: self.exit_on_verdict, deadline: Duration::from_secs(self.deadline) };
-        let mut told = say_owned;
-        let outcome = tokio::select! {
-            outcome = Play::run(scenario, &net, &mut fleet, clock, rules, &mut told) => Some(outcome),
-            _ = tokio::signal::ctrl_c() => None,
-        };
-        if let Some(Ok(outcome)) = &outcome {
-            let ending = if outcome.is_right { "the feed told the truth" } else { "the feed did not tell the truth" };
-            say(&format!("end     {ending}"));
-            self.hold(&mut fleet).await;
-        }
-        fleet.stop().await;
-        net.shutdown().await;
-        outcome.transpose()
-    }
-
-    async fn hold(&self, fleet: &mut Fleet) {
-        let hold = match self.hold {
-            Some(seconds) => Some(Duration::from_secs(seconds)),
-            None if self.exit_on_verdict => return,
-            None => None,
-        };
-        say(&format!(
-            "hold    http://{}/ stays up{}",
-            fleet.feed_address(),
-            if hold.is_none() { " until Ctrl-C" } else { "" }
-        ));
-        let over = async {
-            match hold {
-                Some(hold) => tokio::time::sleep(hold).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = over => {}
-            _ = tokio::signal::ctrl_c() => {}
-            _ = fleet.agent_ended() => {}
-        }
-    }
-}
-
-fn list(world: &World) -> ExitCode {
-    match scenario::built_in(world) {
-        Ok(scenarios) => {
-            for scenario in &scenarios {
-                say(&format!("{:34} {}", scenario.id, scenario.title));
-            }
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            complain(&error.to_string());
-            ExitCode::from(2)
-        }
-    }
-}
-
-/// A line of the story. A reader that has gone away is no error.
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    drop(writeln!(out, "{line}").and_then(|()| out.flush()));
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the signature that the play calls")]
-fn say_owned(line: String) {
-    say(&line);
-}
-
-#[expect(clippy::print_stderr, reason = "this is what a command says when it fails")]
-fn complain(message: &str) {
-    eprintln!("faultline-lab: {message}");
 }
 
 fn start_logs() {

@@ -20,9 +20,13 @@ use std::{
 };
 
 use faultline_proto::clock::Clock;
+pub(crate) use faults::GATEWAY_TIMEOUT;
 pub use faults::{
-    AgentSelect, ConnectEffect, DnsEffect, Effect, Fault, FaultBoard, FaultId, HttpEffect, TargetSelect, TlsEffect,
+    AgentSelect, ConnectEffect, DnsEffect, Effect, Fault, FaultBoard, FaultId, HttpEffect, Lot, ShareOf, TargetSelect,
+    TlsEffect,
 };
+#[cfg(test)]
+pub(crate) use faults::{Asker, Standing};
 use tokio::{
     sync::{Mutex, watch},
     task::JoinSet,

@@ -19,7 +19,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{Break, Net, Scenario, fleet::Fleet, judge::Judge, lag::Lag, net::FaultId};
+use crate::{Break, Net, Scenario, fleet::Fleet, judge::Judge, lag::Lag, net::FaultId, scenario::Way};
 
 /// All agents must be up and warm within this time of the emulated clock.
 const WARM: Duration = Duration::from_mins(3);
@@ -54,7 +54,7 @@ pub struct Play<'a> {
     began: Instant,
     judge: Judge,
     /// Breaks still to come, breaks to heal.
-    to_break: Vec<&'a Break>,
+    to_break: Vec<Break>,
     to_heal: Vec<(Duration, FaultId)>,
     broke_at: Option<Duration>,
     complete_at: Option<Duration>,
@@ -70,6 +70,9 @@ impl<'a> Play<'a> {
         rules: Rules,
         say: &'a mut (dyn FnMut(String) + Send),
     ) -> anyhow::Result<Outcome> {
+        if !scenario.can_be_played_as(Way::Packets) {
+            bail!("scenario {} can only be played as observations: no packet of the lab shows it", scenario.id);
+        }
         let feed = format!("http://{}", fleet.feed_address());
         let channel = Endpoint::from_shared(feed)?.connect().await.context("the feed does not answer")?;
         let mut client = FeedServiceClient::new(channel);
@@ -85,7 +88,13 @@ impl<'a> Play<'a> {
         let request =
             SubscribeRequest { start: Some(Start::FromSnapshot(FromSnapshot {})), ..SubscribeRequest::default() };
         let stream = client.subscribe(request).await?.into_inner();
-        let mut to_break: Vec<&Break> = scenario.breaks.iter().collect();
+        // A rhythm is as many breaks as it has beats.
+        let beats = |broken: &Break| {
+            let spells = broken.spells(scenario.run).into_iter();
+            let fault = broken.fault.clone();
+            spells.map(move |(at, until)| Break { at, until, rhythm: None, fault: fault.clone() }).collect::<Vec<_>>()
+        };
+        let mut to_break: Vec<Break> = scenario.breaks.iter().flat_map(beats).collect();
         to_break.sort_by_key(|broken| std::cmp::Reverse(broken.at));
         let play = Self {
             scenario,
@@ -140,7 +149,7 @@ impl<'a> Play<'a> {
     async fn keep_time(&mut self) -> anyhow::Result<()> {
         let now = self.now();
         while let Some(broken) = self.to_break.pop_if(|broken| broken.at <= now) {
-            let id = self.net.apply(broken).await?;
+            let id = self.net.apply(&broken).await?;
             let fault = &broken.fault;
             self.tell(now, &format!("broke   {fault}"));
             self.broke_at = Some(now);

@@ -11,7 +11,7 @@ use faultline_coordinator::{
 use faultline_proto::{
     PROTOCOL,
     agent::v1::{
-        AssignmentPush, BatchAck, Hello, Lane, ResultBatch, SessionRequest, SessionResponse, Welcome,
+        AssignmentPush, BatchAck, Hello, Lane, ResultBatch, RunNow, SessionRequest, SessionResponse, Welcome,
         session_request::Message as Say, session_response::Message as Heard,
         session_service_client::SessionServiceClient,
     },
@@ -44,6 +44,8 @@ pub struct ScriptedAgent {
     pub welcome: Welcome,
     /// What it is to probe.
     pub assignments: AssignmentPush,
+    /// What it was asked to look at again while it waited for acknowledgements.
+    pub asked: Vec<RunNow>,
     next: u64,
 }
 
@@ -113,7 +115,7 @@ impl Credentials {
             other => anyhow::bail!("no assignments but {other:?}"),
         };
         let next = welcome.durable.first().map_or(0, |cursor| cursor.number) + 1;
-        Ok(ScriptedAgent { requests, responses, welcome, assignments, next })
+        Ok(ScriptedAgent { requests, responses, welcome, assignments, asked: Vec::new(), next })
     }
 }
 
@@ -135,9 +137,12 @@ impl ScriptedAgent {
     pub async fn send_batch(&mut self, number: u64, results: Vec<ProbeResult>) -> anyhow::Result<BatchAck> {
         let batch = ResultBatch { lane: Lane::Live as i32, number, results, ..ResultBatch::default() };
         self.say(Say::ResultBatch(batch)).await?;
-        match self.hear().await?.context("the session ended")? {
-            Heard::BatchAck(ack) => Ok(ack),
-            other => anyhow::bail!("no acknowledgement but {other:?}"),
+        loop {
+            match self.hear().await?.context("the session ended")? {
+                Heard::BatchAck(ack) => return Ok(ack),
+                Heard::RunNow(run_now) => self.asked.push(run_now),
+                other => anyhow::bail!("no acknowledgement but {other:?}"),
+            }
         }
     }
 

@@ -60,6 +60,7 @@ pub async fn start(data: &Path, clock: Clock) -> anyhow::Result<Coordinator> {
         feed_listen: local,
         clock,
         with_agent: false,
+        publishers: None,
     };
     Ok(Coordinator::start(options).await?)
 }

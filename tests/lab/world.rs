@@ -7,7 +7,9 @@
 mod agents;
 mod catalog;
 mod operators;
+mod sized;
 mod targets;
+mod told;
 
 use std::{collections::HashSet, net::Ipv4Addr};
 
@@ -25,9 +27,21 @@ pub struct World {
 }
 
 impl World {
-    /// The lab's world: 18 agents, about 70 targets, nine DNS operators.
+    /// The lab's world: 24 agents, 116 targets, twelve DNS operators.
     pub fn standard() -> Self {
         Self { agents: agents::standard(), targets: targets::standard(), operators: operators::standard() }
+    }
+
+    /// A world of that many agents and at least that many targets. It holds every target of the standard world, and
+    /// with 24 agents or more every agent of it too, so that the words of scenarios mean the same in both; with fewer,
+    /// a choice of them over networks, clouds and geographies. `seed` decides who hosts, serves and owns the rest.
+    pub fn sized(agents: usize, targets: usize, seed: u64) -> Self {
+        sized::world(agents, targets, seed)
+    }
+
+    /// The world as catalog and registry tell it to a coordinator: hints, with what is untold left out.
+    pub fn told(&self) -> faultline_attribution::World {
+        told::world(self)
     }
 
     /// The agent of that id.
@@ -45,12 +59,18 @@ impl World {
         self.operators.iter().find(|operator| operator.id == id)
     }
 
-    /// What makes the world impossible to emulate; empty for a sound one.
+    /// What makes the world impossible to emulate in packets; empty for a sound one.
     pub fn flaws(&self) -> Vec<String> {
-        let mut flaws = Vec::new();
+        let mut flaws = self.contradictions();
         if self.agents.len() > usize::from(MAX_AGENTS) {
             flaws.push(format!("{} agents, at most {MAX_AGENTS} have addresses", self.agents.len()));
         }
+        flaws
+    }
+
+    /// Where the world contradicts itself, however it is played.
+    pub fn contradictions(&self) -> Vec<String> {
+        let mut flaws = Vec::new();
         let (mut ids, mut names) = (HashSet::new(), HashSet::new());
         for (position, agent) in self.agents.iter().enumerate() {
             if usize::from(agent.number) != position || !ids.insert(agent.id.as_str()) {
@@ -81,7 +101,7 @@ const MAX_AGENTS: u8 = 120;
 #[derive(Clone, Debug, Default)]
 pub struct Agent {
     /// Position in [`World::agents`].
-    pub number: u8,
+    pub number: u16,
     /// Its name, as in its certificate.
     pub id: String,
     /// Access network, as in the element `isp/rogers-ca`.
@@ -96,6 +116,12 @@ pub struct Agent {
     pub hosted_on: Option<String>,
     /// The region of that cloud.
     pub region: Option<String>,
+    /// The public resolver that it uses; `None` for its network's own.
+    pub resolver: Option<String>,
+    /// Carriers of its access network, as far as they are known, as in the element `as3356`.
+    pub carriers: Vec<String>,
+    /// Agents of one group are one witness; `None` is a group of its own.
+    pub group: Option<String>,
     /// Where it is, for people.
     pub label: String,
 }
@@ -103,23 +129,29 @@ pub struct Agent {
 impl Agent {
     /// The address from which it probes.
     pub fn address(&self) -> Ipv4Addr {
-        Ipv4Addr::new(127, AGENTS_FROM + self.number, 0, 1)
+        Ipv4Addr::new(127, self.octet(), 0, 1)
     }
 
     /// Where its path to the coordinator begins.
     pub fn uplink_address(&self) -> Ipv4Addr {
-        Ipv4Addr::new(127, AGENTS_FROM + self.number, 0, 2)
+        Ipv4Addr::new(127, self.octet(), 0, 2)
     }
 
     /// Its network's recursive resolver.
     pub fn resolver_address(&self) -> Ipv4Addr {
-        Ipv4Addr::new(127, AGENTS_FROM + self.number, 0, 53)
+        Ipv4Addr::new(127, self.octet(), 0, 53)
     }
 
     /// The agent's number, of whoever sends from this address (its resolver included).
-    pub fn number_at(address: Ipv4Addr) -> Option<u8> {
+    pub fn number_at(address: Ipv4Addr) -> Option<u16> {
         let [net, host, ..] = address.octets();
-        (net == 127 && (AGENTS_FROM..AGENTS_FROM + MAX_AGENTS).contains(&host)).then(|| host - AGENTS_FROM)
+        let is_agents = net == 127 && (AGENTS_FROM..AGENTS_FROM + MAX_AGENTS).contains(&host);
+        is_agents.then(|| u16::from(host - AGENTS_FROM))
+    }
+
+    /// The octet that stands for it. Worlds of more agents than octets are never emulated ([`World::flaws`]).
+    fn octet(&self) -> u8 {
+        u8::try_from(self.number).map_or(u8::MAX, |number| AGENTS_FROM.saturating_add(number))
     }
 }
 
@@ -148,6 +180,8 @@ pub struct Target {
     pub hosted_on: String,
     /// Region of that cloud.
     pub region: Option<String>,
+    /// Zone of that region; `None` where it is spread or unknown.
+    pub zone: Option<String>,
     /// Service of that cloud.
     pub service: Option<String>,
     /// `api` for a control-plane API.
@@ -160,6 +194,10 @@ pub struct Target {
     pub cdn_is_told: bool,
     /// The identity provider it signs in with.
     pub identity: Option<String>,
+    /// Who signed its certificate, in the emulated world's words; the lab's servers all show the lab's own authority.
+    pub issuer: Option<String>,
+    /// Elements that it needs and that no catalog tells, by canonical name: `aws/us-east-1/dynamodb`.
+    pub hidden: Vec<String>,
     /// Whose it is.
     pub owner: String,
 }
@@ -168,6 +206,11 @@ impl Target {
     /// The operator of the asked name; `None` for a literal address.
     pub fn dns_operator(&self) -> Option<&str> {
         self.names.first().map(|alias| alias.operator.as_str())
+    }
+
+    /// The top-level domain of the asked name.
+    pub fn tld(&self) -> Option<&str> {
+        self.host().and_then(|host| host.rsplit_once('.')).map(|(_, tld)| tld)
     }
 
     /// The name a client asks for and checks certificates against; `None` for a literal address.
@@ -182,7 +225,7 @@ impl Target {
         if self.names.is_empty() {
             return Ipv4Addr::new(127, 20, high, low);
         }
-        Ipv4Addr::new(127, AGENTS_FROM + agent.number, high, low)
+        Ipv4Addr::new(127, agent.octet(), high, low)
     }
 
     fn address_octets(&self) -> (u8, u8) {

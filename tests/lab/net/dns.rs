@@ -25,7 +25,7 @@ use tracing::debug;
 
 pub(super) use self::zones::Zones;
 use self::{authority::Authority, resolver::Resolver};
-use super::{Shared, tcp};
+use super::{Shared, faults::Asker, tcp};
 
 /// A running name server.
 pub(super) type NameServer = Server<Handler>;
@@ -81,6 +81,9 @@ impl RequestHandler for Handler {
             (_, Err(_)) => (Some(Answer::new(ResponseCode::FormErr)), false),
             (Self::Authority(authority), Ok(question)) => {
                 let agent = tcp::visitor(request.src(), &authority.shared);
+                let own = agent.map(|agent| authority.shared.world.agents[agent].address());
+                let is_agent = own.is_some_and(|own| request.src().ip() == own);
+                let agent = agent.map(|agent| (agent, if is_agent { Asker::Agent } else { Asker::Resolver }));
                 (authority.answer(agent, question.query.name(), question.query.query_type()), true)
             }
             (Self::Resolver(resolver), Ok(question)) => {

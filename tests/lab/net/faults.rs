@@ -3,15 +3,15 @@
 //! Rules: a fault that speaks of a region or service acts where that region answers, so behind a CDN the edge stays up
 //! and answers 504 for its dead origin; a fault of a CDN breaks the CDN's own name, not its customers' zones; a fault
 //! of a DNS operator breaks every question to that operator's servers. Shares are drawn from a hash of the seed, so
-//! the same seed and the same order of probes suffer the same. For the connect layer (unless `reset`) the share is of
-//! (agent, target) addresses, elsewhere of connections and questions.
+//! the same seed and the same order of probes suffer the same. A share of runs at the connect layer (unless `reset`)
+//! is a share of (agent, target) addresses in packets, since an address is open or shut; elsewhere it is of connections
+//! and questions. Observations draw each run.
 
+mod lot;
 mod select;
 mod words;
 
 use std::{
-    collections::hash_map::DefaultHasher,
-    hash::{Hash, Hasher},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+pub use lot::{Lot, ShareOf};
 pub use select::{AgentSelect, TargetSelect};
 
 use crate::world::{Agent, Alias, Target, World};
@@ -34,8 +35,26 @@ pub struct Fault {
     pub effect: Effect,
     /// Which part suffers, 0 to 1.
     pub share: f64,
+    /// Of what that is a part.
+    pub share_of: ShareOf,
     /// The agents' whole path is lost: targets, resolver and coordinator alike.
     pub path: bool,
+}
+
+impl Fault {
+    /// Whether it is the trouble of resolvers, which spares those who ask an operator themselves.
+    pub(crate) fn is_of_resolvers(&self) -> bool {
+        matches!(self.effect, Effect::Dns(_)) && !self.agents.resolver.is_empty()
+    }
+}
+
+/// Who asks an operator's server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// The agent itself.
+    Agent,
+    /// A resolver on its behalf.
+    Resolver,
 }
 
 /// What happens, by layer.
@@ -66,6 +85,8 @@ pub enum DnsEffect {
     Timeout,
     /// An address where nobody listens.
     WrongAnswer,
+    /// A good answer, this much later. Observations only.
+    Slow(Duration),
 }
 
 /// What an address does with a connect.
@@ -77,6 +98,12 @@ pub enum ConnectEffect {
     Timeout,
     /// Accepted, then torn down at once.
     Reset,
+    /// A router on the way says that there is no way. Observations only.
+    Unreachable,
+    /// Packets get lost: silence for the share, this much more time for the others. Observations only.
+    Loss(Duration),
+    /// Answers well, this much later. Observations only.
+    Slow(Duration),
 }
 
 /// What a server does with a TLS handshake.
@@ -94,6 +121,8 @@ pub enum TlsEffect {
     UnknownIssuer,
     /// A certificate signed by itself.
     SelfSigned,
+    /// A good handshake, this much later.
+    Slow(Duration),
 }
 
 /// What a server does with a request.
@@ -107,6 +136,17 @@ pub enum HttpEffect {
     Reset,
     /// Answers well, this much later.
     Slow(Duration),
+}
+
+impl Effect {
+    /// Whether a socket of the emulated internet can show it.
+    pub fn is_shown_by_packets(self) -> bool {
+        !matches!(
+            self,
+            Self::Dns(DnsEffect::Slow(_))
+                | Self::Connect(ConnectEffect::Unreachable | ConnectEffect::Loss(_) | ConnectEffect::Slow(_))
+        )
+    }
 }
 
 /// Names one active fault.
@@ -129,12 +169,20 @@ pub(crate) enum Standing {
     Refusing,
 }
 
+/// A fault in force, and who suffers where it is partial.
+#[derive(Clone, Debug)]
+struct Active {
+    id: FaultId,
+    fault: Fault,
+    lot: Lot,
+}
+
 /// All active faults; servers ask it at each question and connection.
 #[derive(Debug)]
 pub struct FaultBoard {
     world: Arc<World>,
     seed: u64,
-    active: RwLock<Vec<(FaultId, Fault)>>,
+    active: RwLock<Vec<Active>>,
     next_id: AtomicU64,
     draws: Vec<AtomicU64>,
 }
@@ -153,38 +201,47 @@ impl FaultBoard {
 
     /// The faults in force, oldest first.
     pub fn active(&self) -> Vec<(FaultId, Fault)> {
-        self.active.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let active = self.active.read().unwrap_or_else(PoisonError::into_inner);
+        active.iter().map(|active| (active.id, active.fault.clone())).collect()
     }
 
     pub(crate) fn set(&self, fault: Fault) -> FaultId {
         let id = FaultId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        self.active.write().unwrap_or_else(PoisonError::into_inner).push((id, fault));
+        let lot = Lot::new(&fault, &self.world, self.seed, id.0);
+        self.active.write().unwrap_or_else(PoisonError::into_inner).push(Active { id, fault, lot });
         id
     }
 
     pub(crate) fn clear(&self, id: FaultId) {
-        self.active.write().unwrap_or_else(PoisonError::into_inner).retain(|(active, _)| *active != id);
+        self.active.write().unwrap_or_else(PoisonError::into_inner).retain(|active| active.id != id);
     }
 
     /// Whether everything that agent sends is lost.
     pub(crate) fn path_is_lost(&self, agent: &Agent) -> bool {
-        self.first(|_, fault| (fault.path && fault.agents.matches(agent)).then_some(())).is_some()
+        self.first(|active| (active.fault.path && active.fault.agents.matches(agent)).then_some(())).is_some()
     }
 
     /// What happens to a question of that agent to the servers of `operator`; `link` is what it asks about, if known.
-    pub(crate) fn dns(&self, agent: &Agent, operator: &str, link: Option<(&Target, &Alias)>) -> Option<DnsEffect> {
+    pub(crate) fn dns(
+        &self,
+        (agent, asker): (&Agent, Asker),
+        operator: &str,
+        link: Option<(&Target, &Alias)>,
+    ) -> Option<DnsEffect> {
         let draw = self.draw(agent, link.map(|(target, _)| target));
-        self.first(|id, fault| {
+        self.first(|active| {
+            let fault = &active.fault;
             let Effect::Dns(effect) = fault.effect else { return None };
-            let is_hit = fault.agents.matches(agent) && fault.targets.breaks_name(operator, link);
-            (is_hit && self.is_drawn(id, fault.share, draw)).then_some(effect)
+            let is_spared = asker == Asker::Agent && fault.is_of_resolvers();
+            let is_hit = !is_spared && fault.agents.matches(agent) && fault.targets.breaks_name(operator, link);
+            (is_hit && active.lot.is_drawn(agent.number, link.map(|(target, _)| target.number), draw)).then_some(effect)
         })
     }
 
     /// How the target's address stands towards that agent.
     pub(crate) fn standing(&self, agent: &Agent, target: &Target) -> Standing {
-        let draw = (agent.number, Some(target.number), u64::MAX);
-        let standing = self.first(|id, fault| {
+        let standing = self.first(|active| {
+            let fault = &active.fault;
             let standing = match fault.effect {
                 _ if fault.path => Standing::Silent,
                 Effect::Connect(ConnectEffect::Timeout) => Standing::Silent,
@@ -192,7 +249,7 @@ impl FaultBoard {
                 _ => return None,
             };
             let is_hit = fault.agents.matches(agent) && (fault.path || fault.targets.breaks_edge(target));
-            (is_hit && self.is_drawn(id, fault.share, draw)).then_some(standing)
+            (is_hit && active.lot.is_drawn(agent.number, Some(target.number), u64::MAX)).then_some(standing)
         });
         standing.unwrap_or(Standing::Open)
     }
@@ -201,8 +258,8 @@ impl FaultBoard {
     pub(crate) fn connection(&self, agent: &Agent, target: &Target) -> Troubles {
         let draw = self.draw(agent, Some(target));
         let mut troubles = Troubles::default();
-        for (id, fault) in self.active.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            if fault.path || !fault.agents.matches(agent) || !self.is_drawn(*id, fault.share, draw) {
+        for Active { fault, lot, .. } in self.active.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            if fault.path || !fault.agents.matches(agent) || !lot.is_drawn(agent.number, Some(target.number), draw) {
                 continue;
             }
             if fault.targets.breaks_origin_alone(target) {
@@ -226,29 +283,20 @@ impl FaultBoard {
         troubles
     }
 
-    fn first<T>(&self, hit: impl Fn(FaultId, &Fault) -> Option<T>) -> Option<T> {
-        let active = self.active.read().unwrap_or_else(PoisonError::into_inner);
-        active.iter().find_map(|(id, fault)| hit(*id, fault))
+    fn first<T>(&self, hit: impl Fn(&Active) -> Option<T>) -> Option<T> {
+        self.active.read().unwrap_or_else(PoisonError::into_inner).iter().find_map(hit)
     }
 
-    fn draw(&self, agent: &Agent, target: Option<&Target>) -> (u8, Option<u16>, u64) {
-        let number = target.map(|target| target.number);
-        let pair = usize::from(agent.number) * self.world.targets.len() + number.map_or(0, usize::from);
-        let count = self.draws.get(pair).map_or(0, |draws| draws.fetch_add(1, Ordering::Relaxed));
-        (agent.number, number, count)
-    }
-
-    fn is_drawn(&self, id: FaultId, share: f64, draw: (u8, Option<u16>, u64)) -> bool {
-        let mut hasher = DefaultHasher::new();
-        (self.seed, id.0, draw).hash(&mut hasher);
-        // 32 bits are exact in a double.
-        let drawn = u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX);
-        f64::from(drawn) / 2f64.powi(32) < share
+    /// How many draws that pair has had.
+    fn draw(&self, agent: &Agent, target: Option<&Target>) -> u64 {
+        let place = target.map_or(0, |target| usize::from(target.number));
+        let pair = usize::from(agent.number) * self.world.targets.len() + place;
+        self.draws.get(pair).map_or(0, |draws| draws.fetch_add(1, Ordering::Relaxed))
     }
 }
 
 /// What a CDN answers for an origin that it cannot reach.
-const GATEWAY_TIMEOUT: u16 = 504;
+pub(crate) const GATEWAY_TIMEOUT: u16 = 504;
 
 #[cfg(test)]
 mod tests;

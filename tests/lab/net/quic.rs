@@ -64,6 +64,9 @@ async fn receive(incoming: Incoming, visit: Visit) {
         return;
     }
     let clock = visit.shared.clock;
+    if let Some(TlsEffect::Slow(delay)) = visit.troubles.tls {
+        clock.sleep(delay).await;
+    }
     match clock.timeout(tcp::LONGEST_VISIT, serve(incoming, &visit)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {

@@ -37,7 +37,7 @@ fn target(id: &str) -> Target {
 
 fn on(ids: &[&str], effect: Effect) -> Fault {
     let targets = TargetSelect { ids: ids.iter().copied().map(str::to_owned).collect(), ..TargetSelect::default() };
-    Fault { targets, agents: AgentSelect::default(), effect, share: 1.0, path: false }
+    Fault { targets, agents: AgentSelect::default(), effect, share: 1.0, share_of: ShareOf::Runs, path: false }
 }
 
 async fn saw(net: &Net, agent: &Agent, target: &Target) -> String {
@@ -206,9 +206,9 @@ async fn the_front_door_scenario_breaks_the_edge_and_spares_origins_and_aws() {
         net.apply(broken).await.expect("broken");
     }
     for (id, expected) in [
-        ("front-door/portal", 15..=18),
-        ("front-door/contoso-air", 15..=18),
-        ("front-door/tailspin-video", 15..=18),
+        ("front-door/portal", 20..=24),
+        ("front-door/contoso-air", 20..=24),
+        ("front-door/tailspin-video", 20..=24),
         ("origin/contoso-air", 0..=0),
         ("azure/eastus/blob", 0..=0),
         ("aws/us-east-1/dynamodb", 0..=0),

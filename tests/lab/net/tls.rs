@@ -24,6 +24,7 @@ pub(super) async fn handshake(mut stream: TcpStream, visit: &Visit) -> Option<Tl
             tcp::reset_on_close(&stream);
             return None;
         }
+        Some(TlsEffect::Slow(delay)) => visit.shared.clock.sleep(delay).await,
         _ => {}
     }
     if visit.troubles.http == Some(HttpEffect::Reset) {
@@ -42,7 +43,7 @@ pub(super) async fn handshake(mut stream: TcpStream, visit: &Visit) -> Option<Tl
 /// Which certificate that trouble shows.
 pub(super) fn leaf(trouble: Option<TlsEffect>) -> Leaf {
     match trouble {
-        None | Some(TlsEffect::Timeout | TlsEffect::Reset) => Leaf::Good,
+        None | Some(TlsEffect::Timeout | TlsEffect::Reset | TlsEffect::Slow(_)) => Leaf::Good,
         Some(TlsEffect::CertExpired) => Leaf::Expired,
         Some(TlsEffect::NameMismatch) => Leaf::OtherName,
         Some(TlsEffect::UnknownIssuer) => Leaf::OtherIssuer,

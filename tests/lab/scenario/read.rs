@@ -1,13 +1,17 @@
-//! Reads a scenario's TOML and checks it against the world.
+//! Reads a scenario's TOML and checks it against the worlds in which it is played.
+
+mod effect;
+mod tables;
 
 use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Break, Scenario, Truth, Verdict};
+use self::tables::{BreakTable, LiarsTable, SilenceTable, StaleTable};
+use super::{Noise, Scenario, Truth, Verdict, Way};
 use crate::{
-    net::{AgentSelect, ConnectEffect, DnsEffect, Effect, Fault, HttpEffect, TargetSelect, TlsEffect},
+    net::{AgentSelect, TargetSelect},
     world::World,
 };
 
@@ -23,28 +27,41 @@ pub(super) fn scenario(text: &str, world: &World) -> Result<Scenario, Wrong> {
         let value = text[start..].lines().next().unwrap_or_default();
         Wrong { line: line(text, start), message: format!("{} at `{value}`", error.message()) }
     })?;
-    let wrong = |start, message| Wrong { line: line(text, start), message };
     let run = file.run_s;
-    let mut breaks = Vec::new();
-    for (position, spanned) in file.breaks.iter().enumerate() {
-        let start = spanned.span().start;
-        let ends = file.breaks.get(position + 1).map_or(text.len(), |next| next.span().start);
-        let table = spanned.get_ref();
-        if let Some((key, word)) = selects_nothing(table, world) {
-            let within = text[start..ends].find(&format!("\"{word}\"")).unwrap_or(0);
-            return Err(wrong(start + within, format!("{key} = {word:?} is nothing in the emulated world")));
-        }
-        breaks.push(table.checked(run).map_err(|message| wrong(start, message))?);
+    let (agents, targets) = file.size().map_err(|message| Wrong { line: 1, message })?;
+    if file.plays.is_empty() {
+        return Err(Wrong { line: 1, message: "plays = [] plays nowhere".into() });
     }
+    let mut places = Vec::new();
+    if file.plays.contains(&Way::Packets) {
+        places.push(("the emulated world", world.clone()));
+    }
+    if file.plays.contains(&Way::Observations) {
+        places.push(("the world of the observations", super::sized(agents, targets, 1)));
+    }
+    let check = Check { text, places, starts: file.starts(), is_packets: file.plays.contains(&Way::Packets) };
+    let breaks = check.all(&file.breaks, |table| table.checked(run))?;
+    let liars = check.all(&file.liars, |table| table.checked(run))?;
+    let silences = check.all(&file.silences, |table| table.checked(run))?;
+    let stale = check.all(&file.stale, StaleTable::checked)?;
     for truth in &file.truth {
-        check_truth(truth.get_ref()).map_err(|message| wrong(truth.span().start, message))?;
+        let wrong = |message| Wrong { line: line(text, truth.span().start), message };
+        check_truth(truth.get_ref(), run).map_err(wrong)?;
     }
     Ok(Scenario {
+        family: file.family.unwrap_or_else(|| file.id.clone()),
         id: file.id,
         title: file.title,
         story: file.story,
+        plays: file.plays,
+        noise: file.noise,
+        agents,
+        targets,
         run: Duration::from_secs(run),
         breaks,
+        liars,
+        silences,
+        stale,
         truth: file.truth.into_iter().map(Spanned::into_inner).collect(),
     })
 }
@@ -56,118 +73,138 @@ struct File {
     title: String,
     story: String,
     run_s: u64,
+    family: Option<String>,
+    #[serde(default = "both")]
+    plays: Vec<Way>,
+    #[serde(default)]
+    noise: Noise,
+    #[serde(default = "usual_fleet")]
+    agents: usize,
+    targets: Option<usize>,
     #[serde(default, rename = "break")]
-    breaks: Vec<Spanned<Table>>,
+    breaks: Vec<Spanned<BreakTable>>,
+    #[serde(default)]
+    liars: Vec<Spanned<LiarsTable>>,
+    #[serde(default, rename = "silence")]
+    silences: Vec<Spanned<SilenceTable>>,
+    #[serde(default)]
+    stale: Vec<Spanned<StaleTable>>,
     #[serde(default)]
     truth: Vec<Spanned<Truth>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    at_s: u64,
-    until_s: Option<u64>,
-    layer: String,
-    effect: String,
-    status: Option<u16>,
-    delay_ms: Option<u64>,
-    #[serde(default = "whole")]
-    share: f64,
-    #[serde(default)]
-    targets: TargetSelect,
-    #[serde(default)]
-    agents: AgentSelect,
-    #[serde(default)]
-    path: bool,
+fn both() -> Vec<Way> {
+    vec![Way::Packets, Way::Observations]
 }
 
-fn whole() -> f64 {
-    1.0
+fn usual_fleet() -> usize {
+    48
 }
 
-impl Table {
-    fn checked(&self, run_s: u64) -> Result<Break, String> {
-        if self.at_s >= run_s {
-            return Err(format!("at_s = {} is not before run_s = {run_s}", self.at_s));
+/// Sizes of a fleet.
+const FLEETS: [usize; 5] = [6, 18, 24, 48, 200];
+
+impl File {
+    fn size(&self) -> Result<(usize, usize), String> {
+        if self.run_s == 0 {
+            return Err("run_s = 0 is no time".into());
         }
-        if let Some(until) = self.until_s.filter(|until| *until <= self.at_s || *until > run_s) {
-            return Err(format!("until_s = {until} is not after at_s = {} and within run_s = {run_s}", self.at_s));
+        if !FLEETS.contains(&self.agents) {
+            return Err(format!("agents = {} is none of 6, 18, 24, 48, 200", self.agents));
         }
-        if !(self.share > 0.0 && self.share <= 1.0) {
-            return Err(format!("share = {} is not above 0 and at most 1", self.share));
+        let targets = self.targets.unwrap_or(if self.agents == 18 { 0 } else { 240 });
+        if self.targets.is_some_and(|targets| !(20..=1000).contains(&targets)) {
+            return Err(format!("targets = {targets} is not 20 to 1000"));
         }
-        let effect = self.effect()?;
-        let is_silence = effect == Effect::Connect(ConnectEffect::Timeout);
-        if self.path && !(is_silence && self.targets == TargetSelect::default() && !self.agents.is_empty()) {
-            return Err("path = true loses all an agent sends: it goes with layer = \"connect\", effect = \
-                        \"timeout\", some agents and no targets"
-                .into());
-        }
-        Ok(Break {
-            at: Duration::from_secs(self.at_s),
-            until: self.until_s.map(Duration::from_secs),
-            fault: Fault {
-                targets: self.targets.clone(),
-                agents: self.agents.clone(),
-                effect,
-                share: self.share,
-                path: self.path,
-            },
-        })
+        Ok((self.agents, targets))
     }
 
-    fn effect(&self) -> Result<Effect, String> {
-        let effect = match (self.layer.as_str(), self.effect.as_str()) {
-            ("dns", "nxdomain") => Effect::Dns(DnsEffect::Nxdomain),
-            ("dns", "servfail") => Effect::Dns(DnsEffect::Servfail),
-            ("dns", "refused") => Effect::Dns(DnsEffect::Refused),
-            ("dns", "empty_answer") => Effect::Dns(DnsEffect::EmptyAnswer),
-            ("dns", "timeout") => Effect::Dns(DnsEffect::Timeout),
-            ("dns", "wrong_answer") => Effect::Dns(DnsEffect::WrongAnswer),
-            ("connect", "refused") => Effect::Connect(ConnectEffect::Refused),
-            ("connect", "timeout") => Effect::Connect(ConnectEffect::Timeout),
-            ("connect", "reset") => Effect::Connect(ConnectEffect::Reset),
-            ("tls", "timeout") => Effect::Tls(TlsEffect::Timeout),
-            ("tls", "reset") => Effect::Tls(TlsEffect::Reset),
-            ("tls", "cert_expired") => Effect::Tls(TlsEffect::CertExpired),
-            ("tls", "name_mismatch") => Effect::Tls(TlsEffect::NameMismatch),
-            ("tls", "unknown_issuer") => Effect::Tls(TlsEffect::UnknownIssuer),
-            ("tls", "self_signed") => Effect::Tls(TlsEffect::SelfSigned),
-            ("http", "timeout") => Effect::Http(HttpEffect::Timeout),
-            ("http", "reset") => Effect::Http(HttpEffect::Reset),
-            ("http", "status") => {
-                let status = self.status.filter(|status| (200..600).contains(status));
-                Effect::Http(HttpEffect::Status(status.ok_or("effect = \"status\" needs status = 200 to 599")?))
-            }
-            ("http", "slow") => {
-                let delay = self.delay_ms.ok_or("effect = \"slow\" needs delay_ms")?;
-                Effect::Http(HttpEffect::Slow(Duration::from_millis(delay)))
-            }
-            ("dns" | "connect" | "tls" | "http", effect) => {
-                return Err(format!("effect = {effect:?} is none of layer {:?}", self.layer));
-            }
-            (layer, _) => return Err(format!("layer = {layer:?} is none of dns, connect, tls, http")),
-        };
-        if self.status.is_some() && !matches!(effect, Effect::Http(HttpEffect::Status(_))) {
-            return Err(format!("status goes with effect = \"status\", not {:?}", self.effect));
-        }
-        if self.delay_ms.is_some() && !matches!(effect, Effect::Http(HttpEffect::Slow(_))) {
-            return Err(format!("delay_ms goes with effect = \"slow\", not {:?}", self.effect));
-        }
-        Ok(effect)
+    /// Where tables begin.
+    fn starts(&self) -> Vec<usize> {
+        let breaks = self.breaks.iter().map(|table| table.span().start);
+        let liars = self.liars.iter().map(|table| table.span().start);
+        let silences = self.silences.iter().map(|table| table.span().start);
+        let stale = self.stale.iter().map(|table| table.span().start);
+        let truth = self.truth.iter().map(|table| table.span().start);
+        breaks.chain(liars).chain(silences).chain(stale).chain(truth).collect()
     }
 }
 
-fn selects_nothing(table: &Table, world: &World) -> Option<(&'static str, String)> {
-    let lost_target =
-        table.targets.words().find(|(_, _, select)| !world.targets.iter().any(|target| select.matches(target)));
-    let lost_agent =
-        table.agents.words().find(|(_, _, select)| !world.agents.iter().any(|agent| select.matches(agent)));
-    let lost_target = lost_target.map(|(key, word, _)| (key, word.to_owned()));
-    lost_target.or_else(|| lost_agent.map(|(key, word, _)| (key, word.to_owned())))
+/// What tables are checked against.
+struct Check<'a> {
+    text: &'a str,
+    places: Vec<(&'static str, World)>,
+    starts: Vec<usize>,
+    is_packets: bool,
 }
 
-fn check_truth(truth: &Truth) -> Result<(), String> {
+/// A table of the file.
+trait Table {
+    /// The selectors of the table.
+    fn selects(&self) -> (Option<&TargetSelect>, Option<&AgentSelect>);
+
+    /// What of it no packet shows.
+    fn unshown(&self) -> Option<String>;
+}
+
+impl Check<'_> {
+    fn all<T: Table, U>(
+        &self,
+        tables: &[Spanned<T>],
+        checked: impl Fn(&T) -> Result<U, String>,
+    ) -> Result<Vec<U>, Wrong> {
+        tables.iter().map(|table| self.one(table, &checked)).collect()
+    }
+
+    fn one<T: Table, U>(&self, spanned: &Spanned<T>, checked: impl Fn(&T) -> Result<U, String>) -> Result<U, Wrong> {
+        let (start, table) = (spanned.span().start, spanned.get_ref());
+        let wrong = |at, message| Wrong { line: line(self.text, at), message };
+        let done = checked(table).map_err(|message| wrong(start, message))?;
+        for (place, world) in &self.places {
+            if let Some((key, word)) = selects_nothing(table, world) {
+                let ends = self.starts.iter().copied().filter(|other| *other > start).min().unwrap_or(self.text.len());
+                let body = &self.text[start..ends];
+                let quoted = body.find(&format!("\"{word}\"")).or_else(|| body.find(&word)).unwrap_or(0);
+                return Err(wrong(start + quoted, format!("{key} = {word:?} is nothing in {place}")));
+            }
+        }
+        match table.unshown().filter(|_| self.is_packets) {
+            Some(what) => {
+                Err(wrong(start, format!("no packet of the lab shows {what}: say plays = [\"observations\"]")))
+            }
+            None => Ok(done),
+        }
+    }
+}
+
+fn selects_nothing(table: &impl Table, world: &World) -> Option<(&'static str, String)> {
+    let (targets, agents) = table.selects();
+    let lost_target = targets.and_then(|select| {
+        select.words().find(|(_, _, word)| !world.targets.iter().any(|target| word.matches(target)))
+    });
+    if let Some((key, word, _)) = lost_target {
+        return Some((key, word.to_owned()));
+    }
+    // Words that select something each may select nothing together.
+    if let Some(select) = targets.filter(|select| !world.targets.iter().any(|target| select.matches(target))) {
+        return select.words().last().map(|(_, word, _)| ("targets, all together with", word.to_owned()));
+    }
+    let agents = agents?;
+    let lost_agent = agents.words().find(|(_, _, word)| !world.agents.iter().any(|agent| word.matches(agent)));
+    if let Some((key, word, _)) = lost_agent {
+        return Some((key, word.to_owned()));
+    }
+    let lost_asn = agents.asn.iter().find(|asn| !world.agents.iter().any(|agent| agent.asn == **asn));
+    if let Some(asn) = lost_asn {
+        return Some(("asn", asn.to_string()));
+    }
+    if world.agents.iter().any(|agent| agents.matches(agent)) {
+        return None;
+    }
+    agents.words().last().map(|(_, word, _)| ("agents, all together with", word.to_owned()))
+}
+
+fn check_truth(truth: &Truth, run_s: u64) -> Result<(), String> {
     const KINDS: [&str; 8] = [
         "third-party-dns",
         "third-party-cdn",
@@ -182,10 +219,16 @@ fn check_truth(truth: &Truth) -> Result<(), String> {
     if is_neither != KINDS.contains(&truth.kind.as_str()) || (!is_neither && !truth.kind.is_empty()) {
         return Err(format!("kind = {:?} does not go with verdict = {:?}", truth.kind, truth.verdict.word()));
     }
+    if let Some(kind) = truth.accept_kinds.iter().find(|kind| !is_neither || !KINDS.contains(&kind.as_str())) {
+        return Err(format!("accept_kinds = [{kind:?}] does not go with verdict = {:?}", truth.verdict.word()));
+    }
+    if truth.element.is_empty() && !truth.accept_elements.is_empty() {
+        return Err("accept_elements needs an element".into());
+    }
     if let Some(cloud) = truth.cleared.iter().find(|cloud| !["aws", "azure"].contains(&cloud.as_str())) {
         return Err(format!("cleared = [{cloud:?}] is neither aws nor azure"));
     }
-    Ok(())
+    tables::times(truth.at_s.unwrap_or(0), truth.until_s, run_s).map(drop)
 }
 
 fn line(text: &str, start: usize) -> usize {

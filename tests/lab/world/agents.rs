@@ -1,4 +1,5 @@
-//! The 18 vantages: five on clouds, thirteen in access networks of eleven countries.
+//! The 24 vantages: five on clouds, nineteen in access networks of twelve countries; three ask a public resolver, and of
+//! some it is known which carriers they reach the world through.
 
 use super::Agent;
 
@@ -13,10 +14,19 @@ pub(super) fn standard() -> Vec<Agent> {
         label: label.into(),
         ..agent(id, isp, asn, country, geography)
     });
-    (0..).zip(on_clouds.chain(elsewhere)).map(|(number, agent)| Agent { number, ..agent }).collect()
+    (0..).zip(on_clouds.chain(elsewhere)).map(|(number, agent)| Agent { number, ..agent }.linked()).collect()
 }
 
-fn agent(id: &str, isp: &str, asn: u32, country: &str, geography: &str) -> Agent {
+impl Agent {
+    /// With its resolver and carriers, where they are known.
+    fn linked(self) -> Self {
+        let resolver = ASK_1111.contains(&self.id.as_str()).then(|| "1.1.1.1".to_owned());
+        let carriers = CARRIERS.iter().filter(|(_, agents)| agents.contains(&self.id.as_str()));
+        Self { resolver, carriers: carriers.map(|(carrier, _)| (*carrier).to_owned()).collect(), ..self }
+    }
+}
+
+pub(super) fn agent(id: &str, isp: &str, asn: u32, country: &str, geography: &str) -> Agent {
     Agent {
         id: id.into(),
         isp: isp.into(),
@@ -27,8 +37,8 @@ fn agent(id: &str, isp: &str, asn: u32, country: &str, geography: &str) -> Agent
     }
 }
 
-type OnCloud = (&'static str, &'static str, u32, &'static str, &'static str, &'static str, &'static str);
-type Elsewhere = (&'static str, &'static str, u32, &'static str, &'static str, &'static str);
+pub(super) type OnCloud = (&'static str, &'static str, u32, &'static str, &'static str, &'static str, &'static str);
+pub(super) type Elsewhere = (&'static str, &'static str, u32, &'static str, &'static str, &'static str);
 
 const CLOUDS: &[OnCloud] = &[
     ("aws-iad-1", "amazon", 16509, "us", "na", "aws", "us-east-1"),
@@ -52,4 +62,21 @@ const NETWORKS: &[Elsewhere] = &[
     ("telstra-syd-1", "telstra-au", 1221, "au", "oc", "Telstra, Sydney"),
     ("claro-sao-1", "claro-br", 28573, "br", "sa", "Claro, Sao Paulo"),
     ("mtn-jnb-1", "mtn-za", 16637, "za", "af", "MTN, Johannesburg"),
+    ("es-a-mad-1", "es-a", 3352, "es", "eu", "Spanish network A, Madrid"),
+    ("es-a-bcn-1", "es-a", 3352, "es", "eu", "Spanish network A, Barcelona"),
+    ("es-b-mad-1", "es-b", 12479, "es", "eu", "Spanish network B, Madrid"),
+    ("bell-yul-1", "bell-ca", 577, "ca", "na", "Bell, Montreal"),
+    ("orange-par-1", "orange-fr", 3215, "fr", "eu", "Orange, Paris"),
+    ("kddi-osa-1", "kddi-jp", 2516, "jp", "as", "KDDI, Osaka"),
+];
+
+/// Those that ask 1.1.1.1 instead of their network's resolver.
+const ASK_1111: [&str; 3] = ["bell-yul-1", "orange-par-1", "kddi-osa-1"];
+
+/// Carriers, and the agents that are known to reach the world through them.
+const CARRIERS: [(&str, &[&str]); 4] = [
+    ("as3356", &["verizon-nyc-1", "bt-lon-1", "claro-sao-1"]),
+    ("as1299", &["comcast-phl-1", "hetzner-fsn-1", "orange-par-1"]),
+    ("as2914", &["ntt-tyo-1", "kddi-osa-1"]),
+    ("as6453", &["telstra-syd-1", "mtn-jnb-1"]),
 ];

@@ -26,6 +26,8 @@ struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plane: Option<&'a str>,
@@ -37,6 +39,8 @@ struct Entry<'a> {
     dns_operator: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<&'a str>,
     owner: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     expect: Option<Expect<'a>>,
@@ -66,12 +70,14 @@ impl<'a> Entry<'a> {
             timeout: "5s",
             hosted_on: &target.hosted_on,
             region: target.region.as_deref(),
+            zone: target.zone.as_deref(),
             service: target.service.as_deref(),
             plane: target.plane.as_deref(),
             geography: target.geography.as_deref(),
             cdn: target.cdn.as_deref().filter(|_| target.cdn_is_told),
             dns_operator: target.dns_operator(),
             identity: target.identity.as_deref(),
+            issuer: target.issuer.as_deref(),
             owner: &target.owner,
             expect: is_http.then_some(Expect { status: [200], body_contains: target.expects.as_deref() }),
         }

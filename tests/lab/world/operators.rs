@@ -26,4 +26,7 @@ const OPERATORS: &[(&str, &[&str])] = &[
     ("fastly", &["ns1.fastly.net", "ns2.fastly.net"]),
     ("root", &["a.root-servers.net", "m.root-servers.net"]),
     ("quad9", &["ns1.quad9.net", "ns2.quad9.net"]),
+    ("facegram", &["a.ns.facegram.example", "b.ns.facegram.example"]),
+    ("akamai", &["a1-64.akam.net", "a9-65.akam.net"]),
+    ("ultradns", &["pdns1.ultradns.net", "pdns2.ultradns.net"]),
 ];

@@ -2,6 +2,8 @@
 //!
 //! Rule: owners, name operators and regions cross the CDNs, so that a shared one never hints at another.
 
+mod incidents;
+
 use super::{Alias, Front, Probe, Target};
 
 pub(super) fn standard() -> Vec<Target> {
@@ -16,6 +18,7 @@ pub(super) fn standard() -> Vec<Target> {
         cloudflare(),
         dyn_zones(),
         controls(),
+        incidents::targets(),
     ];
     (0..).zip(groups.into_iter().flatten()).map(|(number, target)| Target { number, ..target }).collect()
 }
@@ -60,18 +63,20 @@ fn azure_services() -> Vec<Target> {
     targets
 }
 
+/// A customer's app in a region.
+pub(super) fn app(owner: &str, probe: Probe, operator: &str, cloud: &str, region: &str, geography: &str) -> Target {
+    let host = format!("www.{owner}.example");
+    Target { probe, ..https(&format!("app/{owner}"), &host, operator, owner) }.on(cloud, region, geography)
+}
+
 /// Customers' apps hosted directly in regions.
 fn apps() -> Vec<Target> {
-    let app = |owner: &str, probe, operator, cloud, region, geography| {
-        let host = format!("www.{owner}.example");
-        Target { probe, ..https(&format!("app/{owner}"), &host, operator, owner) }.on(cloud, region, geography)
-    };
     vec![
         app("shop-one", Probe::Https, "route53", "aws", "us-east-1", "na"),
-        app("queue-two", Probe::Tcp, "ns1", "aws", "us-east-1", "na"),
+        app("queue-two", Probe::Tcp, "ns1", "aws", "us-east-1", "na").service("nlb"),
         app("bank-three", Probe::Https, "cloudflare", "aws", "eu-west-1", "eu"),
         app("mail-four", Probe::Tls, "route53", "aws", "eu-west-1", "eu"),
-        app("game-five", Probe::Https, "route53", "aws", "ap-northeast-1", "as"),
+        app("game-five", Probe::Https, "route53", "aws", "ap-northeast-1", "as").zone("apne1-az4"),
         app("tax-six", Probe::Https, "azure-dns", "azure", "eastus", "na"),
         app("vpn-seven", Probe::Tcp, "google", "azure", "eastus", "na"),
         app("rail-eight", Probe::Https, "ns1", "azure", "westeurope", "eu"),
@@ -159,7 +164,7 @@ fn cloudflare() -> Vec<Target> {
         let host = format!("www.{owner}.example");
         let target = https(&format!("cloudflare/{owner}"), &host, operator, owner).front(Front::Cloudflare);
         let target = target.behind("cdn/cloudflare", &format!("{host}.cdn.cloudflare.net"), "cloudflare");
-        Target { probe, ..target }
+        Target { probe, ..target }.issued_by("google-trust")
     };
     vec![
         site("chat-fjord", "cloudflare", Probe::Https),
@@ -172,9 +177,9 @@ fn cloudflare() -> Vec<Target> {
 
 /// Names at one DNS company: a cloud's own among them, as in October 2016.
 fn dyn_zones() -> Vec<Target> {
-    let kinesis = https("dyn/kinesis", "kinesis.us-east-1.amazonaws.com", "dyn", "amazon").front(Front::AwsService);
+    let sqs = https("dyn/sqs", "queue.amazonaws.com", "dyn", "amazon").front(Front::AwsService);
     vec![
-        kinesis.on("aws", "us-east-1", "na").service("kinesis"),
+        sqs.on("aws", "us-east-1", "na").service("sqs"),
         https("dyn/bird-song", "www.bird-song.example", "dyn", "bird-song"),
         https("dyn/film-vault", "www.film-vault.example", "dyn", "film-vault").on("gcp", "us-central1", "na"),
         https("dyn/repo-hub", "www.repo-hub.example", "dyn", "repo-hub"),
@@ -195,7 +200,7 @@ fn controls() -> Vec<Target> {
     ]
 }
 
-fn https(id: &str, host: &str, operator: &str, owner: &str) -> Target {
+pub(super) fn https(id: &str, host: &str, operator: &str, owner: &str) -> Target {
     Target {
         number: 0,
         id: id.into(),
@@ -208,41 +213,67 @@ fn https(id: &str, host: &str, operator: &str, owner: &str) -> Target {
         hosted_on: "other".into(),
         region: None,
         service: None,
+        zone: None,
         plane: None,
         geography: None,
         cdn: None,
         cdn_is_told: true,
         identity: None,
+        issuer: None,
+        hidden: Vec::new(),
         owner: owner.into(),
     }
 }
 
-fn dns(id: &str, name: &str, operator: &str, owner: &str, is_direct: bool) -> Target {
+pub(super) fn dns(id: &str, name: &str, operator: &str, owner: &str, is_direct: bool) -> Target {
     Target { probe: Probe::Dns { record: "A", is_direct }, ..https(id, name, operator, owner) }
 }
 
 impl Target {
-    fn on(self, cloud: &str, region: &str, geography: &str) -> Self {
+    pub(super) fn on(self, cloud: &str, region: &str, geography: &str) -> Self {
         Self { hosted_on: cloud.into(), region: Some(region.into()), geography: Some(geography.into()), ..self }
     }
 
-    fn service(self, service: &str) -> Self {
+    pub(super) fn at(self, cloud: &str) -> Self {
+        Self { hosted_on: cloud.into(), ..self }
+    }
+
+    pub(super) fn zone(self, zone: &str) -> Self {
+        Self { zone: Some(zone.into()), ..self }
+    }
+
+    pub(super) fn service(self, service: &str) -> Self {
         Self { service: Some(service.into()), ..self }
     }
 
-    fn api(self) -> Self {
+    pub(super) fn api(self) -> Self {
         Self { plane: Some("api".into()), ..self }
     }
 
-    fn front(self, front: Front) -> Self {
+    pub(super) fn front(self, front: Front) -> Self {
         Self { front, ..self }
     }
 
-    fn says(self, path: &str, body: &str, expects: &str) -> Self {
+    pub(super) fn issued_by(self, issuer: &str) -> Self {
+        Self { issuer: Some(issuer.into()), ..self }
+    }
+
+    /// Needs that element, which nobody tells.
+    pub(super) fn needs(mut self, element: &str) -> Self {
+        self.hidden.push(element.into());
+        self
+    }
+
+    /// Reached by a literal address, so without a name.
+    pub(super) fn by_address(self) -> Self {
+        Self { names: Vec::new(), ..self }
+    }
+
+    pub(super) fn says(self, path: &str, body: &str, expects: &str) -> Self {
         Self { path: path.into(), body: body.into(), expects: Some(expects.into()), ..self }
     }
 
-    fn behind(mut self, cdn: &str, edge: &str, operator: &str) -> Self {
+    pub(super) fn behind(mut self, cdn: &str, edge: &str, operator: &str) -> Self {
         self.names.push(Alias { name: edge.into(), operator: operator.into() });
         Self { cdn: Some(cdn.into()), ..self }
     }

@@ -12,7 +12,10 @@ use hickory_server::proto::{
 
 use super::{Answer, Reply, settles, zones::Link};
 use crate::{
-    net::{Shared, faults::DnsEffect},
+    net::{
+        Shared,
+        faults::{Asker, DnsEffect},
+    },
     world::{Agent, Alias, Target},
 };
 
@@ -27,8 +30,8 @@ impl Authority {
     }
 
     /// What the operator says to that agent, or to its resolver; strangers are refused.
-    pub(super) fn answer(&self, agent: Option<usize>, name: &LowerName, asked: RecordType) -> Reply {
-        let Some(agent) = agent.map(|agent| &self.shared.world.agents[agent]) else {
+    pub(super) fn answer(&self, agent: Option<(usize, Asker)>, name: &LowerName, asked: RecordType) -> Reply {
+        let Some((agent, by)) = agent.map(|(agent, by)| (&self.shared.world.agents[agent], by)) else {
             return Some(Answer::new(ResponseCode::Refused));
         };
         if self.shared.board.path_is_lost(agent) {
@@ -36,8 +39,8 @@ impl Authority {
         }
         let link = self.shared.zones.link(name).filter(|link| link.operator == self.operator);
         let operator = &self.shared.world.operators[self.operator].id;
-        match self.shared.board.dns(agent, operator, link.map(|link| self.facts(link))) {
-            None => Some(self.healthy(agent, name, asked, link)),
+        match self.shared.board.dns((agent, by), operator, link.map(|link| self.facts(link))) {
+            None | Some(DnsEffect::Slow(_)) => Some(self.healthy(agent, name, asked, link)),
             Some(DnsEffect::Timeout) => None,
             Some(DnsEffect::Servfail) => Some(Answer::new(ResponseCode::ServFail)),
             Some(DnsEffect::Refused) => Some(Answer::new(ResponseCode::Refused)),

@@ -13,7 +13,7 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 fn fault(effect: Effect, targets: TargetSelect) -> Fault {
-    Fault { targets, agents: AgentSelect::default(), effect, share: 1.0, path: false }
+    Fault { targets, agents: AgentSelect::default(), effect, share: 1.0, share_of: ShareOf::Runs, path: false }
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_cdns_dns_fault_spares_its_customers_zones() {
     let board = board(fault(Effect::Dns(DnsEffect::Timeout), select));
     let world = World::standard();
     let target = world.target("front-door/contoso-air").expect("target");
-    let asked = |link: &Alias| board.dns(&world.agents[0], &link.operator, Some((target, link)));
+    let asked = |link: &Alias| board.dns((&world.agents[0], Asker::Resolver), &link.operator, Some((target, link)));
     assert_eq!(asked(&target.names[0]), None);
     assert_eq!(asked(&target.names[1]), Some(DnsEffect::Timeout));
 }
@@ -44,8 +44,8 @@ fn an_operators_fault_breaks_whatever_it_is_asked() {
     let select = TargetSelect { dns_operator: words(&["dyn"]), ..TargetSelect::default() };
     let board = board(fault(Effect::Dns(DnsEffect::Timeout), select));
     let world = World::standard();
-    assert_eq!(board.dns(&world.agents[0], "dyn", None), Some(DnsEffect::Timeout));
-    assert_eq!(board.dns(&world.agents[0], "ns1", None), None);
+    assert_eq!(board.dns((&world.agents[0], Asker::Agent), "dyn", None), Some(DnsEffect::Timeout));
+    assert_eq!(board.dns((&world.agents[0], Asker::Agent), "ns1", None), None);
 }
 
 #[test]
@@ -61,4 +61,22 @@ fn a_share_is_met_and_the_same_seed_draws_the_same() {
     let hits = first.iter().filter(|hit| **hit).count();
     assert!((810..890).contains(&hits), "{hits} of 1000");
     assert_eq!(first, draws(&board(fault)));
+}
+
+#[test]
+fn a_share_of_targets_breaks_those_wholly_and_the_others_not_at_all() {
+    let select = TargetSelect { hosted_on: words(&["aws"]), ..TargetSelect::default() };
+    let fault =
+        Fault { share: 0.25, share_of: ShareOf::Targets, ..fault(Effect::Http(HttpEffect::Status(503)), select) };
+    let world = World::standard();
+    let aws: Vec<&Target> = world.targets.iter().filter(|target| target.hosted_on == "aws").collect();
+    let board = board(fault);
+    let hits = |agent: usize| -> Vec<u16> {
+        let agent = &world.agents[agent];
+        aws.iter().filter(|target| board.connection(agent, target).http.is_some()).map(|target| target.number).collect()
+    };
+    let from_one = hits(0);
+    assert_eq!(from_one.len(), (aws.len() + 2) / 4);
+    assert_eq!(from_one, hits(7));
+    assert_eq!(from_one, hits(0), "another draw, the same targets");
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Effect, Fault};
+use super::{Effect, Fault, ShareOf};
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,7 +19,13 @@ impl fmt::Display for Fault {
         let targets = said(self.targets.words().map(|(list, word, _)| (list, word)).collect());
         let agents = said(self.agents.words().map(|(list, word, _)| (list, word)).collect());
         let targets = if targets.is_empty() { "every target".to_owned() } else { targets };
-        write!(f, "{layer} for {:.0} % of looks at {targets}", self.share * 100.0)?;
+        let share_of = match self.share_of {
+            ShareOf::Runs => "looks at",
+            ShareOf::Targets => "targets among",
+            ShareOf::Agents => "agents looking at",
+            ShareOf::Pairs => "agents' pairs with",
+        };
+        write!(f, "{layer} for {:.0} % of {share_of} {targets}", self.share * 100.0)?;
         if !agents.is_empty() {
             write!(f, " from {agents}")?;
         }

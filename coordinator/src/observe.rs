@@ -188,14 +188,20 @@ impl Observer {
             if outcome == Outcome::Passed {
                 inputs.extend(self.learn(agent, &target, result));
             }
-            let run = self.run(agent, record, result, outcome);
+            let run = self.run((agent, &target), record, result, outcome);
             inputs.push(Input::Observation(run.observation(agent.clone(), target)));
         }
         Ok(inputs)
     }
 
     /// What is known of a run.
-    fn run(&self, agent: &AgentId, record: &Record, result: &wire::ProbeResult, outcome: Outcome) -> Run {
+    fn run(
+        &self,
+        (agent, target): (&AgentId, &TargetId),
+        record: &Record,
+        result: &wire::ProbeResult,
+        outcome: Outcome,
+    ) -> Run {
         let facts = self.facts_of(agent, result.facts);
         let status = u16::try_from(result.status).ok().filter(|status| *status != 0);
         let header = |name: &str| facts.and_then(|facts| facts.edge.get(name)).map(String::as_str);
@@ -206,7 +212,7 @@ impl Observer {
             received_at: record.received_at,
             outcome,
             status,
-            way: run::way(facts.map_or("", |facts| &facts.resolver)),
+            way: run::way(facts.map_or("", |facts| &facts.resolver), self.targets.get(target)),
             maker: failed_with.and_then(|status| edges::maker(header, status)),
             took: (total_us != 0).then(|| Duration::from_micros(total_us.into())),
             is_backlog: i32::from(record.lane) == Lane::Backfill as i32,

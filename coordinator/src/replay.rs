@@ -176,8 +176,9 @@ struct Reader<'f> {
     targets: Vec<TargetId>,
     agent_places: HashMap<AgentId, u32>,
     target_places: HashMap<TargetId, u32>,
-    /// Whether a target's probe is dns: the address of such a run is that of the server that was asked.
-    is_dns: Vec<bool>,
+    /// The targets whose probe is dns, by place: whom they ask follows from them, and the address of their runs is that of
+    /// the server that was asked.
+    dns: HashMap<u32, Target>,
     /// What each agent last saw of each target: nearly always the same again.
     readings: HashMap<Pair, (u64, Arc<Reading>)>,
 }
@@ -185,7 +186,7 @@ struct Reader<'f> {
 impl<'f> Reader<'f> {
     fn new(file: &'f str, targets: &BTreeMap<TargetId, Target>, vantages: &BTreeMap<AgentId, Vantage>) -> Self {
         let agents: Vec<AgentId> = vantages.keys().cloned().collect();
-        let is_dns = targets.values().map(|target| target.probe == ProbeKind::Dns).collect();
+        let dns = (0..).zip(targets.values().cloned()).filter(|(_, target)| target.probe == ProbeKind::Dns).collect();
         let targets: Vec<TargetId> = targets.keys().cloned().collect();
         Self {
             file,
@@ -196,7 +197,7 @@ impl<'f> Reader<'f> {
             target_places: targets.iter().cloned().zip(0..).collect(),
             agents,
             targets,
-            is_dns,
+            dns,
             readings: HashMap::new(),
         }
     }
@@ -249,7 +250,7 @@ impl<'f> Reader<'f> {
             received_at: line.arrival(),
             outcome: line.outcome,
             status: line.status,
-            way: run::way(&line.resolver),
+            way: run::way(&line.resolver, self.dns.get(&target)),
             maker,
             took: line.took(),
             is_backlog: line.late,
@@ -262,7 +263,7 @@ impl<'f> Reader<'f> {
 
     /// What a passed run saw; `None` when that is nothing.
     fn sighting(&mut self, pair: Pair, line: &ResultLine<'_>) -> Option<Sighted> {
-        let address = line.address.filter(|_| !self.is_dns[pair.1 as usize]);
+        let address = line.address.filter(|_| !self.dns.contains_key(&pair.1));
         let seen = (&line.cnames, &line.name_servers, &line.edge, &line.issuer, &line.resolver);
         let is_blank = line.cnames.is_empty() && line.name_servers.is_empty() && line.edge.is_empty();
         if is_blank && line.issuer.is_empty() && line.resolver.is_empty() && address.is_none() {

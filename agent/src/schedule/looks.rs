@@ -41,7 +41,7 @@ pub const MOST_LOOKS: usize = 15;
 /// What the looks at a slot are counted over. Source: a round of Trinocular is 11 minutes.
 pub const SPAN: Duration = Duration::from_mins(10);
 
-/// Looks of one agent within [`MINUTE`]: two a second at its machine and its network, whatever the fleet is asked for.
+/// Looks of one agent within a minute: two a second at its machine and its network, whatever the fleet is asked for.
 /// Source: the engine asks for at most 8 looks a second, of which it gives an agent at most 2 for each suspicion.
 pub const OF_AGENT: usize = 120;
 

@@ -15,7 +15,7 @@ use crate::{
     engine::LookAgain,
     evidence::{Evidence, Fail},
     inference::{self, Hypothesis, Member},
-    known::{Known, Place},
+    known::{Entry, Known, Place},
     onset::{Onset, Ratios},
     settings::Settings,
     time::Timestamp,
@@ -60,7 +60,8 @@ const ROWS: usize = 12;
 /// Share of passing runs from which a party is cleared, and the least number of runs.
 const ALIBI: (f64, u32) = (0.97, 10);
 
-/// A cloud is not accused on the word of one group in so many, when the others see nothing.
+/// A cloud is not accused on the word of one group in so many, when the others see nothing; and so many networks that
+/// lose it together are no accident of theirs.
 const MINORITY: usize = 3;
 
 /// What an assessment looks at.
@@ -86,8 +87,36 @@ impl Scene<'_> {
             kind != ElementKind::Agent && (!kind.is_vantage_side() || seen_by() > 1)
         };
         let is_told = |member: &&Member| member.gain >= TOLD_NATS || member.is_consequence;
-        let assessed = members.filter(is_shared).filter(is_told).filter_map(|member| self.assess_member(member));
-        assessed.chain(self.common_path()).collect()
+        let mut assessed: Vec<Assessment> =
+            members.filter(is_shared).filter(is_told).filter_map(|member| self.assess_member(member)).collect();
+        self.doubt_ways_to_one_cloud(&mut assessed);
+        if let Some(path) = self.common_path() {
+            // What the groups' own networks seem to lose, the path between them loses.
+            assessed.retain(|assessment| {
+                !assessment.element.kind.is_vantage_side() || assessment.footprint.is_disjoint(&path.footprint)
+            });
+            assessed.push(path);
+        }
+        assessed
+    }
+
+    /// Several carriers that lose their ways to one cloud at once may be its edge or theirs: nobody is accused of that.
+    fn doubt_ways_to_one_cloud(&self, assessed: &mut [Assessment]) {
+        let elements = self.evidence.elements();
+        let members = || self.hypothesis.members.iter().filter(|member| member.gain >= TOLD_NATS);
+        for cloud in ["aws/", "azure/"] {
+            let ends = members().filter_map(|member| elements[member.element].ends());
+            let near: BTreeSet<&str> = ends.filter(|(_, far)| far.starts_with(cloud)).map(|(near, _)| near).collect();
+            if near.len() < MINORITY {
+                continue;
+            }
+            let to_cloud = |element: &Element| element.ends().is_some_and(|(_, far)| far.starts_with(cloud));
+            for assessment in assessed.iter_mut().filter(|assessment| to_cloud(&assessment.element)) {
+                assessment.obstacle.get_or_insert_with(|| {
+                    format!("{} networks lose their ways to one cloud at once: its edge or theirs", near.len())
+                });
+            }
+        }
     }
 
     fn assess_member(&self, member: &Member) -> Option<Assessment> {
@@ -163,18 +192,23 @@ impl Scene<'_> {
         let implicated: BTreeSet<(Place, Layer)> =
             self.evidence.fails_of(member.element).map(|fail| (fail.place, fail.layer)).collect();
         let mut ratios = Ratios::new(self.now.before(self.settings.horizon), self.now);
-        let holders = layers.iter().map(|layer| (*layer, map.holders(element, *layer))).collect::<Vec<_>>();
-        for (place, entry) in (0..).zip(&self.known.cells) {
-            for (layer, holders) in &holders {
-                if !map.holds(holders, entry, *layer, element) && !implicated.contains(&(place, *layer)) {
-                    continue;
+        let mut add = |entry: &Entry, layer: Layer| {
+            let (rate, severity) = (entry.cell.base_rate(layer), member.severities[layer as usize].max(0.01));
+            for sample in entry.cell.samples() {
+                if let Some(failed) = sample.failed_at(layer) {
+                    ratios.add(sample.at, failed, rate, severity);
                 }
-                let rate = entry.cell.base_rate(*layer);
-                for sample in entry.cell.samples() {
-                    if let Some(failed) = sample.failed_at(*layer) {
-                        ratios.add(sample.at, failed, rate, member.severities[*layer as usize].max(0.01));
-                    }
-                }
+            }
+        };
+        for layer in &layers {
+            let mut others: BTreeSet<Place> =
+                implicated.iter().filter(|(_, at)| at == layer).map(|(place, _)| *place).collect();
+            self.known.each_holder(element, *layer, |place, entry| {
+                others.remove(&place);
+                add(entry, *layer);
+            });
+            for place in others {
+                add(self.known.entry(place), *layer);
             }
         }
         ratios.onset()

@@ -113,6 +113,11 @@ impl ElementKind {
         )
     }
 
+    /// Whether the element is one party's own: an endpoint, an agent or its way to one place. No cloud waits for it.
+    pub const fn is_local(self) -> bool {
+        matches!(self, Self::Endpoint | Self::Owner | Self::Agent | Self::Interconnect)
+    }
+
     /// What the verdict "neither" is about, for elements that no cloud owns.
     pub const fn neither_kind(self) -> Kind {
         match self {
@@ -212,6 +217,14 @@ impl Element {
     /// Both ends of a [`Element::link`].
     pub fn ends(&self) -> Option<(&str, &str)> {
         self.name.split_once('~')
+    }
+
+    /// The name that is published: a way that an access network or a country closes is that network's or country's doing.
+    pub fn public_name(&self) -> &str {
+        match (self.kind, self.ends()) {
+            (ElementKind::Isp | ElementKind::Country, Some((near, _))) => near,
+            _ => &self.name,
+        }
     }
 
     /// Chance that this element is in fault at a random moment; a way to one destination fails as seldom as an

@@ -184,12 +184,16 @@ const SEARCHED: usize = 2;
 /// Onsets closer together than this are searched from once.
 const SAME_ONSET: Duration = Duration::from_secs(2);
 
-/// How often it is worked out afresh who can see and what the matrix shows, and how often a fault that nothing is new of
-/// is searched.
+/// How often it is worked out afresh who can see and what the matrix shows, and how often a search begins for the sake of
+/// an endpoint or a vantage alone.
 const CALM: Duration = Duration::from_secs(5);
 
-/// For so long a fresh incident is searched at every tick: it gets its first numbers and its narrowest name.
-const YOUNG: Duration = Duration::from_secs(20);
+/// How often a fault that nothing is new of is searched. Source: how often numbers that moved are published.
+const DUE: Duration = Duration::from_secs(30);
+
+/// For so long an incident that is fresh, or not yet named, and not about one party's own is searched at every tick: it
+/// gets its first numbers and its narrowest name.
+const YOUNG: Duration = Duration::from_secs(10);
 
 /// The core: a fold over inputs.
 #[derive(Clone, Debug)]
@@ -280,7 +284,7 @@ impl Engine {
 
     /// The newest revision of every incident, oldest first.
     pub fn incidents(&self) -> impl Iterator<Item = &Change> {
-        self.state.incidents.all.iter().map(|tracked| &tracked.change)
+        self.state.incidents.all.iter().map(crate::incident::Tracked::published)
     }
 
     /// Results that named an unknown agent or target, and results that came too late to count.
@@ -389,14 +393,15 @@ impl Engine {
             return false;
         }
         let incidents = &self.state.incidents;
-        let is_due = now.since(self.state.searched_at) >= CALM;
+        let is_due = now.since(self.state.searched_at) >= DUE;
         if incidents.any_open() && (is_due || incidents.any_young(now, YOUNG)) {
             return true;
         }
+        let is_local_due = now.since(self.state.searched_at) >= CALM;
         self.state.known.prepare();
         let live = u32::try_from(self.state.groups.live().count()).unwrap_or(u32::MAX);
         let quorum = u32::try_from(self.settings.quorum_groups).unwrap_or(u32::MAX);
-        self.state.known.is_suspicious(now, &self.settings, quorum.min(live.max(1)))
+        self.state.known.is_suspicious(now, &self.settings, quorum.min(live.max(1)), is_local_due)
     }
 
     /// Explains what fails in the window that shows most; empty when nothing does.

@@ -169,10 +169,12 @@ pub(crate) fn between(vantage: &Vantage, seen: &Seen<'_>, layer: Layer) -> BTree
     for carrier in &vantage.carriers {
         set.insert(Element::link(Kind::Interconnect, carrier, &destination));
     }
-    if let (true, Some(asn)) = (vantage.carriers.is_empty(), vantage.asn) {
+    // An access network's own way to a CDN is named after the access network, below.
+    let is_to_cdn = seen.cdn.is_some() && layer != Layer::Dns;
+    if let (true, false, Some(asn)) = (vantage.carriers.is_empty(), is_to_cdn, vantage.asn) {
         set.insert(Element::link(Kind::Interconnect, &format!("as{asn}"), &destination));
     }
-    if seen.cdn.is_some() && layer != Layer::Dns {
+    if is_to_cdn {
         // Networks and countries block addresses that many sites share.
         let isp = vantage.isp.as_ref().map(|isp| Element::link(Kind::Isp, &format!("isp/{isp}"), &destination));
         let country = vantage.country.as_ref();

@@ -96,9 +96,9 @@ impl Incidents {
         self.all.iter().any(|tracked| tracked.change.state.is_open())
     }
 
-    /// Whether an incident that goes on was opened or attributed within this span.
+    /// Whether an incident that goes on, and is not about one party's own, was opened or attributed within this span.
     pub(crate) fn any_young(&self, now: Timestamp, span: Duration) -> bool {
-        let open = self.all.iter().filter(|tracked| tracked.change.state.is_open());
+        let open = self.all.iter().filter(|tracked| tracked.change.state.is_open() && !tracked.is_local);
         open.map(|tracked| &tracked.change)
             .any(|change| now.since(change.attributed_at.unwrap_or(change.opened_at)) < span)
     }

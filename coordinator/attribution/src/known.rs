@@ -330,6 +330,22 @@ impl Known {
         self.cells.iter().filter_map(|entry| Some((entry, self.slots[entry.slot as usize].target?)))
     }
 
+    /// Calls `each` with every cell that exercises the element at the layer, without walking over those that do not.
+    pub(crate) fn each_holder(&self, element: u32, layer: Layer, mut each: impl FnMut(Place, &Entry)) {
+        let holders = self.map.holders(element, layer);
+        for (slot, known) in self.slots.iter().enumerate() {
+            if !holders.slots[slot] && !holders.is_between && !holders.agents.contains(&true) {
+                continue;
+            }
+            for place in known.cells.iter().filter(|place| **place != NONE) {
+                let entry = &self.cells[*place as usize];
+                if self.map.holds(&holders, entry, layer, element) {
+                    each(*place, entry);
+                }
+            }
+        }
+    }
+
     pub(crate) fn vantage(&self, agent: u32) -> Option<&Vantage> {
         self.agents[agent as usize].vantage.as_ref()
     }

@@ -2,11 +2,16 @@
 //! result line.
 //!
 //! Rules: nothing starts after it has arrived, so a clock that runs ahead is cut back; a result is late when it arrives
-//! long after its end, or in the lane of an agent's backlog.
+//! long after its end, or in the lane of an agent's backlog. Whom the name was asked of follows from the question and the
+//! catalog alone, never from the answer: runs that fail and runs that pass are of one way.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use faultline_attribution::{AgentId, Maker, Observation, Outcome, TargetId, Timestamp, Way};
+use faultline_attribution::{
+    AgentId, Element, Maker, Observation, Outcome, ProbeKind, Target, TargetId, Timestamp, Way,
+};
+
+use super::operators;
 
 /// A result that arrives later than this after its end is late. Source: section 4 of the project's design.
 pub const LATE: Duration = Duration::from_mins(2);
@@ -56,14 +61,75 @@ impl Run {
     }
 }
 
-/// Whom the name was asked of: `system` or nothing for the agent's own resolver, `authority:SERVER`, or a resolver.
-pub fn way(resolver: &str) -> Way {
+/// Whom the name was asked of: `system` or nothing for the agent's own resolver, `authority:SERVER`, or a server, which is
+/// an authority where it is the zone's operator's own and else a resolver.
+pub fn way(resolver: &str, target: Option<&Target>) -> Way {
     match resolver.strip_prefix("authority:") {
         Some(server) => Way::Authority(server.to_owned()),
         None if matches!(resolver, "" | "system") => Way::System,
+        None if target.is_some_and(|target| is_own_server(resolver, target)) => Way::Authority(resolver.to_owned()),
         None => Way::Resolver(resolver.to_owned()),
     }
 }
+
+/// Whether a target is asked of a server of the operator that serves its zone. A name tells whose server it is. An address
+/// does not, but a target that is itself the service of that operator is asked where that service runs.
+fn is_own_server(server: &str, target: &Target) -> bool {
+    let (host, address) = split(server);
+    let is_public = match address {
+        Some(address) => PUBLIC_ADDRESSES.iter().any(|public| public.parse() == Ok(address)),
+        None => PUBLIC_NAMES.iter().any(|public| host.eq_ignore_ascii_case(public)),
+    };
+    if target.probe != ProbeKind::Dns || is_public {
+        return false;
+    }
+    let told = target.dns_operator.as_deref().map(Element::dns_operator);
+    match (address, told) {
+        (None, told) => operators::operator([host])
+            .is_some_and(|known| told.is_none_or(|told| told == Element::dns_operator(known))),
+        (Some(_), Some(told)) => {
+            let service = target.service.as_deref().filter(|_| target.is_provider_owned());
+            service.is_some_and(|service| told.name == format!("{}/{service}", target.hosted_on))
+        }
+        (Some(_), None) => false,
+    }
+}
+
+/// The host of `host`, `host:port` or `[host]:port`, without a final dot; and the address that it is, if it is one.
+fn split(server: &str) -> (&str, Option<IpAddr>) {
+    let is_bare = server.parse::<IpAddr>().is_ok();
+    let host = server.rsplit_once(':').filter(|_| !is_bare).map_or(server, |(host, _)| host);
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).trim_end_matches('.');
+    (host, host.parse().ok())
+}
+
+/// Resolvers for everybody whose names end like those of their operator's name servers.
+///
+/// Source: the operators' pages on them, <https://www.alidns.com/>, <https://dns.he.net/> and
+/// <https://vercara.com/ultradns-public>.
+const PUBLIC_NAMES: [&str; 5] =
+    ["dns.alidns.com", "public1.alidns.com", "public2.alidns.com", "ordns.he.net", "rec1pubns1.ultradns.net"];
+
+/// The best-known resolvers for everybody.
+///
+/// Source: <https://developers.google.com/speed/public-dns>, <https://one.one.one.one/>, <https://quad9.net/>,
+/// <https://www.opendns.com/>.
+const PUBLIC_ADDRESSES: [&str; 14] = [
+    "8.8.8.8",
+    "8.8.4.4",
+    "2001:4860:4860::8888",
+    "2001:4860:4860::8844",
+    "1.1.1.1",
+    "1.0.0.1",
+    "2606:4700:4700::1111",
+    "2606:4700:4700::1001",
+    "9.9.9.9",
+    "149.112.112.112",
+    "2620:fe::fe",
+    "2620:fe::9",
+    "208.67.222.222",
+    "208.67.220.220",
+];
 
 #[cfg(test)]
 mod tests {
@@ -103,9 +169,52 @@ mod tests {
 
     #[test]
     fn a_resolver_says_whom_the_name_was_asked_of() {
-        assert_eq!(way(""), Way::System);
-        assert_eq!(way("system"), Way::System);
-        assert_eq!(way("1.1.1.1"), Way::Resolver("1.1.1.1".into()));
-        assert_eq!(way("authority:ns1.example.net"), Way::Authority("ns1.example.net".into()));
+        assert_eq!(way("", None), Way::System);
+        assert_eq!(way("system", None), Way::System);
+        assert_eq!(way("1.1.1.1", None), Way::Resolver("1.1.1.1".into()));
+        assert_eq!(way("authority:ns1.example.net", None), Way::Authority("ns1.example.net".into()));
+    }
+
+    /// A dns target of that catalog, with those words beside its name.
+    fn target(words: &str) -> Target {
+        let text = format!("[[target]]\nid = \"t\"\nprobe = \"dns\"\nurl = \"dns://system/a.example\"\n{words}\n");
+        crate::catalog::Catalog::parse("c", &text).expect("catalog").world().remove("t").expect("the target")
+    }
+
+    #[test]
+    fn a_server_of_the_zones_own_operator_is_its_authority() {
+        let aws = "hosted_on = \"aws\"\nservice = \"route53\"\ndns_operator = \"route53\"\nowner = \"amazon\"";
+        let azure = "hosted_on = \"azure\"\nservice = \"dns\"\ndns_operator = \"azure-dns\"\nowner = \"microsoft\"";
+        let customer = "hosted_on = \"aws\"\ndns_operator = \"route53\"\nowner = \"shop\"";
+        let google = "hosted_on = \"gcp\"\nservice = \"dns\"\ndns_operator = \"google-public-dns\"\nowner = \"google\"";
+        let untold = "hosted_on = \"other\"";
+        let alibaba = "hosted_on = \"other\"\ndns_operator = \"alibaba\"";
+        for (words, server, is_authority) in [
+            (aws, "ns-300.awsdns-37.com", true),
+            (aws, "NS-1539.awsdns-00.co.uk.:5353", true),
+            (azure, "ns1-39.azure-dns.com:53", true),
+            (customer, "ns-300.awsdns-37.com", true),
+            (untold, "ns-300.awsdns-37.com", true),
+            // The service itself, by address.
+            (aws, "127.53.1.1:20443", true),
+            (azure, "[2603:1061::1]:53", true),
+            (azure, "2603:1061::1", true),
+            // Somebody else's server, or nobody's that is known.
+            (customer, "ns1-39.azure-dns.com", false),
+            (aws, "ns1.example.net", false),
+            (customer, "192.0.2.53", false),
+            (untold, "192.0.2.53", false),
+            (aws, "8.8.8.8", false),
+            (aws, "[2001:4860:4860::8888]:53", false),
+            (google, "8.8.8.8", false),
+            (alibaba, "ns1.alidns.com", true),
+            (alibaba, "dns.alidns.com", false),
+        ] {
+            let expected = if is_authority { Way::Authority(server.into()) } else { Way::Resolver(server.into()) };
+            assert_eq!(way(server, Some(&target(words))), expected, "{words}");
+        }
+        let web = Target { probe: ProbeKind::Https, ..target(aws) };
+        assert_eq!(way("127.53.1.1", Some(&web)), Way::Resolver("127.53.1.1".into()), "its agent's resolver");
+        assert_eq!(way("system", Some(&target(aws))), Way::System);
     }
 }

@@ -81,6 +81,29 @@ fn a_result_that_contradicts_itself_has_no_outcome() {
 }
 
 #[test]
+fn a_question_to_the_operators_own_server_is_of_one_way_however_it_ends() {
+    let mut observer = observer();
+    let text = "[[target]]\nid = \"shop\"\nprobe = \"dns\"\nurl = \"dns://ns-300.awsdns-37.com/amazonaws.com?type=SOA\"\n\
+                hosted_on = \"aws\"\nservice = \"route53\"\ndns_operator = \"route53\"\nowner = \"amazon\"\n";
+    observer.catalog(crate::catalog::Catalog::parse("c", text).expect("catalog").world());
+    let server = "ns-300.awsdns-37.com";
+    let facts = wire::Facts { number: 3, resolver: server.into(), ..wire::Facts::default() };
+    let failed = wire::ProbeResult {
+        layer: wire::Layer::Dns as i32,
+        cause: wire::Cause::DnsTimeout as i32,
+        ..result(7, wire::Outcome::Failed, 3)
+    };
+    let record = batch(vec![failed, result(7, wire::Outcome::Passed, 3)], vec![facts]);
+    let inputs = observer.observe(&record).expect("reads");
+    let ways: Vec<_> = inputs
+        .iter()
+        .filter_map(|input| if let Input::Observation(seen) = input { Some(&seen.way) } else { None })
+        .collect();
+    let authority = faultline_attribution::Way::Authority(server.into());
+    assert_eq!(ways, [&authority, &authority]);
+}
+
+#[test]
 fn published_ranges_tell_where_the_answering_address_is_hosted() {
     let list =
         r#"{"createDate": "1", "prefixes": [{"ip_prefix": "3.0.0.0/15", "region": "us-east-1", "service": "EC2"}]}"#;

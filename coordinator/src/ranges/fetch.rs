@@ -145,7 +145,7 @@ pub enum FetchError {
     },
 }
 
-/// Fetches a document. Blocks for up to [`TIMEOUT`].
+/// Fetches a document. Blocks for up to half a minute.
 pub fn get(url: &DocumentUrl, etag: Option<&str>) -> Result<Answer, FetchError> {
     let fail = |source| FetchError::Exchange { url: url.to_string(), source: Box::new(source) };
     let mut config = ureq::Agent::config_builder()

@@ -35,7 +35,7 @@ fn received(micros: i64) -> Replayed {
         received_at: at,
         outcome: Outcome::Passed,
         status: None,
-        way: run::way(""),
+        way: run::way("", None),
         maker: None,
         took: None,
         is_backlog: false,

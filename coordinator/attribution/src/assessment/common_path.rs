@@ -20,8 +20,11 @@ use crate::{
 /// Vantage groups, networks and owners that a coincidence needs. Source: the quorum of a verdict.
 const LEAST: usize = 3;
 
-/// Onsets this close together count as one. Source: the usual interval of a probe.
-const TOGETHER: std::time::Duration = std::time::Duration::from_secs(30);
+/// Onsets this close together count as one. Source: an onset within one network is known to a third of the usual interval.
+const TOGETHER: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Share of the groups in trouble that must have begun together: in a noisy hour some always do.
+const MOST: (usize, usize) = (3, 4);
 
 /// Nats of trouble from which a group counts.
 const TROUBLE_NATS: f64 = 6.0;
@@ -45,7 +48,13 @@ impl Scene<'_> {
         let networks: BTreeSet<&String> =
             names.iter().filter_map(|name| self.groups.0.get(name)).flat_map(|group| &group.networks).collect();
         let live = self.groups.live().count();
-        if names.len() < LEAST || networks.len() < LEAST || names.len() * 5 > live * 4 || !self.spans_owners(&fails) {
+        let is_most = together.len() * MOST.1 >= troubled.len() * MOST.0;
+        if !is_most
+            || names.len() < LEAST
+            || networks.len() < LEAST
+            || names.len() * 5 > live * 4
+            || !self.spans_owners(&fails)
+        {
             return None;
         }
         let (layer, cause) = commonest(&fails)?;
@@ -83,11 +92,12 @@ impl Scene<'_> {
         })
     }
 
-    /// Members that are one group's own trouble.
+    /// Members that are a group's or a network's own trouble.
     fn single(&self) -> impl Iterator<Item = &crate::inference::Member> {
         self.hypothesis.members.iter().filter(|member| {
-            let is_near = self.evidence.elements()[member.element].kind.is_vantage_side();
-            is_near && member.gain >= TROUBLE_NATS && member.support.iter().filter(|nats| **nats > 0.5).count() == 1
+            let kind = self.evidence.elements()[member.element].kind;
+            let is_own = matches!(kind, ElementKind::Agent | ElementKind::Isp | ElementKind::Interconnect);
+            is_own && member.gain >= TROUBLE_NATS
         })
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Tracked {
     pub(crate) explanation: Explanation,
     /// Cells and layers that it explains.
     pub(crate) footprint: BTreeSet<(Place, Layer)>,
+    /// The likeliest culprit is one party's own.
+    pub(super) is_local: bool,
     /// Highest share of failures in the footprint.
     pub(super) peak: f64,
     /// Further cells that fail with it, as far as can be told through a dependency that nobody declared.
@@ -86,12 +88,18 @@ impl Tracked {
             element: None,
             explanation: Explanation::default(),
             footprint: assessment.footprint.clone(),
+            is_local: assessment.element.kind.is_local(),
             peak: 0.0,
             consequences: BTreeSet::new(),
             quiet_since: None,
             rival: None,
             shadowed: 0,
         }
+    }
+
+    /// The newest revision as it was published.
+    pub(crate) fn published(&self) -> &Change {
+        &self.published
     }
 
     /// Every cell that it touches.
@@ -115,7 +123,7 @@ impl Tracked {
         if accuse {
             change.verdict = assessment.element.verdict();
             change.kind = assessment.element.neither_kind();
-            change.element.clone_from(&assessment.element.name);
+            assessment.element.public_name().clone_into(&mut change.element);
             change.element_kind = Some(assessment.element.kind);
             change.regions = assessment.element.regions();
             change.headline = assessment.headline();
@@ -134,6 +142,7 @@ impl Tracked {
             change.undetermined_reason = assessment.obstacle.clone().unwrap_or_else(|| "not yet confirmed".into());
             change.suspects.clone_from(&assessment.suspects);
         }
+        self.is_local = assessment.element.kind.is_local();
         change.probabilities = assessment.probabilities;
         change.layer = assessment.layer;
         change.failing_groups = crate::visibility::count(assessment.failing_groups.len());

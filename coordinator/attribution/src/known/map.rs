@@ -51,10 +51,10 @@ struct Between {
 /// Who brings an element at a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Holders {
-    agents: Vec<bool>,
-    slots: Vec<bool>,
+    pub(super) agents: Vec<bool>,
+    pub(super) slots: Vec<bool>,
     /// Neither an agent nor a slot does alone.
-    is_between: bool,
+    pub(super) is_between: bool,
 }
 
 /// Elements by number, and sets.

@@ -4,17 +4,17 @@
 //! For each element that a recent failure implicates, its failures are held against the looks that it usually gets. To
 //! begin a search, several groups must see it, and each of them counts for little: one noisy vantage starts nothing.
 
-use super::Known;
+use super::{Known, UPLINK};
 use crate::{settings::Settings, time::Timestamp, window::Cell};
 
 /// Failures of one group at one element that count towards a search.
 const PER_GROUP: u32 = 3;
 
 /// Nats, prior included, from which a search begins; a search asks for far more before it says anything. Start value.
-const SUSPICIOUS_NATS: f64 = 2.0;
+const SUSPICIOUS_NATS: f64 = 6.0;
 
 /// Nats, prior included, from which a search tries an element. The looks are only estimated, hence the room.
-const CANDIDATE_NATS: f64 = -6.0;
+const CANDIDATE_NATS: f64 = -1.0;
 
 /// Windows that can be screened at once.
 const WINDOWS: usize = 8;
@@ -27,6 +27,9 @@ struct Tally {
     group: u32,
     ln_rate: f64,
     samples: u32,
+    /// Groups with an agent that is silent: it looks at nothing, so its looks cannot be counted.
+    silent_groups: u32,
+    silent_group: u32,
 }
 
 /// Failures by element.
@@ -37,15 +40,25 @@ struct Tallies {
 
 impl Known {
     /// Whether some element shows failures from several groups that chance does not explain, and no open incident does.
-    /// `least_groups` of them.
-    pub(crate) fn is_suspicious(&self, now: Timestamp, settings: &Settings, least_groups: u32) -> bool {
+    /// `least_groups` of them. Unless `with_local`, only elements that many depend on count.
+    pub(crate) fn is_suspicious(
+        &self,
+        now: Timestamp,
+        settings: &Settings,
+        least_groups: u32,
+        with_local: bool,
+    ) -> bool {
         let tallies = self.tally(now, settings, PER_GROUP, true);
         let map = self.map();
-        tallies.touched.iter().any(|number| {
+        let counts = |number: &&u32| with_local || !map.elements[**number as usize].kind.is_local();
+        tallies.touched.iter().filter(counts).any(|number| {
             let tally = &tallies.by_element[*number as usize];
             let element = &map.elements[*number as usize];
             let least = if element.kind.is_vantage_side() { least_groups.min(2) } else { least_groups };
             let (prior, looks) = (element.prior().ln(), self.looks_a_second(*number));
+            if tally.silent_groups >= least {
+                return true;
+            }
             settings.windows.iter().take(WINDOWS).enumerate().any(|(place, window)| {
                 tally.groups[place] >= least
                     && tally.nats(place, looks * window.as_secs_f64()) + prior >= SUSPICIOUS_NATS
@@ -61,9 +74,11 @@ impl Known {
         for number in tallies.touched {
             let tally = &tallies.by_element[number as usize];
             let (prior, looks) = (map.elements[number as usize].prior().ln(), self.looks_a_second(number));
-            candidates[number as usize] = settings.windows.iter().take(WINDOWS).enumerate().any(|(place, window)| {
-                tally.failures[place] > 0 && tally.nats(place, looks * window.as_secs_f64()) + prior >= CANDIDATE_NATS
-            });
+            candidates[number as usize] = tally.silent_groups > 0
+                || settings.windows.iter().take(WINDOWS).enumerate().any(|(place, window)| {
+                    tally.failures[place] > 0
+                        && tally.nats(place, looks * window.as_secs_f64()) + prior >= CANDIDATE_NATS
+                });
         }
         candidates
     }
@@ -77,7 +92,7 @@ impl Known {
     fn tally(&self, now: Timestamp, settings: &Settings, per_group: u32, only_new: bool) -> Tallies {
         let map = self.map();
         let mut tallies = Tallies {
-            by_element: vec![Tally { group: u32::MAX, ..Tally::default() }; map.elements.len()],
+            by_element: vec![Tally { group: u32::MAX, silent_group: u32::MAX, ..Tally::default() }; map.elements.len()],
             touched: Vec::new(),
         };
         let mut windows: Vec<u64> = settings.windows.iter().map(|window| Cell::mark(now.before(*window))).collect();
@@ -105,6 +120,10 @@ impl Known {
                         touched.push(number);
                     }
                     tally.add(near.group, at, &windows, ln_rate, per_group);
+                    if entry.slot == UPLINK && tally.silent_group != near.group {
+                        tally.silent_groups += 1;
+                        tally.silent_group = near.group;
+                    }
                 };
                 map.each(entry, layer, &mut add);
                 near.access.iter().copied().for_each(add);

@@ -12,14 +12,14 @@ use std::{
 };
 
 use faultline_attribution::{
-    AgentId, TargetId, Vantage, Way, World,
+    AgentId, Target, TargetId, Vantage, Way, World,
     identifiability::{self, Report},
 };
 use faultline_proto::types::v1::assignment::Spec;
 use serde::Serialize;
 
 use super::{Format, Usage, load, picture, say};
-use crate::{assignment::Assignments, catalog::Catalog, registry::Registry, world_file};
+use crate::{assignment::Assignments, catalog::Catalog, observe::run, registry::Registry, world_file};
 
 /// The reference fleets that this program carries.
 const FLEETS: [(&str, &str); 3] = [
@@ -160,23 +160,28 @@ fn registered(data: &Path) -> Result<Fleet, Usage> {
 /// The report of a fleet in which each agent looks at what it would be given.
 fn report(catalog: &Arc<Catalog>, vantages: BTreeMap<AgentId, Vantage>) -> Report {
     let assignments = Assignments::new(Arc::clone(catalog), BTreeMap::new());
+    let targets = catalog.world();
     let given: BTreeMap<AgentId, BTreeMap<TargetId, Way>> = vantages
         .iter()
         .map(|(agent, vantage)| {
             let given = assignments.push(agent, vantage).0.assignments.into_iter();
-            (agent.clone(), given.map(|given| (given.target.into(), way(given.spec.as_ref()))).collect())
+            let ways = given.map(|given| {
+                let way = way(given.spec.as_ref(), targets.get(given.target.as_str()));
+                (given.target.into(), way)
+            });
+            (agent.clone(), ways.collect())
         })
         .collect();
-    let world = World { targets: catalog.world(), vantages };
+    let world = World { targets, vantages };
     let looks = |agent: &AgentId, target: &TargetId| given.get(agent).and_then(|given| given.get(target)).cloned();
     identifiability::report_where(&world, &BTreeMap::new(), looks)
 }
 
 /// Whom agents ask for the name, as they will say in their results.
-fn way(spec: Option<&Spec>) -> Way {
+fn way(spec: Option<&Spec>, target: Option<&Target>) -> Way {
     match spec {
         Some(Spec::Dns(dns)) if dns.server == "authoritative" => Way::Authority(String::new()),
-        Some(Spec::Dns(dns)) if !matches!(dns.server.as_str(), "" | "system") => Way::Resolver(dns.server.clone()),
+        Some(Spec::Dns(dns)) => run::way(&dns.server, target),
         _ => Way::System,
     }
 }

@@ -6,6 +6,7 @@ use faultline_attribution::{
     Learned, TargetId, Way,
     identifiability::{self, Lack, Pair, Report},
 };
+use faultline_coordinator::observe::run;
 use faultline_lab::world::{Probe, Target, World};
 
 #[test]
@@ -30,12 +31,16 @@ fn the_lab_has_a_quorum_and_reaches_whatever_its_catalog_names() {
 }
 
 fn report(world: &World, learned: &BTreeMap<TargetId, Learned>) -> Report {
-    let way = |id: &TargetId| match world.target(id.as_str()).map(|target| &target.probe) {
-        // The operator's own server is asked by its address.
-        Some(Probe::Dns { is_direct: true, .. }) => Way::Resolver(format!("server of {id}")),
+    let told = world.told();
+    let way = |id: &TargetId| match world.target(id.as_str()) {
+        // The operator's own server is asked by its address, as the lab's catalog says; a coordinator makes this of it.
+        Some(target @ Target { probe: Probe::Dns { is_direct: true, .. }, .. }) => {
+            let server = target.dns_operator().and_then(|operator| world.operator(operator)).expect("an operator");
+            run::way(&format!("{}:20443", server.address), told.targets.get(id))
+        }
         _ => Way::System,
     };
-    identifiability::report_where(&world.told(), learned, |_, target| Some(way(target)))
+    identifiability::report_where(&told, learned, |_, target| Some(way(target)))
 }
 
 /// The CDN of each target, told or not.

@@ -303,7 +303,7 @@ fn the_order_of_agents_and_of_targets_changes_nothing() {
     let told = recording.told();
     let backwards = |text: &str, mark: &str| -> String {
         let rows: Vec<&str> = text.split(mark).filter(|row| !row.is_empty()).collect();
-        rows.iter().rev().map(|row| format!("{mark}{row}")).collect()
+        rows.iter().rev().flat_map(|row| [mark, row]).collect()
     };
     recording.world = backwards(&recording.world, "[[agent]]");
     recording.catalog = backwards(&recording.catalog, "[[target]]");
@@ -325,7 +325,9 @@ fn another_day_shifts_the_times_and_nothing_else() {
     let (told, shifted) = (Recording::new(START_S).told(), Recording::new(START_S + shift_s).told());
     let since = |told: &str, start_s: i64| {
         let mut changes = changes(told);
-        changes.iter_mut().for_each(|change| make_relative(change, start_s));
+        for change in &mut changes {
+            make_relative(change, start_s);
+        }
         changes
     };
     assert_eq!(since(&told, START_S), since(&shifted, START_S + shift_s));

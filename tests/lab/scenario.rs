@@ -5,8 +5,8 @@
 //!
 //! Top level: `id`, `title`, `story`, `run_s`, and
 //! `family` (a free word for reports; default: the id), `plays` (some of `packets`, `observations`; default both),
-//! `noise` (`calm typical bursty hostile foreign`, default `typical`), `agents` (6, 18, 24, 48 or 200; default 48),
-//! `targets` (20 to 1000; default 240, with 18 agents the standard world). Noise, agents and targets are of observations.
+//! `noise` (`calm typical bursty hostile foreign`, default `typical`), `agents` (6, 24, 28, 48 or 200; default 48),
+//! `targets` (20 to 1000; default 240, with 28 agents the standard world). Noise, agents and targets are of observations.
 //!
 //! `[[break]]`: `at_s`, `until_s` (default: the end), `on_s` and `off_s` (broken for the one, healthy for the other, again
 //! and again), `layer`, `effect`, `share` (default 1) and `share_of`: `runs` (default; each run draws), or that share of
@@ -379,9 +379,9 @@ impl Scenario {
     }
 }
 
-/// A world of that size; 18 agents without a number of targets are the standard world.
+/// A world of that size; 28 agents without a number of targets are the standard world.
 fn sized(agents: usize, targets: usize, seed: u64) -> World {
-    if (agents, targets) == (18, 0) { World::standard() } else { World::sized(agents, targets, seed) }
+    if (agents, targets) == (28, 0) { World::standard() } else { World::sized(agents, targets, seed) }
 }
 
 #[cfg(test)]

@@ -27,13 +27,13 @@ pub struct World {
 }
 
 impl World {
-    /// The lab's world: 24 agents, 116 targets, twelve DNS operators.
+    /// The lab's world: 28 agents, 120 targets, twelve DNS operators.
     pub fn standard() -> Self {
         Self { agents: agents::standard(), targets: targets::standard(), operators: operators::standard() }
     }
 
     /// A world of that many agents and at least that many targets. It holds every target of the standard world, and
-    /// with 24 agents or more every agent of it too, so that the words of scenarios mean the same in both; with fewer,
+    /// with 28 agents or more every agent of it too, so that the words of scenarios mean the same in both; with fewer,
     /// a choice of them over networks, clouds and geographies. `seed` decides who hosts, serves and owns the rest.
     pub fn sized(agents: usize, targets: usize, seed: u64) -> Self {
         sized::world(agents, targets, seed)

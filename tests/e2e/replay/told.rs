@@ -134,12 +134,12 @@ async fn live(recording: &Recording, data: &std::path::Path) -> Vec<String> {
             for agent in world.keys() {
                 // Sealed half a second before it is received; what ends later waits for the next.
                 let received_at = Timestamp::from_micros(second * 1_000_000 - 250_000);
-                let ends = |line: &serde_json::Value| {
+                let starts_at = |line: &serde_json::Value| {
                     let at: Timestamp = serde_json::from_value(line["at"].clone()).expect("at");
                     at.micros() / 1_000_000
                 };
                 let mine = |line: &&serde_json::Value| {
-                    line["agent"] == agent.as_str() && (last_s..second - 1).contains(&ends(line))
+                    line["agent"] == agent.as_str() && (last_s..second - 1).contains(&starts_at(line))
                 };
                 let results = lines.iter().filter(mine).map(|line| written.result(line)).collect();
                 let facts = wire::Facts {

@@ -8,7 +8,7 @@ use faultline_lab::{
     Net, Scenario, World,
     fleet::Fleet,
     play::{Outcome, Play, Rules},
-    scenario,
+    scenario::{self, Way},
 };
 use faultline_proto::clock::Clock;
 
@@ -149,7 +149,7 @@ impl Up {
 fn list(world: &World) -> ExitCode {
     match scenario::built_in(world) {
         Ok(scenarios) => {
-            for scenario in &scenarios {
+            for scenario in scenarios.iter().filter(|scenario| scenario.can_be_played_as(Way::Packets)) {
                 say(&format!("{:34} {}", scenario.id, scenario.title));
             }
             ExitCode::SUCCESS

@@ -206,9 +206,9 @@ async fn the_front_door_scenario_breaks_the_edge_and_spares_origins_and_aws() {
         net.apply(broken).await.expect("broken");
     }
     for (id, expected) in [
-        ("front-door/portal", 20..=24),
-        ("front-door/contoso-air", 20..=24),
-        ("front-door/tailspin-video", 20..=24),
+        ("front-door/portal", 23..=28),
+        ("front-door/contoso-air", 23..=28),
+        ("front-door/tailspin-video", 23..=28),
         ("origin/contoso-air", 0..=0),
         ("azure/eastus/blob", 0..=0),
         ("aws/us-east-1/dynamodb", 0..=0),

@@ -102,7 +102,7 @@ fn usual_fleet() -> usize {
 }
 
 /// Sizes of a fleet.
-const FLEETS: [usize; 5] = [6, 18, 24, 48, 200];
+const FLEETS: [usize; 5] = [6, 24, 28, 48, 200];
 
 impl File {
     fn size(&self) -> Result<(usize, usize), String> {
@@ -110,9 +110,9 @@ impl File {
             return Err("run_s = 0 is no time".into());
         }
         if !FLEETS.contains(&self.agents) {
-            return Err(format!("agents = {} is none of 6, 18, 24, 48, 200", self.agents));
+            return Err(format!("agents = {} is none of 6, 24, 28, 48, 200", self.agents));
         }
-        let targets = self.targets.unwrap_or(if self.agents == 18 { 0 } else { 240 });
+        let targets = self.targets.unwrap_or(if self.agents == 28 { 0 } else { 240 });
         if self.targets.is_some_and(|targets| !(20..=1000).contains(&targets)) {
             return Err(format!("targets = {targets} is not 20 to 1000"));
         }

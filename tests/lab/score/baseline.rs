@@ -5,8 +5,11 @@
 //! to components (`path`), the same notion of a failure (`cells`) and the same list of suspects (`matrix`); its answer
 //! is in force until the next tick. A peer may be gated: below so many standard deviations of failures above the usual
 //! it answers that nothing is wrong. Where a paper leaves a choice open (ties, phases), the choice is the one that
-//! helps the peer. Parameters are chosen by [`calibrate`] on cases that are not judged; the defaults below are what that
-//! gave. Components that a peer accuses become verdicts by the engine's own table (`Element::verdict`).
+//! helps the peer. Components that a peer accuses become verdicts by the engine's own table (`Element::verdict`).
+//!
+//! Parameters are chosen by [`calibrate`] on cases that are not judged. The defaults are its choice over every second
+//! built-in scenario in the order of names (first, third, ...), those of more than 60 agents left out, with seed 1001;
+//! reports use seeds from 1. The objective reached there stands beside each default.
 
 mod blameit;
 mod calibrate;

@@ -84,7 +84,7 @@ impl Lines {
         }
         cells.forget_before(until.before(WINDOW));
         let active = cells.active().map(|cell| {
-            let path = cell.components().iter().map(|id| *id as usize).collect();
+            let path = cells.components_of(cell).iter().map(|id| *id as usize).collect();
             (cell.tally.runs(), cell.tally.failures, path)
         });
         let mut lines = Self { cells: active.collect(), ..Self::default() };

@@ -83,7 +83,7 @@ impl Chosen {
     }
 }
 
-/// The lab's own fleet has 18 agents; every other size is generated.
+/// The lab's own fleet has 28 agents; every other size is generated.
 fn world(scenario: &Scenario, seed: u64) -> World {
     let standard = World::standard();
     if scenario.agents == standard.agents.len() {

@@ -14,10 +14,10 @@
 //! - The mean delay counts from a statistic at zero, the worst case. To it comes the time until a run is known: the median
 //!   from start to arrival of those that failed, since nobody can know of a timeout before it is over.
 //! - Exact means: with a pass worth -b and a failure worth a = ln(p1/p0), the statistic lives on a lattice of step b/k,
-//!   where k is the smallest number that makes the step at most [`STEP`] nats; only `a` is rounded, by at most half a
+//!   where k is the smallest number that makes the step at most `STEP` nats; only `a` is rounded, by at most half a
 //!   step. A cycle of the statistic ends at the threshold or back at zero; by renewal, the mean time to the threshold is
 //!   the mean length of a cycle over the chance that it ends there, both of which come from carrying the whole
-//!   distribution forward until [`REST`] of it is left.
+//!   distribution forward until `REST` of it is left.
 //!
 //! Source: design notes 4.8, whose table is a test below.
 
@@ -181,7 +181,7 @@ fn shifts(case: &Case, incident: &TrueIncident) -> (Vec<Shift>, f64) {
     let mut cells = Cells::new(&case.world);
     let mut counts: BTreeMap<(u32, Layer), Counts> = BTreeMap::new();
     let mut accepted = Accepted { incident, by_cell: Vec::new() };
-    let mut arrivals = Vec::new();
+    let mut waits = Vec::new();
     for (arrived, input) in &case.inputs {
         let Input::Observation(observation) = input else {
             cells.hear(input);
@@ -203,13 +203,13 @@ fn shifts(case: &Case, incident: &TrueIncident) -> (Vec<Shift>, f64) {
                 }
             }
             if is_failure && incident.onset <= at && at < end {
-                arrivals.push(arrived.since(at));
+                waits.push(arrived.since(at));
             }
         }
     }
     let spans = (incident.onset.since(case.start).as_secs_f64(), end.since(incident.onset).as_secs_f64());
-    arrivals.sort_unstable();
-    let arrival_s = arrivals.get(arrivals.len() / 2).map_or(0.0, Duration::as_secs_f64);
+    waits.sort_unstable();
+    let arrival_s = waits.get(waits.len() / 2).map_or(0.0, Duration::as_secs_f64);
     (counts.into_values().filter_map(|counts| shift(counts, spans)).collect(), arrival_s)
 }
 

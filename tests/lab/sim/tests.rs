@@ -15,7 +15,7 @@ use crate::scenario::Noise;
 /// A scenario of 300 s in the standard world, without noise but for base rates.
 fn scenario(tables: &str) -> Scenario {
     let text = format!(
-        "id = \"s\"\ntitle = \"t\"\nstory = \"s\"\nrun_s = 300\nagents = 18\nnoise = \"calm\"\n\
+        "id = \"s\"\ntitle = \"t\"\nstory = \"s\"\nrun_s = 300\nagents = 28\nnoise = \"calm\"\n\
          plays = [\"observations\"]\n{tables}\n"
     );
     Scenario::parse("s.toml", &text, &World::standard()).expect("a scenario")

@@ -1,5 +1,8 @@
-//! The 24 vantages: five on clouds, nineteen in access networks of twelve countries; three ask a public resolver, and of
-//! some it is known which carriers they reach the world through.
+//! The 28 vantages: five on clouds, twenty-three in access networks of fourteen countries; three ask a public resolver, and
+//! of some it is known which carriers they reach the world through.
+//!
+//! Rule: each geography that anybody looks from has agents on two networks in two countries, so that a CDN's site there is
+//! never the same as one network's or one country's way to it.
 
 use super::Agent;
 
@@ -68,6 +71,10 @@ const NETWORKS: &[Elsewhere] = &[
     ("bell-yul-1", "bell-ca", 577, "ca", "na", "Bell, Montreal"),
     ("orange-par-1", "orange-fr", 3215, "fr", "eu", "Orange, Paris"),
     ("kddi-osa-1", "kddi-jp", 2516, "jp", "as", "KDDI, Osaka"),
+    ("te-cai-1", "te-eg", 8452, "eg", "af", "Telecom Egypt, Cairo"),
+    ("pldt-mnl-1", "pldt-ph", 9299, "ph", "as", "PLDT, Manila"),
+    ("onenz-akl-1", "onenz-nz", 9500, "nz", "oc", "One NZ, Auckland"),
+    ("personal-bue-1", "personal-ar", 7303, "ar", "sa", "Personal, Buenos Aires"),
 ];
 
 /// Those that ask 1.1.1.1 instead of their network's resolver.

@@ -8,15 +8,15 @@ use super::*;
 fn the_standard_world_is_sound() {
     let world = World::standard();
     assert_eq!(world.flaws(), Vec::<String>::new());
-    assert_eq!((world.targets.len(), world.operators.len()), (116, 12));
+    assert_eq!((world.targets.len(), world.operators.len()), (120, 12));
 }
 
 #[test]
 fn most_vantages_are_on_neither_cloud() {
     let world = World::standard();
     let outside = world.agents.iter().filter(|agent| !matches!(agent.hosted_on.as_deref(), Some("aws" | "azure")));
-    assert_eq!(world.agents.len(), 24);
-    assert_eq!(outside.count(), 20);
+    assert_eq!(world.agents.len(), 28);
+    assert_eq!(outside.count(), 24);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn what_is_told_is_what_the_catalog_says() {
 #[test]
 fn worlds_of_every_size_hold_the_standard_targets_and_contradict_nothing() {
     let standard = World::standard();
-    for (agents, targets) in [(6, 240), (24, 20), (48, 240), (200, 500), (48, 1000)] {
+    for (agents, targets) in [(6, 240), (24, 20), (28, 20), (48, 240), (200, 500), (48, 1000)] {
         let world = World::sized(agents, targets, 7);
         assert_eq!(world.contradictions(), Vec::<String>::new(), "{agents} agents, {targets} targets");
         assert_eq!(world.agents.len(), agents);

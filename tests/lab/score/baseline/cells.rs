@@ -26,6 +26,9 @@ use crate::scenario::Verdict;
 /// Source: the engine's own bound (`Settings::proof_groups`).
 const PROOF_GROUPS: usize = 3;
 
+/// Failing runs in the window, and no other, from which an agent has lost everything.
+const LOST_RUNS: u32 = 5;
+
 /// Share of runs that fail for no visible reason, before anything is known.
 ///
 /// Source: order of magnitude of recorded checks (0.1 to 0.5 %).
@@ -78,12 +81,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Components that the window's runs went through, by number, in order.
-    pub(crate) fn components(&self) -> &[u32] {
-        if self.tally.passes == 0 { &self.with_access } else { &self.components }
-    }
-
-    /// The same without the region that the agent sits in.
+    /// Components that its runs go through, by number, in order, without the region that the agent sits in.
     pub(crate) fn own_components(&self) -> &[u32] {
         &self.components
     }
@@ -125,6 +123,7 @@ pub(crate) struct Cells {
     pair_numbers: HashMap<(u32, u32), u32>,
     held: BTreeMap<i64, Vec<(u32, Trail)>>,
     seen: BTreeMap<i64, HashSet<(Look, Timestamp)>>,
+    by_agent: Vec<Tally>,
     total: Tally,
     base: (f64, f64),
 }
@@ -147,6 +146,7 @@ impl Cells {
             pair_numbers: HashMap::new(),
             held: BTreeMap::new(),
             seen: BTreeMap::new(),
+            by_agent: Vec::new(),
             total: Tally::default(),
             base: (TYPICAL_RATE * TYPICAL_RUNS, TYPICAL_RUNS),
         }
@@ -184,6 +184,13 @@ impl Cells {
             return 0.0;
         }
         (f64::from(self.total.failures) - runs * rate) / (runs * rate * (1.0 - rate)).sqrt()
+    }
+
+    /// Components that the cell's runs in the window went through, by number, in order: with the region that the agent
+    /// sits in if the agent lost everything.
+    pub(crate) fn components_of<'a>(&self, cell: &'a Cell) -> &'a [u32] {
+        let agent = self.by_agent[self.pairs[cell.pair as usize].agent as usize];
+        if agent.passes == 0 && agent.failures >= LOST_RUNS { &cell.with_access } else { &cell.components }
     }
 
     /// Cells with at least one run.
@@ -258,6 +265,7 @@ impl Cells {
         if entry.last.is_none_or(|(last, _)| last <= at) {
             entry.last = Some((at, trail.is_failure));
         }
+        self.by_agent[entry.agent as usize].count(trail.is_failure);
         self.total.count(trail.is_failure);
         self.held.entry(at.micros().div_euclid(1_000_000)).or_default().push((pair, trail));
     }
@@ -266,7 +274,9 @@ impl Cells {
         for (cell, is_failure) in trail.steps() {
             self.counted[cell as usize].tally.discount(is_failure);
         }
-        self.pairs[pair as usize].tally.discount(trail.is_failure);
+        let entry = &mut self.pairs[pair as usize];
+        entry.tally.discount(trail.is_failure);
+        self.by_agent[entry.agent as usize].discount(trail.is_failure);
         self.total.discount(trail.is_failure);
         if is_quiet {
             let keep = 1.0 - 1.0 / MEMORY_RUNS;
@@ -333,6 +343,7 @@ impl Cells {
             None => (party(cloud), host(cloud, region)),
         };
         let location = self.components.number(location);
+        self.by_agent.resize(self.agents.len(), Tally::default());
         let pair = index(self.pairs.len());
         self.pairs.push(Pair { agent: key.0, party, location, tally: Tally::default(), last: None });
         self.pair_numbers.insert(key, pair);

@@ -18,17 +18,18 @@ pub(super) struct ScoreCover {
 }
 
 impl Default for ScoreCover {
+    /// Objective in calibration: 0.551.
     fn default() -> Self {
-        Self { hit_ratio: 0.6, cover: 4, bad: 0.5 }
+        Self { hit_ratio: 0.5, cover: 8, bad: 0.5 }
     }
 }
 
 impl ScoreCover {
     pub(super) fn grid() -> Vec<Peer<Self>> {
         let mut rules = Vec::new();
-        for hit_ratio in [0.3, 0.5, 0.6, 0.8, 0.95] {
-            for cover in [1, 2, 4, 8] {
-                rules.extend([0.3, 0.5, 0.9].map(|bad| Self { hit_ratio, cover, bad }));
+        for hit_ratio in [0.5, 0.6, 0.8] {
+            for cover in [2, 4, 8] {
+                rules.extend([0.5, 0.9].map(|bad| Self { hit_ratio, cover, bad }));
             }
         }
         gated(rules)

@@ -27,9 +27,9 @@ impl Default for Flock {
 impl Flock {
     pub(super) fn grid() -> Vec<Peer<Self>> {
         let mut rules = Vec::new();
-        for failed in [0.2, 0.5, 0.8] {
-            for healthy in [0.002, 0.005, 0.01, 0.02] {
-                rules.extend([-6.0, -9.0, -12.0, -16.0, -24.0].map(|prior| Self { failed, healthy, prior }));
+        for failed in [0.5, 0.8] {
+            for healthy in [0.005, 0.02] {
+                rules.extend([-9.0, -16.0, -24.0].map(|prior| Self { failed, healthy, prior }));
             }
         }
         gated(rules)

@@ -40,7 +40,7 @@ impl Matrix {
         let mut numbers: HashMap<u32, BTreeMap<Layer, (Suspect, Option<Suspect>)>> = HashMap::new();
         let mut matrix = Self::default();
         for cell in cells.active().filter(|cell| cell.tally.failures > 0) {
-            for component in cell.components() {
+            for component in cells.components_of(cell) {
                 let layers = numbers.entry(*component).or_default();
                 let add = || (matrix.add(cells, *component, Reach::Layer), None);
                 layers.entry(cell.layer).or_insert_with(add);
@@ -58,14 +58,14 @@ impl Matrix {
             return matrix;
         }
         for cell in cells.active() {
-            let layers = cell.components().iter().filter_map(|component| numbers.get(component));
+            let layers = cells.components_of(cell).iter().filter_map(|component| numbers.get(component));
             let members = layers.flat_map(|layers| {
                 let at = layers.get(&cell.layer).map(|(at, _)| *at);
                 at.into_iter().chain(layers.range(..=cell.layer).filter_map(|(_, (_, onwards))| *onwards))
             });
             if matrix.members.push(members) > 0 {
                 matrix.tallies.push(cell.tally);
-                matrix.hops.push(u32::try_from(cell.components().len()).unwrap_or(u32::MAX));
+                matrix.hops.push(u32::try_from(cells.components_of(cell).len()).unwrap_or(u32::MAX));
             } else {
                 matrix.members.pop_empty();
             }

@@ -17,6 +17,7 @@ pub(super) struct Votes {
 }
 
 impl Default for Votes {
+    /// Objective in calibration: 0.484.
     fn default() -> Self {
         Self { share: 0.05, votes: 1.0 }
     }
@@ -24,8 +25,8 @@ impl Default for Votes {
 
 impl Votes {
     pub(super) fn grid() -> Vec<Peer<Self>> {
-        let shares = [0.01, 0.02, 0.05, 0.1, 0.15];
-        gated(shares.into_iter().flat_map(|share| [0.0, 0.5, 1.0, 2.0].map(|votes| Self { share, votes })).collect())
+        let shares = [0.02, 0.05, 0.1, 0.2];
+        gated(shares.into_iter().flat_map(|share| [1.0, 3.0].map(|votes| Self { share, votes })).collect())
     }
 }
 

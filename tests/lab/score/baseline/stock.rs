@@ -15,19 +15,19 @@ use crate::scenario::Verdict;
 pub(super) struct StockAlert {
     /// How long a series must fail.
     hold: Duration,
-    /// Alerts that must fire before anybody looks.
-    alerts: usize,
+    /// Share of all series that must fire before anybody looks.
+    share: f64,
 }
 
 impl Default for StockAlert {
     fn default() -> Self {
-        Self { hold: Duration::from_mins(2), alerts: 3 }
+        Self { hold: Duration::from_mins(2), share: 0.01 }
     }
 }
 
 impl StockAlert {
     pub(super) fn grid() -> Vec<Peer<Self>> {
-        let rules = [1, 3, 6, 12, 24].map(|alerts| Self { alerts, ..Self::default() });
+        let rules = [0.001, 0.003, 0.01, 0.03, 0.1].map(|share| Self { share, ..Self::default() });
         rules.into_iter().map(|rule| Peer { rule, gate: None }).collect()
     }
 }
@@ -56,7 +56,9 @@ impl Rule for StockAlert {
             }
         }
         let firing: usize = owners.values().sum();
-        if firing < self.alerts {
+        #[expect(clippy::cast_precision_loss, reason = "series are few")]
+        let is_enough = firing > 0 && firing as f64 >= self.share * seen.cells.pairs().len() as f64;
+        if !is_enough {
             return Vec::new();
         }
         let winner = owners.into_iter().find(|(_, alerts)| 2 * alerts > firing);

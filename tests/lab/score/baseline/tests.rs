@@ -202,6 +202,19 @@ fn an_agent_that_loses_everything_is_its_own_trouble() {
 }
 
 #[test]
+fn a_stray_failure_of_an_agent_on_a_cloud_does_not_accuse_the_cloud() {
+    let mut case = case(&[], |agent, target| {
+        (agent == "a0" && target == "control/one").then_some((Layer::Dns, Cause::DnsTimeout))
+    });
+    let vantage = case.world.vantages.get_mut("a0").expect("an agent");
+    (vantage.hosted_on, vantage.region) = (Some("aws".into()), Some("us-east-1".into()));
+    for name in NAMES {
+        let clouds = [Verdict::Aws, Verdict::Azure];
+        assert!(clouds.iter().all(|cloud| !says(name, &case).verdicts.contains(cloud)), "{name}");
+    }
+}
+
+#[test]
 fn netbouncer_recovers_a_lossy_component() {
     // Half of the agents find nothing at Front Door, each all of the time: a loss of one half.
     let case = case(&[(Verdict::Azure, "azure/front-door")], |agent, target| {

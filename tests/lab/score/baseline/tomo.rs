@@ -15,15 +15,16 @@ pub(super) struct Tomo {
 }
 
 impl Default for Tomo {
+    /// Objective in calibration: 0.378.
     fn default() -> Self {
-        Self { bad: 0.5, cover: 4 }
+        Self { bad: 0.5, cover: 8 }
     }
 }
 
 impl Tomo {
     pub(super) fn grid() -> Vec<Peer<Self>> {
-        let bads = [0.3, 0.5, 0.9];
-        gated(bads.into_iter().flat_map(|bad| [1, 2, 4, 8].map(|cover| Self { bad, cover })).collect())
+        let bads = [0.5, 0.9];
+        gated(bads.into_iter().flat_map(|bad| [2, 4, 8].map(|cover| Self { bad, cover })).collect())
     }
 }
 

@@ -129,7 +129,7 @@ impl Seen {
             received_at: line.arrival(),
             outcome: line.outcome,
             status: line.status,
-            way: run::way(&line.resolver),
+            way: run::way(&line.resolver, world.targets.get(&target)),
             maker,
             took: line.took(),
             is_backlog: line.late,

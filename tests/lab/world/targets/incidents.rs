@@ -9,7 +9,8 @@ pub(super) fn targets() -> Vec<Target> {
     groups.into_iter().flatten().collect()
 }
 
-/// Customers in one zone each, two zones a region; one spread over Tokyo's behind a load balancer.
+/// Customers in one zone each, two zones a region, two of HTTPS a zone of Frankfurt and London, so that a zone is never
+/// one customer's own trouble; one spread over Tokyo's behind a load balancer.
 fn zones() -> Vec<Target> {
     let tokyo = |owner, operator| app(owner, Probe::Https, operator, "aws", "ap-northeast-1", "as");
     let frankfurt = |owner, probe, operator| app(owner, probe, operator, "aws", "eu-central-1", "eu");
@@ -23,10 +24,13 @@ fn zones() -> Vec<Target> {
         frankfurt("labs-beta", Probe::Tcp, "cloudflare").zone("euc1-az1"),
         frankfurt("book-gamma", Probe::Https, "ns1").zone("euc1-az2"),
         frankfurt("fair-delta", Probe::Tls, "route53").zone("euc1-az2"),
+        frankfurt("mill-echo", Probe::Https, "google").zone("euc1-az1"),
+        frankfurt("quay-foxtrot", Probe::Https, "cloudflare").zone("euc1-az2"),
         london("vault-ash", Probe::Https, "azure-dns").zone("uksouth-az1"),
         london("ward-beech", Probe::Tcp, "route53").zone("uksouth-az1"),
         london("poll-cedar", Probe::Https, "ns1").zone("uksouth-az2"),
         london("post-doum", Probe::Https, "azure-dns").zone("uksouth-az2"),
+        london("silo-elder", Probe::Https, "cloudflare").zone("uksouth-az1"),
     ]
 }
 
@@ -43,6 +47,7 @@ fn us_west() -> Vec<Target> {
         app("trail-fir", Probe::Https, "ns1", "aws", "us-west-2", "na").issued_by("lets-encrypt"),
         app("surf-gum", Probe::Https, "google", "aws", "us-west-1", "na"),
         app("wing-hazel", Probe::Https, "cloudflare", "azure", "westus2", "na"),
+        app("pier-jasmine", Probe::Https, "ns1", "azure", "westus2", "na"),
     ]
 }
 

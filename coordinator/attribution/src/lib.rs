@@ -2,7 +2,7 @@
 //! come out.
 //!
 //! Rules: no I/O, no clock, no async, no random order. Time is an argument ([`Engine::advance`]), every collection is
-//! ordered, so the same inputs give the same outputs byte for byte. One direction: [`world`] and [`window`] hold what
+//! ordered, so the same inputs give the same outputs byte for byte. One direction: [`world`] and `window` hold what
 //! is known, `inference` explains it, `incident` gives the explanation a life, [`change`] is what is published.
 
 mod assessment;

@@ -280,8 +280,52 @@ impl Scene<'_> {
         if let Some(shortfall) = self.groups.shortfall(witnesses, accused, self.settings) {
             return Some(format!("insufficient witnesses without the {} loudest: {shortfall}", self.liars));
         }
+        if accused.is_some() && self.may_be_a_hidden_dependency(member, element, footprint) {
+            return Some(
+                "only customers' endpoints fail there, and something else that they may depend on has failed".into(),
+            );
+        }
         self.is_seen_through_one_customer(element, footprint)
             .then(|| "seen through a single endpoint that is not the provider's own".into())
+    }
+
+    /// Whether a place is accused through customers' endpoints alone, while the provider's own in it pass and another party
+    /// has failed: apps fail with what they depend on, wherever they run, and catalogs are wrong about where they run.
+    fn may_be_a_hidden_dependency(
+        &self,
+        member: &Member,
+        element: &Element,
+        footprint: &BTreeSet<(Place, Layer)>,
+    ) -> bool {
+        let elements = self.evidence.elements();
+        let is_place = matches!(element.kind, ElementKind::Region | ElementKind::Zone | ElementKind::Network);
+        let is_other_party = |other: &Member| {
+            let other_element = &elements[other.element];
+            let is_shared = !other_element.kind.is_vantage_side() && !other_element.kind.is_local();
+            is_shared && other.gain >= TOLD_NATS && other_element.verdict() != element.verdict()
+        };
+        if !is_place || !self.hypothesis.members.iter().any(is_other_party) {
+            return false;
+        }
+        let is_own = |place: Place| {
+            let target = self.known.target_of(place).and_then(|target| self.known.target(target));
+            target.is_some_and(crate::Target::is_provider_owned)
+        };
+        if footprint.iter().any(|(place, _)| is_own(*place)) {
+            return false;
+        }
+        let Some(number) = self.known.map().elements.binary_search(element).ok().and_then(|at| u32::try_from(at).ok())
+        else {
+            return false;
+        };
+        let (mut runs, mut passed) = (0, 0);
+        self.known.each_holder(number, member.layer(), |place, entry| {
+            if is_own(place) {
+                let (more, of_them) = entry.cell.count_since(self.evidence.from);
+                (runs, passed) = (runs + more, passed + of_them);
+            }
+        });
+        runs >= ALIBI.1 && f64::from(passed) >= ALIBI.0 * f64::from(runs)
     }
 
     /// Whether an element that many depend on is accused through one customer's endpoint.

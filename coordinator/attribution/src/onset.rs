@@ -33,6 +33,9 @@ pub(crate) struct Ratios {
 impl Ratios {
     /// Nothing seen yet between the two.
     pub(crate) fn new(start: Timestamp, end: Timestamp) -> Self {
+        // Steps lie where they lie in every search, so that the same samples give the same onset.
+        let step = i64::try_from(STEP.as_micros()).unwrap_or(1);
+        let start = Timestamp::from_micros(start.micros().div_euclid(step) * step);
         let steps = end.since(start).as_millis() / STEP.as_millis() + 1;
         Self { start, nats: vec![None; usize::try_from(steps).unwrap_or(0)], any_failed: false }
     }

@@ -20,6 +20,9 @@ use crate::{
 /// Numbers that moved are published this often.
 const NUMBERS: Duration = Duration::from_secs(30);
 
+/// An onset that moved by less is the same onset.
+const ONSET_MOVED: Duration = Duration::from_secs(1);
+
 /// An onset with a wider half-width than this is worth a revision once it is twice as sharp.
 const VAGUE_ONSET_S: f64 = 5.0;
 
@@ -177,7 +180,7 @@ impl Tracked {
         let vague = before.onset_uncertainty_s > VAGUE_ONSET_S;
         let sharper = is_accused && vague && after.onset_uncertainty_s * 2.0 < before.onset_uncertainty_s;
         let moved = after.failing_groups != before.failing_groups
-            || after.onset_at != before.onset_at
+            || after.onset_at.since(before.onset_at).max(before.onset_at.since(after.onset_at)) >= ONSET_MOVED
             || (after.confidence - before.confidence).abs() > 0.02;
         let due = now.since(before.at) >= NUMBERS;
         (news || first_numbers || sharper || (moved && due)).then(|| self.publish(now))

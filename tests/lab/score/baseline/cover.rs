@@ -12,7 +12,7 @@ pub(super) struct ScoreCover {
     /// Share of a group's paths that must be bad.
     hit_ratio: f64,
     /// Bad paths that the blamed must explain.
-    cover: usize,
+    cover: u32,
     /// Share of failing runs from which a path is bad.
     bad: f64,
 }
@@ -47,26 +47,22 @@ impl Rule for ScoreCover {
         let matrix = seen.matrix();
         let mut is_bad: Vec<bool> =
             matrix.tallies().iter().map(|tally| tally.failures > 0 && tally.share() >= self.bad).collect();
-        let float = |count: usize| u32::try_from(count).map_or(f64::MAX, f64::from);
+        let mut covers = matrix.covers(&is_bad);
         let hit_ratios: Vec<f64> = (0..matrix.len())
             .map(|suspect| {
-                let rows = matrix.rows(suspect);
-                float(rows.iter().filter(|row| is_bad[**row]).count()) / float(rows.len().max(1))
+                f64::from(covers[suspect]) / u32::try_from(matrix.rows(suspect).len()).map_or(1.0, f64::from)
             })
             .collect();
         let mut blamed = Vec::new();
         loop {
             let best = matrix.best(|suspect| {
-                let covered = matrix.rows(suspect).iter().filter(|row| is_bad[**row]).count();
                 // Equal coverage: the higher hit ratio wins.
-                (hit_ratios[suspect] >= self.hit_ratio && covered >= self.cover.max(1))
-                    .then(|| float(covered) + hit_ratios[suspect] / 2.0)
+                (hit_ratios[suspect] >= self.hit_ratio && covers[suspect] >= self.cover.max(1))
+                    .then(|| f64::from(covers[suspect]) + hit_ratios[suspect] / 2.0)
             });
             let Some((suspect, _)) = best else { break };
             blamed.push(suspect);
-            for row in matrix.rows(suspect) {
-                is_bad[*row] = false;
-            }
+            matrix.explain(suspect, &mut is_bad, &mut covers);
         }
         matrix.elements(&blamed).into_iter().map(Accused::Component).collect()
     }

@@ -27,9 +27,9 @@ impl Default for Flock {
 impl Flock {
     pub(super) fn grid() -> Vec<Peer<Self>> {
         let mut rules = Vec::new();
-        for failed in [0.5, 0.8] {
-            for healthy in [0.005, 0.02] {
-                rules.extend([-9.0, -16.0, -24.0].map(|prior| Self { failed, healthy, prior }));
+        for failed in [0.3, 0.5, 0.8] {
+            for healthy in [0.01, 0.02, 0.05] {
+                rules.extend([-12.0, -16.0, -20.0].map(|prior| Self { failed, healthy, prior }));
             }
         }
         gated(rules)

@@ -130,6 +130,24 @@ impl Matrix {
         score > other + close || (score >= other - close && priors.then_with(|| right.name.cmp(&left.name)).is_gt())
     }
 
+    /// For each suspect, how many of these rows go through it.
+    pub(crate) fn covers(&self, is_bad: &[bool]) -> Vec<u32> {
+        let mut covers = vec![0; self.len()];
+        for row in (0..is_bad.len()).filter(|row| is_bad[*row]) {
+            self.members(row).iter().for_each(|suspect| covers[*suspect] += 1);
+        }
+        covers
+    }
+
+    /// Takes the rows of a suspect out of the bad ones.
+    pub(crate) fn explain(&self, suspect: Suspect, is_bad: &mut [bool], covers: &mut [u32]) {
+        for row in self.rows(suspect) {
+            if std::mem::replace(&mut is_bad[*row], false) {
+                self.members(*row).iter().for_each(|other| covers[*other] -= 1);
+            }
+        }
+    }
+
     /// The elements of these suspects, each once.
     pub(crate) fn elements(&self, suspects: &[Suspect]) -> Vec<Element> {
         let mut elements: Vec<Element> = suspects.iter().map(|suspect| self.suspects[*suspect].clone()).collect();

@@ -29,8 +29,8 @@ impl Default for NetBouncer {
 
 impl NetBouncer {
     pub(super) fn grid() -> Vec<Peer<Self>> {
-        let lambdas = [0.5, 2.0];
-        gated(lambdas.into_iter().flat_map(|lambda| [0.2, 0.4, 0.7].map(|bad| Self { lambda, bad })).collect())
+        let lambdas = [0.1, 0.5, 2.0];
+        gated(lambdas.into_iter().flat_map(|lambda| [0.1, 0.2, 0.3].map(|bad| Self { lambda, bad })).collect())
     }
 
     /// The success of each suspect.

@@ -11,7 +11,7 @@ pub(super) struct Tomo {
     /// Share of failing runs from which a path is bad.
     bad: f64,
     /// Bad paths that the blamed must cover.
-    cover: usize,
+    cover: u32,
 }
 
 impl Default for Tomo {
@@ -24,7 +24,7 @@ impl Default for Tomo {
 impl Tomo {
     pub(super) fn grid() -> Vec<Peer<Self>> {
         let bads = [0.5, 0.9];
-        gated(bads.into_iter().flat_map(|bad| [2, 4, 8].map(|cover| Self { bad, cover })).collect())
+        gated(bads.into_iter().flat_map(|bad| [1, 2, 4, 8].map(|cover| Self { bad, cover })).collect())
     }
 }
 
@@ -42,18 +42,15 @@ impl Rule for Tomo {
         let is_innocent: Vec<bool> = (0..matrix.len())
             .map(|suspect| matrix.rows(suspect).iter().any(|row| matrix.tallies()[*row].failures == 0))
             .collect();
+        let mut covers = matrix.covers(&is_bad);
         let mut blamed = Vec::new();
         loop {
             let best = matrix.best(|suspect| {
-                let covered = matrix.rows(suspect).iter().filter(|row| is_bad[**row]).count();
-                (!is_innocent[suspect] && covered >= self.cover.max(1))
-                    .then(|| u32::try_from(covered).map_or(f64::MAX, f64::from))
+                (!is_innocent[suspect] && covers[suspect] >= self.cover.max(1)).then(|| f64::from(covers[suspect]))
             });
             let Some((suspect, _)) = best else { break };
             blamed.push(suspect);
-            for row in matrix.rows(suspect) {
-                is_bad[*row] = false;
-            }
+            matrix.explain(suspect, &mut is_bad, &mut covers);
         }
         matrix.elements(&blamed).into_iter().map(Accused::Component).collect()
     }

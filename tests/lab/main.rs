@@ -27,6 +27,8 @@ enum Command {
     Score(cli::score::Score),
     /// Count false incidents over simulated days in which nothing breaks
     Quiet(cli::quiet::Quiet),
+    /// Judge every scenario on fresh seeds, and count quiet days: what does not fit into CI
+    Nightly(cli::nightly::Nightly),
     /// Measure what the engine costs
     Bench(cli::bench::Bench),
 }
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Up(up) => up.main(),
         Command::Score(score) => score.main(),
         Command::Quiet(quiet) => quiet.main(),
+        Command::Nightly(nightly) => nightly.main(),
         Command::Bench(bench) => bench.main(),
     }
 }

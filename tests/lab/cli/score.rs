@@ -15,7 +15,7 @@ use faultline_lab::score::{
     entry::{self, Choice, Chosen},
     foreign,
     report::Report,
-    run::{self, Contender, Entry},
+    run::{self, Contender, Entry, Row},
 };
 use glob::Pattern;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -24,7 +24,7 @@ use super::{complain, say};
 
 #[derive(Debug, Args)]
 #[command(
-    before_help = "Example:\n  faultline-lab score --method all --seeds 20 -o report\n  faultline-lab score --only 'aws-*' --seeds 3\n\nExit codes: 0 judged, 1 the engine blamed a cloud that was not at fault, 2 wrong usage or input,\n3 could not be run"
+    before_help = "Example:\n  faultline-lab score --method all --seeds 20 -o report\n  faultline-lab score --only 'aws-*' --seeds 3\n\nExit codes: 0 judged, 1 the engine blamed a cloud that was not at fault (with\n--known-misses: or missed another scenario), 2 wrong usage or input,\n3 could not be run"
 )]
 pub(crate) struct Score {
     /// Directory of scenarios [default: the built-in ones]
@@ -53,13 +53,20 @@ pub(crate) struct Score {
     cases: Option<PathBuf>,
     /// Also write each case as a directory that --cases and `faultline replay` read
     #[arg(long, value_name = "DIR")]
-    export: Option<PathBuf>,
-    /// Also write each case as plain lines of components, for tools that know nothing of Faultline
+    write_cases: Option<PathBuf>,
+    /// Also write each case as plain lines of components (C, T, O, E), for tools that know nothing of Faultline
     #[arg(long, value_name = "DIR")]
-    components: Option<PathBuf>,
+    export: Option<PathBuf>,
+    /// Ids of scenarios that are known to be missed, a line each with the reason after a space: any other miss is exit
+    /// code 1 too
+    #[arg(long, value_name = "FILE")]
+    known_misses: Option<PathBuf>,
     /// Write report.md, cases.csv and figures here
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Also print each change of the engine's answer, in seconds from the start of the record
+    #[arg(long)]
+    timeline: bool,
     /// Cases judged at once [default: one a core]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -142,7 +149,18 @@ impl Score {
         bar.set_style(ProgressStyle::with_template(style)?);
         let jobs = self.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
         let make = |piece: &Work| self.make(piece);
-        let rows = run::run(work, contenders, jobs, make, || bar.inc(1))??;
+        let done = |rows: &[Row]| {
+            bar.suspend(|| {
+                for row in rows.iter().filter(|row| row.method == "engine") {
+                    tell_miss(row);
+                    if self.timeline {
+                        tell_timeline(row);
+                    }
+                }
+            });
+            bar.inc(1);
+        };
+        let rows = run::run(work, contenders, jobs, make, done)??;
         bar.finish_and_clear();
         let report = Report::new(&rows);
         say(&report.headline().to_string());
@@ -155,8 +173,22 @@ impl Score {
             report.write(directory)?;
             say(&format!("report  {}", directory.join("report.md").display()));
         }
-        let is_wrong = wrong.iter().any(|row| row.method == "engine");
+        let mut is_wrong = wrong.iter().any(|row| row.method == "engine");
+        for row in self.unknown_misses(&rows)? {
+            say(&format!("MISSED  {} seed {}: {}", row.scenario, row.seed, row.judged.said.word()));
+            is_wrong = true;
+        }
         Ok(if is_wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    /// Misses of the engine that are not known; none where nobody asked.
+    fn unknown_misses<'a>(&self, rows: &'a [Row]) -> anyhow::Result<Vec<&'a Row>> {
+        let Some(path) = &self.known_misses else { return Ok(Vec::new()) };
+        let text = std::fs::read_to_string(path).with_context(|| format!("--known-misses {}", path.display()))?;
+        let known: BTreeSet<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        let is_new =
+            |row: &&Row| row.method == "engine" && !row.judged.is_right() && !known.contains(row.scenario.as_str());
+        Ok(rows.iter().filter(is_new).collect())
     }
 
     fn make(&self, piece: &Work) -> anyhow::Result<Entry> {
@@ -165,12 +197,37 @@ impl Score {
             Work::Foreign(directory) => foreign::load(directory)?,
         };
         let directory = |directory: &Path| format!("writing a case into {}", directory.display());
-        if let Some(parent) = &self.export {
+        if let Some(parent) = &self.write_cases {
             foreign::export(&entry, parent).with_context(|| directory(parent))?;
         }
-        if let Some(parent) = &self.components {
+        if let Some(parent) = &self.export {
             components::export(&entry.case, parent).with_context(|| directory(parent))?;
         }
         Ok(entry)
+    }
+}
+
+/// Says at once what the engine got wrong: a long run need not end before one can look into it.
+fn tell_miss(row: &Row) {
+    let judged = &row.judged;
+    let is_told = judged.incidents.iter().all(|incident| incident.seconds.is_finite());
+    if judged.is_right() && judged.wrong_clouds.is_empty() && is_told {
+        return;
+    }
+    let (id, seed, truth, said) = (&row.scenario, row.seed, judged.truth.word(), judged.said.word());
+    let wrong: Vec<&str> = judged.wrong_clouds.iter().map(|cloud| cloud.word()).collect();
+    let blamed = if wrong.is_empty() { String::new() } else { format!(", blamed {}", wrong.join(" and ")) };
+    let late = if is_told { "" } else { ", not all that broke was told in time" };
+    complain(&format!("missed: {id}, seed {seed}: {truth}, said {said}{blamed}{late}"));
+}
+
+fn tell_timeline(row: &Row) {
+    say(&format!("{}, seed {}", row.scenario, row.seed));
+    for (at, answer) in &row.timeline {
+        let seconds = at.since(row.start).as_secs();
+        let doubt = if answer.is_undetermined { " and something undetermined" } else { "" };
+        let elements = if answer.elements.is_empty() { "nobody".to_owned() } else { answer.elements.join(", ") };
+        let shares = answer.probabilities.map_or_else(String::new, |all| format!("{all:.3?}"));
+        say(&format!("  {seconds:>6} s  {elements}{doubt}  {shares}"));
     }
 }

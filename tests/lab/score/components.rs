@@ -4,18 +4,19 @@
 //!
 //! ```text
 //! C <n>                        how many components there are; ids are 0 to n-1
-//! N <id> <kind> <name>         one a component: element kind and canonical name, as in the change objects
 //! T <id> ...                   the components at fault; no ids in a quiet case
 //! O <sent> <lost> <id> ...     one a cell (agent, target, layer) with runs in the judged window: runs, failures, path
 //! E                            the end; without it the file is torn
 //! ```
+//!
+//! Beside it stands `<case>.names`, which nothing needs: one line a component, `<id> <kind> <name>`, element kind and
+//! canonical name as in the change objects.
 //!
 //! The judged window is the last 60 s before the fault ends: before the earliest end after the last onset, or before
 //! the end of the record. `T` holds one component for each incident that is true in the window: of the elements that the
 //! truth accepts, the first that any run goes through, else the first. Counts and paths are the peers' (`baseline`).
 
 use std::{
-    collections::BTreeMap,
     fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
@@ -32,7 +33,9 @@ use crate::case::Case;
 /// A case as component lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lines {
-    /// Kind and name of each component, by id.
+    /// How many components there are.
+    pub count: usize,
+    /// Kind and name of each, by id; empty where lines were read.
     pub components: Vec<(String, String)>,
     /// Ids of those at fault.
     pub truth: Vec<usize>,
@@ -43,8 +46,8 @@ pub struct Lines {
 /// Why component lines cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LinesError {
-    /// A line that is none of the five.
-    #[error("line {line}: {text:?} is not a component line; see the five forms in the documentation of the format")]
+    /// A line that is none of the four.
+    #[error("line {line}: {text:?} is not a component line; see the four forms in the documentation of the format")]
     Form {
         /// Which line, from 1.
         line: usize,
@@ -66,11 +69,13 @@ pub enum LinesError {
     Torn,
 }
 
-/// Writes a case to `<dir>/<id>-<seed>.components` and returns the path.
+/// Writes a case to `<dir>/<id>-<seed>.components`, its names beside it, and returns the path.
 pub fn export(case: &Case, dir: &Path) -> io::Result<PathBuf> {
     fs::create_dir_all(dir)?;
     let path = dir.join(format!("{}-{}.components", case.id, case.seed));
-    fs::write(&path, Lines::of(case).to_text())?;
+    let lines = Lines::of(case);
+    fs::write(&path, lines.to_text())?;
+    fs::write(path.with_extension("names"), lines.names())?;
     Ok(path)
 }
 
@@ -100,6 +105,7 @@ impl Lines {
         lines.truth = truth;
         let names = cells.components().all().iter();
         lines.components = names.map(|element| (element.kind.to_string(), element.name.clone())).collect();
+        lines.count = lines.components.len();
         lines
     }
 
@@ -107,10 +113,7 @@ impl Lines {
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         let mut line = |words: std::fmt::Arguments<'_>| writeln!(text, "{words}").expect("a string takes all");
-        line(format_args!("C {}", self.components.len()));
-        for (id, (kind, name)) in self.components.iter().enumerate() {
-            line(format_args!("N {id} {kind} {name}"));
-        }
+        line(format_args!("C {}", self.count));
         line(format_args!("T{}", words(&self.truth)));
         for (sent, lost, path) in &self.cells {
             line(format_args!("O {sent} {lost}{}", words(path)));
@@ -119,10 +122,15 @@ impl Lines {
         text
     }
 
+    /// The names of the components, a line each.
+    pub fn names(&self) -> String {
+        let line = |(id, (kind, name)): (usize, &(String, String))| format!("{id} {kind} {name}\n");
+        self.components.iter().enumerate().map(line).collect()
+    }
+
     /// Reads lines back.
     pub fn parse(text: &str) -> Result<Self, LinesError> {
         let mut lines = Self::default();
-        let mut names: BTreeMap<usize, (String, String)> = BTreeMap::new();
         let mut count = 0;
         for (number, line) in (1..).zip(text.lines()) {
             let form = || LinesError::Form { line: number, text: line.to_owned() };
@@ -137,19 +145,12 @@ impl Lines {
             };
             match words.as_slice() {
                 ["C", n] => count = n.parse().map_err(|_| form())?,
-                ["N", id, kind, name @ ..] if !name.is_empty() => {
-                    let id = ids(&[*id])?[0];
-                    names.insert(id, ((*kind).to_owned(), name.join(" ")));
-                }
                 ["T", truth @ ..] => lines.truth = ids(truth)?,
                 ["O", sent, lost, path @ ..] => {
                     let number = |word: &str| word.parse::<u32>().map_err(|_| form());
                     lines.cells.push((number(sent)?, number(lost)?, ids(path)?));
                 }
-                ["E"] => {
-                    lines.components = (0..count).map(|id| names.remove(&id).unwrap_or_default()).collect();
-                    return Ok(lines);
-                }
+                ["E"] => return Ok(Self { count, ..lines }),
                 _ => return Err(form()),
             }
         }

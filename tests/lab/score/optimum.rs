@@ -31,8 +31,8 @@ use faultline_attribution::{Input, Layer, Timestamp};
 use super::baseline::{Cells, Trail, begun};
 use crate::case::{Case, TrueIncident};
 
-/// Lattice step at most, in nats.
-const STEP: f64 = 0.01;
+/// Lattice step at most, in nats. A tenth of it moves the limits of the table below by less than 2 %.
+const STEP: f64 = 0.04;
 
 /// Share of a cycle that is not followed to its end.
 const REST: f64 = 1e-13;
@@ -42,6 +42,10 @@ const MONTH_S: f64 = 2.592e6;
 
 /// Delays beyond this are no limit worth a figure, in seconds.
 const TOO_LONG_S: f64 = 3600.0;
+
+/// Changes whose limit is worked out exactly: those with the smallest first-order limits, which are within a factor of 1.5
+/// of the exact ones.
+const EXACT: usize = 3;
 
 /// Failures during the fault from which its rate is known at all.
 const MIN_FAILURES: u32 = 5;
@@ -55,6 +59,24 @@ pub struct Shift {
     pub during: f64,
     /// Runs a second.
     pub runs_per_second: f64,
+}
+
+impl Shift {
+    /// What a failure and a pass are worth, in nats.
+    fn steps(self) -> (f64, f64) {
+        ((self.during / self.before).ln(), ((1.0 - self.before) / (1.0 - self.during)).ln())
+    }
+
+    /// Lorden's first-order limit in seconds; `None` where nothing changes for the worse.
+    fn first_order(self, false_alarm_s: f64) -> Option<f64> {
+        let Self { before, during, runs_per_second } = self;
+        if !(0.0 < before && before < during && during < 1.0 && runs_per_second > 0.0) {
+            return None;
+        }
+        let (up, down) = self.steps();
+        let information = during * up - (1.0 - during) * down;
+        Some((false_alarm_s * runs_per_second).ln() / information / runs_per_second)
+    }
 }
 
 /// The limit of a case.
@@ -77,7 +99,11 @@ pub fn seconds(case: &Case) -> Option<f64> {
 /// The same with its parts.
 pub fn limit(case: &Case) -> Option<Limit> {
     let incident = case.truth.iter().min_by_key(|incident| incident.onset)?;
-    let (shifts, arrival_s) = shifts(case, incident);
+    let (mut shifts, arrival_s) = shifts(case, incident);
+    let first_order = |shift: &Shift| shift.first_order(MONTH_S).unwrap_or(f64::INFINITY);
+    shifts.sort_by(|left, right| first_order(left).total_cmp(&first_order(right)));
+    shifts.dedup();
+    shifts.truncate(EXACT);
     let limits =
         shifts.into_iter().filter_map(|shift| Some(Limit { shift, delay_s: delay(shift, MONTH_S)?, arrival_s }));
     limits.min_by(|left, right| left.delay_s.total_cmp(&right.delay_s))
@@ -87,15 +113,11 @@ pub fn limit(case: &Case) -> Option<Limit> {
 /// where nothing changes or an hour is not enough.
 pub fn delay(shift: Shift, false_alarm_s: f64) -> Option<f64> {
     let Shift { before, during, runs_per_second } = shift;
-    if !(0.0 < before && before < during && during < 1.0 && runs_per_second > 0.0) {
+    if shift.first_order(false_alarm_s)? > TOO_LONG_S {
         return None;
     }
-    let (up, down) = ((during / before).ln(), ((1.0 - before) / (1.0 - during)).ln());
+    let (up, down) = shift.steps();
     let runs = false_alarm_s * runs_per_second;
-    let information = during * up - (1.0 - during) * down;
-    if runs.ln() / information / runs_per_second > TOO_LONG_S {
-        return None;
-    }
     let lattice = Lattice::new(up, down);
     let threshold = lattice.threshold(before, runs);
     Some(lattice.mean_runs(during, threshold) / runs_per_second)

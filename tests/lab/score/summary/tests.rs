@@ -26,6 +26,8 @@ pub(in crate::score) fn row(scenario: &str, truth: Class, said: Class) -> Row {
         },
         optimum_s: None,
         spent: Spent::default(),
+        start: faultline_attribution::Timestamp::default(),
+        timeline: Vec::new(),
     }
 }
 

@@ -1,8 +1,11 @@
 //! Assessment: one member of the explanation, with everything that an incident says of it: who fails, since when, how
 //! sure, who is cleared, and what stands in the way of naming it.
 
+mod alibi;
+mod common_edge;
 mod common_path;
 mod decisive;
+mod obstacle;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,11 +16,12 @@ use crate::{
     change::{Alibi, EvidenceRow, Probabilities, Suspect},
     element::{Element, ElementKind, brand},
     engine::LookAgain,
-    evidence::{Evidence, Fail},
+    evidence::{Evidence, Fail, SLOW_WEIGHT},
     inference::{self, Hypothesis, Member},
     known::{Entry, Known, Place},
     onset::{Onset, Ratios},
     settings::Settings,
+    spells::Spells,
     time::Timestamp,
     visibility::{Groups, Sight, count},
     vocabulary::{Cause, Layer, Verdict},
@@ -41,7 +45,8 @@ pub(crate) struct Assessment {
     pub(crate) total_groups: u32,
     pub(crate) control_failing_groups: u32,
     pub(crate) layer: Layer,
-    pub(crate) cause: Cause,
+    /// `None` where runs are only slow.
+    pub(crate) cause: Option<Cause>,
     pub(crate) onset: Onset,
     pub(crate) evidence: Vec<EvidenceRow>,
     pub(crate) alibis: Vec<Alibi>,
@@ -57,8 +62,9 @@ const TOLD_NATS: f64 = 5.0;
 /// Rows of evidence kept in an incident.
 const ROWS: usize = 12;
 
-/// Share of passing runs from which a party is cleared, and the least number of runs.
-const ALIBI: (f64, u32) = (0.97, 10);
+/// Chance that a fault is there which only a minority of those who look can see. Source: of such suspicions in the
+/// scenarios' noise none was a fault.
+const MINORITY_TRUST: f64 = 0.05;
 
 /// A cloud is not accused on the word of one group in so many, when the others see nothing; and so many networks that
 /// lose it together are no accident of theirs.
@@ -72,9 +78,21 @@ pub(crate) struct Scene<'a> {
     pub(crate) groups: &'a Groups,
     pub(crate) sights: &'a [Sight],
     pub(crate) settings: &'a Settings,
+    /// The cloud that probes of each target test, nobody else's CDN being in front of it.
+    pub(crate) clouds: Vec<Option<&'static str>>,
+    pub(crate) spells: &'a Spells,
     /// Groups assumed to lie.
     pub(crate) liars: usize,
     pub(crate) now: Timestamp,
+}
+
+/// The cloud that probes of each target test.
+pub(crate) fn clouds(known: &Known) -> Vec<Option<&'static str>> {
+    let cloud = |target: u32| {
+        let (provider, _) = crate::matrix::row(known.target(target)?, known.learned(target))?;
+        ["aws", "azure"].into_iter().find(|cloud| *cloud == provider)
+    };
+    (0..).take(known.target_count()).map(cloud).collect()
 }
 
 impl Scene<'_> {
@@ -89,7 +107,9 @@ impl Scene<'_> {
         let is_told = |member: &&Member| member.gain >= TOLD_NATS || member.is_consequence;
         let mut assessed: Vec<Assessment> =
             members.filter(is_shared).filter(is_told).filter_map(|member| self.assess_member(member)).collect();
-        self.doubt_ways_to_one_cloud(&mut assessed);
+        for cloud in ["aws", "azure"] {
+            self.tell_common_edge(cloud, &mut assessed);
+        }
         if let Some(path) = self.common_path() {
             // What the groups' own networks seem to lose, the path between them loses.
             assessed.retain(|assessment| {
@@ -98,25 +118,6 @@ impl Scene<'_> {
             assessed.push(path);
         }
         assessed
-    }
-
-    /// Several carriers that lose their ways to one cloud at once may be its edge or theirs: nobody is accused of that.
-    fn doubt_ways_to_one_cloud(&self, assessed: &mut [Assessment]) {
-        let elements = self.evidence.elements();
-        let members = || self.hypothesis.members.iter().filter(|member| member.gain >= TOLD_NATS);
-        for cloud in ["aws/", "azure/"] {
-            let ends = members().filter_map(|member| elements[member.element].ends());
-            let near: BTreeSet<&str> = ends.filter(|(_, far)| far.starts_with(cloud)).map(|(near, _)| near).collect();
-            if near.len() < MINORITY {
-                continue;
-            }
-            let to_cloud = |element: &Element| element.ends().is_some_and(|(_, far)| far.starts_with(cloud));
-            for assessment in assessed.iter_mut().filter(|assessment| to_cloud(&assessment.element)) {
-                assessment.obstacle.get_or_insert_with(|| {
-                    format!("{} networks lose their ways to one cloud at once: its edge or theirs", near.len())
-                });
-            }
-        }
     }
 
     fn assess_member(&self, member: &Member) -> Option<Assessment> {
@@ -131,6 +132,8 @@ impl Scene<'_> {
         let probabilities = Probabilities { aws, azure, neither, none };
         let onset = self.onset(member, &footprint)?;
         let obstacle = self.obstacle(member, &element, &probabilities, &footprint, &failing_groups);
+        let probabilities =
+            if obstacle.is_some() { self.doubted(member, &element, &probabilities) } else { probabilities };
         Some(Assessment {
             gain: member.gain,
             severity: member.severity(),
@@ -163,6 +166,21 @@ impl Scene<'_> {
         })
     }
 
+    /// The probabilities where something stands in the way of an accusation: what would be left without its loudest
+    /// witnesses says how far they are to be believed, and what only a minority sees is hardly there.
+    fn doubted(&self, member: &Member, element: &Element, probabilities: &Probabilities) -> Probabilities {
+        let is_minority = member.disagreement.is_some_and(|(see, look)| see * MINORITY <= look);
+        let margin = if element.kind.is_vantage_side() {
+            member.gain - self.settings.open_vantage_nats
+        } else {
+            member.robust_margin.min(member.domain_margin).min(member.gain - self.settings.suspect_nats)
+        };
+        let trust = if is_minority { MINORITY_TRUST } else { 1.0 / (1.0 + (-margin).exp()) };
+        let part = |probability: f64| rounded(probability * trust);
+        let (aws, azure, neither) = (part(probabilities.aws), part(probabilities.azure), part(probabilities.neither));
+        Probabilities { aws, azure, neither, none: rounded(1.0 - aws - azure - neither) }
+    }
+
     fn group(&self, group: u32) -> String {
         self.evidence.frame.groups[group as usize].clone()
     }
@@ -193,12 +211,8 @@ impl Scene<'_> {
             self.evidence.fails_of(member.element).map(|fail| (fail.place, fail.layer)).collect();
         let mut ratios = Ratios::new(self.now.before(self.settings.horizon), self.now);
         let mut add = |entry: &Entry, layer: Layer| {
-            let (rate, severity) = (entry.cell.base_rate(layer), member.severities[layer as usize].max(0.01));
-            for sample in entry.cell.samples() {
-                if let Some(failed) = sample.failed_at(layer) {
-                    ratios.add(sample.at, failed, rate, severity);
-                }
-            }
+            let (rate, severity) = (self.known.base_rate(entry, layer), member.severities[layer as usize].max(0.01));
+            ratios.add(&entry.cell, (layer, map.far[entry.slot as usize].last), rate, severity);
         };
         for layer in &layers {
             let mut others: BTreeSet<Place> =
@@ -225,124 +239,6 @@ impl Scene<'_> {
             .collect()
     }
 
-    /// What stands in the way of an accusation.
-    fn obstacle(
-        &self,
-        member: &Member,
-        element: &Element,
-        probabilities: &Probabilities,
-        footprint: &BTreeSet<(Place, Layer)>,
-        failing: &BTreeSet<String>,
-    ) -> Option<String> {
-        let verdict = element.verdict();
-        let accused = matches!(verdict, Verdict::Aws | Verdict::Azure).then(|| verdict.as_str());
-        let is_vantage_side = element.kind.is_vantage_side();
-        let needed = if is_vantage_side { self.settings.open_vantage_nats } else { self.settings.open_nats };
-        if let Some(shortfall) = self.groups.shortfall(self.groups.live().map(|(name, _)| name), accused, self.settings)
-        {
-            return Some(format!("insufficient vantages: {shortfall}"));
-        }
-        if member.gain < needed {
-            return Some(format!("insufficient data: {:.0} of {needed:.0} nats", member.gain));
-        }
-        if probabilities.of(verdict) < self.settings.open_probability {
-            return Some(format!(
-                "competing explanations: aws {:.2}, azure {:.2}, neither {:.2}, nothing {:.2}",
-                probabilities.aws, probabilities.azure, probabilities.neither, probabilities.none
-            ));
-        }
-        if is_vantage_side {
-            return (failing.len() < 2).then(|| "seen by a single vantage group".into());
-        }
-        if member.robust_margin < self.settings.robust_nats {
-            return Some(format!("not robust: {} lying vantage groups could make it", self.liars));
-        }
-        if accused.is_some() && member.domain_margin < self.settings.robust_nats {
-            return Some("not robust: the vantage groups of a single network make it".into());
-        }
-        if accused.is_some()
-            && let Some((see, look)) = member.disagreement.filter(|(see, look)| see * MINORITY <= *look)
-        {
-            return Some(format!(
-                "vantage groups disagree: {see} of {look} see it fail, and the others, looking at the same, do not"
-            ));
-        }
-        let mut supporters: Vec<(&String, f64)> = self
-            .evidence
-            .frame
-            .groups
-            .iter()
-            .zip(member.support.iter().copied())
-            .filter(|(_, nats)| *nats > 0.5)
-            .collect();
-        supporters.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let witnesses = supporters.iter().skip(self.liars).map(|(group, _)| *group);
-        if let Some(shortfall) = self.groups.shortfall(witnesses, accused, self.settings) {
-            return Some(format!("insufficient witnesses without the {} loudest: {shortfall}", self.liars));
-        }
-        if accused.is_some() && self.may_be_a_hidden_dependency(member, element, footprint) {
-            return Some(
-                "only customers' endpoints fail there, and something else that they may depend on has failed".into(),
-            );
-        }
-        self.is_seen_through_one_customer(element, footprint)
-            .then(|| "seen through a single endpoint that is not the provider's own".into())
-    }
-
-    /// Whether a place is accused through customers' endpoints alone, while the provider's own in it pass and another party
-    /// has failed: apps fail with what they depend on, wherever they run, and catalogs are wrong about where they run.
-    fn may_be_a_hidden_dependency(
-        &self,
-        member: &Member,
-        element: &Element,
-        footprint: &BTreeSet<(Place, Layer)>,
-    ) -> bool {
-        let elements = self.evidence.elements();
-        let is_place = matches!(element.kind, ElementKind::Region | ElementKind::Zone | ElementKind::Network);
-        let is_other_party = |other: &Member| {
-            let other_element = &elements[other.element];
-            let is_shared = !other_element.kind.is_vantage_side() && !other_element.kind.is_local();
-            is_shared && other.gain >= TOLD_NATS && other_element.verdict() != element.verdict()
-        };
-        if !is_place || !self.hypothesis.members.iter().any(is_other_party) {
-            return false;
-        }
-        let is_own = |place: Place| {
-            let target = self.known.target_of(place).and_then(|target| self.known.target(target));
-            target.is_some_and(crate::Target::is_provider_owned)
-        };
-        if footprint.iter().any(|(place, _)| is_own(*place)) {
-            return false;
-        }
-        let Some(number) = self.known.map().elements.binary_search(element).ok().and_then(|at| u32::try_from(at).ok())
-        else {
-            return false;
-        };
-        let (mut runs, mut passed) = (0, 0);
-        self.known.each_holder(number, member.layer(), |place, entry| {
-            if is_own(place) {
-                let (more, of_them) = entry.cell.count_since(self.evidence.from);
-                (runs, passed) = (runs + more, passed + of_them);
-            }
-        });
-        runs >= ALIBI.1 && f64::from(passed) >= ALIBI.0 * f64::from(runs)
-    }
-
-    /// Whether an element that many depend on is accused through one customer's endpoint.
-    fn is_seen_through_one_customer(&self, element: &Element, footprint: &BTreeSet<(Place, Layer)>) -> bool {
-        if matches!(element.kind, ElementKind::Endpoint | ElementKind::Owner) {
-            return false;
-        }
-        let targets: BTreeSet<u32> = footprint.iter().filter_map(|(place, _)| self.known.target_of(*place)).collect();
-        let stands_for_it = matches!(
-            element.kind,
-            ElementKind::Service | ElementKind::ServiceEverywhere | ElementKind::Identity | ElementKind::Api
-        );
-        let provider_owned =
-            targets.iter().any(|target| self.known.target(*target).is_some_and(crate::Target::is_provider_owned));
-        targets.len() < 2 && !(stands_for_it && provider_owned)
-    }
-
     /// Failing groups most of whose controls fail too: they may be broken themselves.
     fn control_failing(&self, failing: &BTreeSet<String>) -> u32 {
         let broken: BTreeSet<&String> = (0..)
@@ -355,21 +251,21 @@ impl Scene<'_> {
 
     fn rows(&self, member: &Member, failing: &[&Fail]) -> Vec<EvidenceRow> {
         let row = |fail: &&Fail| {
-            let cause = fail.causes.iter().max_by_key(|(_, n)| **n).map(|(cause, _)| *cause)?;
             let severity = member.severities[fail.layer as usize];
             let surprise = fail.chance(1.0 - severity).ln() - fail.chance(1.0).ln();
             let weight = fail.failed * surprise + (fail.runs - fail.failed) * (-severity).ln_1p();
-            Some(EvidenceRow {
+            let slow_weight = fail.slow * SLOW_WEIGHT;
+            EvidenceRow {
                 group: self.group(fail.group),
                 target: self.known.target_name(fail.place).to_owned(),
                 layer: fail.layer,
-                cause,
-                failed: whole(fail.failed),
-                runs: whole(fail.runs),
+                cause: fail.cause,
+                failed: whole(fail.failed - slow_weight + fail.slow),
+                runs: whole(fail.runs - slow_weight + fail.slow),
                 weight: rounded(weight),
-            })
+            }
         };
-        let mut rows: Vec<EvidenceRow> = failing.iter().filter_map(row).collect();
+        let mut rows: Vec<EvidenceRow> = failing.iter().map(row).collect();
         rows.sort_by(|a, b| {
             b.weight.total_cmp(&a.weight).then_with(|| (&a.target, &a.group).cmp(&(&b.target, &b.group)))
         });
@@ -383,68 +279,6 @@ impl Scene<'_> {
         }
         ranked.sort_by_key(|(rank, _)| *rank);
         ranked.into_iter().take(ROWS).map(|(_, row)| row).collect()
-    }
-
-    /// What clears each cloud that no member accuses, and the rival elements: the same groups, the same layer, since the
-    /// onset.
-    fn alibis(&self, element: &Element, layer: Layer, onset: Timestamp, failing: &BTreeSet<String>) -> Vec<Alibi> {
-        let accused: BTreeSet<Verdict> =
-            self.hypothesis.members.iter().map(|member| self.evidence.elements()[member.element].verdict()).collect();
-        let clouds = [("aws", Verdict::Aws), ("azure", Verdict::Azure)]
-            .into_iter()
-            .filter(|(_, verdict)| !accused.contains(verdict))
-            .map(|(cloud, _)| cloud);
-        // A vantage-side fault leaves its own groups unable to clear anybody: the others do.
-        let may_speak = |group: &str| {
-            if element.kind.is_vantage_side() { !failing.contains(group) } else { failing.contains(group) }
-        };
-        let explained: BTreeSet<Place> = self
-            .hypothesis
-            .members
-            .iter()
-            .flat_map(|member| self.evidence.fails_of(member.element).filter(|fail| self.explains(member, fail)))
-            .map(|fail| fail.place)
-            .collect();
-        clouds.filter_map(|cloud| self.alibi(cloud, layer, onset, &explained, may_speak)).collect()
-    }
-
-    /// What the cloud's targets say, but for looks whose failures another culprit explains.
-    fn alibi(
-        &self,
-        cloud: &str,
-        layer: Layer,
-        since: Timestamp,
-        explained: &BTreeSet<Place>,
-        may_speak: impl Fn(&str) -> bool,
-    ) -> Option<Alibi> {
-        let (mut passed, mut runs, mut groups) = (0, 0, BTreeSet::new());
-        let is_of: Vec<bool> = (0..).take(self.known.target_count()).map(|t| self.tests(t, cloud, layer)).collect();
-        for (place, entry) in (0..).zip(&self.known.cells) {
-            if !self.known.target_of(place).is_some_and(|t| is_of[t as usize]) || explained.contains(&place) {
-                continue;
-            }
-            let Some(vantage) = self.known.vantage(entry.agent).filter(|vantage| may_speak(&vantage.group)) else {
-                continue;
-            };
-            for sample in entry.cell.since(since) {
-                if let Some(failed) = sample.failed_at(layer) {
-                    runs += 1;
-                    passed += u32::from(!failed || sample.own_fault);
-                    groups.insert(&vantage.group);
-                }
-            }
-        }
-        let clear = runs >= ALIBI.1 && f64::from(passed) >= ALIBI.0 * f64::from(runs);
-        clear.then(|| Alibi { party: cloud.to_owned(), layer, passed, runs, groups: count(groups.len()) })
-    }
-
-    /// Whether a probe of the target tests that cloud at that layer, and nobody else's CDN in front of it.
-    fn tests(&self, target: u32, cloud: &str, layer: Layer) -> bool {
-        if self.known.target(target).is_none_or(|target| !target.layers().any(|own| own == layer)) {
-            return false;
-        }
-        let row = self.known.target(target).and_then(|known| crate::matrix::row(known, self.known.learned(target)));
-        row.is_some_and(|(provider, _)| provider == cloud)
     }
 
     fn caveats(&self, member: &Member) -> Vec<String> {
@@ -462,15 +296,13 @@ impl Scene<'_> {
     }
 }
 
-/// The most common layer and cause.
-fn commonest(failing: &[&Fail]) -> Option<(Layer, Cause)> {
-    let mut tally: BTreeMap<(Layer, Cause), u32> = BTreeMap::new();
+/// The most common layer and cause; no cause where runs are only slow. `None` of nothing.
+fn commonest(failing: &[&Fail]) -> Option<(Layer, Option<Cause>)> {
+    let mut tally: BTreeMap<(Layer, Option<Cause>), f64> = BTreeMap::new();
     for fail in failing {
-        for (cause, n) in &fail.causes {
-            *tally.entry((fail.layer, *cause)).or_default() += n;
-        }
+        *tally.entry((fail.layer, fail.cause)).or_default() += fail.failed;
     }
-    tally.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0))).map(|(what, _)| what)
+    tally.into_iter().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map(|(what, _)| what)
 }
 
 /// Four decimals: more would be noise.
@@ -489,8 +321,8 @@ impl Assessment {
         let seen = format!("{} of {} vantage groups", self.failing_groups.len(), self.total_groups);
         let title = self.element.title();
         let sentence = match self.element.verdict() {
-            Verdict::Neither => format!("Not the clouds: {title} is failing: {} from {seen}.", self.cause.phrase()),
-            _ => format!("{title} is failing: {} from {seen}.", self.cause.phrase()),
+            Verdict::Neither => format!("Not the clouds: {title} is failing: {} from {seen}.", self.phrase()),
+            _ => format!("{title} is failing: {} from {seen}.", self.phrase()),
         };
         let cleared: Vec<String> = self.alibis.iter().map(|alibi| brand(&alibi.party)).collect();
         match cleared.as_slice() {
@@ -500,10 +332,19 @@ impl Assessment {
         }
     }
 
+    /// Whether a suspicion of it is for everybody: an endpoint that a few agents cannot use is its owner's business.
+    pub(crate) fn is_public(&self) -> bool {
+        !self.element.kind.is_local() || self.failing_groups.len() * 2 >= self.total_groups as usize
+    }
+
+    fn phrase(&self) -> &'static str {
+        self.cause.map_or("answers take many times as long as usual", Cause::phrase)
+    }
+
     /// One sentence while nobody is accused.
     pub(crate) fn suspicion(&self) -> String {
         let seen = format!("{} of {} vantage groups", self.failing_groups.len(), self.total_groups);
-        format!("Something is failing, the evidence cannot yet say who: {} from {seen}.", self.cause.phrase())
+        format!("Something is failing, the evidence cannot yet say who: {} from {seen}.", self.phrase())
     }
 
     /// The onset's half-width in seconds, one decimal.

@@ -93,14 +93,22 @@ pub struct EvidenceRow {
     pub target: String,
     /// Layer that failed.
     pub layer: Layer,
-    /// Most common cause.
-    pub cause: Cause,
-    /// Failed runs in the window.
+    /// Most common cause; empty where runs passed, but took many times as long as usual.
+    #[serde(with = "blank_cause")]
+    pub cause: Option<Cause>,
+    /// Runs in the window that failed or were slow.
     pub failed: u32,
     /// Runs in the window.
     pub runs: u32,
     /// Nats by which the row favours the verdict over no fault.
     pub weight: f64,
+}
+
+impl EvidenceRow {
+    /// The cause, or `slow`.
+    pub fn cause_word(&self) -> &'static str {
+        self.cause.map_or("slow", Cause::as_str)
+    }
 }
 
 /// What clears a suspect: the same vantages reached it, at the same layer, in the same minutes.
@@ -254,6 +262,23 @@ mod blank {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Kind>, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        if word.is_empty() { Ok(None) } else { word.parse().map(Some).map_err(de::Error::custom) }
+    }
+}
+
+mod blank_cause {
+    //! The same for causes.
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de};
+
+    use crate::vocabulary::Cause;
+
+    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+    pub(super) fn serialize<S: Serializer>(cause: &Option<Cause>, serializer: S) -> Result<S::Ok, S::Error> {
+        cause.map_or("", Cause::as_str).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cause>, D::Error> {
         let word = String::deserialize(deserializer)?;
         if word.is_empty() { Ok(None) } else { word.parse().map(Some).map_err(de::Error::custom) }
     }

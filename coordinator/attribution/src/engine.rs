@@ -1,176 +1,32 @@
 //! The whole surface of the core: inputs are applied, time is advanced, outputs come back.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+mod told;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::told::{Input, LookAgain, Maker, Observation, Output, SessionChange, SessionState, SnapshotError, Way};
 use crate::{
-    assessment::{Assessment, Scene},
+    assessment::{self, Assessment, Scene},
     change::{CellChange, Change, IncidentId, Visibility},
-    evidence,
+    element::ElementKind,
+    evidence::{self, Evidence},
     explanation::Explanation,
     identifiability::{self, Report},
     incident::Incidents,
-    inference::{self, Doubt, Hypothesis},
-    known::Known,
+    inference::{self, Doubt, Hypothesis, Member},
+    known::{Known, Suspicions},
     look_again::Looks,
     matrix::{self, Key},
     settings::Settings,
+    spells::Spells,
     time::Timestamp,
     visibility::{Groups, Sight},
     vocabulary::{Cause, Layer, Outcome, State},
     window::Sample,
-    world::{AgentId, TargetId, World, WorldChange},
+    world::{AgentId, World},
 };
-
-/// One run as the core is told of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Observation {
-    /// Who looked.
-    pub agent: AgentId,
-    /// At what.
-    pub target: TargetId,
-    /// Start of the run.
-    pub at: Timestamp,
-    /// When the coordinator got it.
-    pub received_at: Timestamp,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// HTTP status, where there was one.
-    pub status: Option<u16>,
-    /// Whom the name was asked of.
-    pub way: Way,
-    /// Who wrote the answer, where that shows.
-    pub maker: Option<Maker>,
-    /// Time that the run took.
-    pub took: Option<Duration>,
-    /// Arrived long after its end, or with the backlog of an agent that was cut off: corrects, but opens nothing.
-    pub is_late: bool,
-    /// The agent's clock was wrong: the run happened when its result arrived, as far as anybody knows.
-    pub is_clock_suspect: bool,
-    /// Asked for by [`LookAgain`] instead of the schedule.
-    pub is_on_demand: bool,
-}
-
-impl Observation {
-    /// A run of the schedule through the agent's own resolver, of which only the outcome is known.
-    pub fn new(agent: AgentId, target: TargetId, at: Timestamp, outcome: Outcome) -> Self {
-        Self {
-            agent,
-            target,
-            at,
-            received_at: at,
-            outcome,
-            status: None,
-            way: Way::default(),
-            maker: None,
-            took: None,
-            is_late: false,
-            is_clock_suspect: false,
-            is_on_demand: false,
-        }
-    }
-}
-
-/// Whom the name was asked of.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Way {
-    /// The agent's own resolver.
-    #[default]
-    System,
-    /// This resolver, by address or name.
-    Resolver(String),
-    /// One of the zone's own name servers: no resolver stands between.
-    Authority(String),
-}
-
-/// Who wrote an HTTP answer behind a CDN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Maker {
-    /// The CDN's edge.
-    Edge,
-    /// The origin: the edge passed its answer on.
-    Origin,
-}
-
-/// A look that would tell the remaining explanations apart: this agent, at this target, now.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct LookAgain {
-    /// Who should look.
-    pub agent: AgentId,
-    /// At what.
-    pub target: TargetId,
-}
-
-/// What became of an agent's session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SessionState {
-    /// It is connected and speaks.
-    Up,
-    /// It has not been heard of for longer than it should, and did not say goodbye.
-    Silent,
-    /// It said goodbye.
-    Goodbye,
-}
-
-/// A change of an agent's session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionChange {
-    /// Whose.
-    pub agent: AgentId,
-    /// Since when: for silence, when the agent was last heard of.
-    pub at: Timestamp,
-    /// What.
-    pub state: SessionState,
-}
-
-/// What the core is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Input {
-    /// A run.
-    Observation(Observation),
-    /// Targets, agents or what was learned of them changed.
-    World(WorldChange),
-    /// A session came, fell silent or ended.
-    Session(SessionChange),
-    /// Nothing that this agent reported since then counts.
-    Distrust {
-        /// Who.
-        agent: AgentId,
-        /// Since when.
-        since: Timestamp,
-    },
-}
-
-/// What the core says.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    /// A revision of an incident.
-    Change(Box<Change>),
-    /// A cell of the matrix shows something else.
-    Cell(CellChange),
-    /// We see better or worse than before.
-    Visibility(Visibility),
-    /// A look would tell the remaining explanations apart.
-    LookAgain(LookAgain),
-}
-
-/// A snapshot that cannot be restored.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// Made by another version of the engine: rebuild from the log.
-    #[error("the snapshot is of engine version {found}, this is version {}", crate::ENGINE_VERSION)]
-    Version {
-        /// The version found.
-        found: u32,
-    },
-    /// Not a snapshot, or a damaged one.
-    #[error("the snapshot cannot be read")]
-    Unreadable(#[from] postcard::Error),
-}
 
 /// How often a session's state counts as a look at the agent's own uplink.
 const UPLINK_LOOK: Duration = Duration::from_secs(15);
@@ -178,15 +34,24 @@ const UPLINK_LOOK: Duration = Duration::from_secs(15);
 /// Onsets that are searched from, at most.
 const ONSETS: usize = 2;
 
-/// Windows that are searched in full: those in which some element stands out most.
-const SEARCHED: usize = 2;
+/// Windows that are searched beside those that begin at onsets: those in which some element stands out most.
+const SEARCHED: usize = evidence::WINDOWS - ONSETS;
+
+/// For so long an onset that an open incident explains is still searched from.
+const FRESH_ONSET: Duration = Duration::from_mins(1);
 
 /// Onsets closer together than this are searched from once.
 const SAME_ONSET: Duration = Duration::from_secs(2);
 
-/// How often it is worked out afresh who can see and what the matrix shows, and how often a search begins for the sake of
-/// an endpoint or a vantage alone.
+/// How often it is worked out afresh who can see and what the matrix shows, and after how long what a search made nothing
+/// of is searched again.
 const CALM: Duration = Duration::from_secs(5);
+
+/// The same for endpoints, agents and their ways: no cloud waits for them.
+const CALM_LOCAL: Duration = Duration::from_secs(15);
+
+/// Nats, and their share, by which a suspicion must have grown to be searched again before that.
+const GREW: (f64, f64) = (2.0, 1.1);
 
 /// How often a fault that nothing is new of is searched. Source: how often numbers that moved are published.
 const DUE: Duration = Duration::from_secs(30);
@@ -219,7 +84,12 @@ struct Fold {
     ticked_at: Timestamp,
     /// Onsets that the last search believed in: windows that begin there hold nothing from before the fault.
     onsets: Vec<Timestamp>,
+    /// What searches have looked at: by element, how suspicious it was, and when.
+    searched: BTreeMap<String, (f64, Timestamp)>,
     looks: Looks,
+    spells: Spells,
+    /// When we were last cut off from so many agents that silence said nothing of them.
+    cut_off_at: Option<Timestamp>,
     /// Results that named an unknown agent or target.
     unknown: u64,
     late: u64,
@@ -249,15 +119,15 @@ impl Engine {
     pub fn advance(&mut self, now: Timestamp) -> Vec<Output> {
         self.look_at_uplinks(now);
         self.state.known.tick(now, &self.settings);
+        self.state.known.prepare();
         self.state.ticked_at = now;
         let mut outputs = Vec::new();
         let sees_anew = now.since(self.state.saw_at) >= CALM;
         if sees_anew {
-            self.state.known.prepare();
             outputs.extend(self.see(now));
         }
-        if self.is_worth_a_search(now) {
-            let assessments = self.infer(now);
+        if let Some(suspicions) = self.is_worth_a_search(now) {
+            let assessments = self.infer(now, &suspicions);
             self.state.searched_at = now;
             outputs.extend(self.state.looks.propose(&assessments, now));
             self.state.incidents.assess(assessments, &self.settings, now, &mut outputs);
@@ -323,8 +193,9 @@ impl Engine {
     }
 
     fn observe(&mut self, observation: &Observation) {
-        let Fold { known, distrusted, heard_at, late, unknown, ticked_at, .. } = &mut self.state;
+        let Fold { known, distrusted, heard_at, late, unknown, ticked_at, spells, .. } = &mut self.state;
         *heard_at = observation.received_at.max(*heard_at);
+        spells.hear(observation.received_at);
         if !distrusted.is_empty() && distrusted.get(&observation.agent).is_some_and(|since| observation.at >= *since) {
             return;
         }
@@ -355,13 +226,17 @@ impl Engine {
         let own_fault = matches!(failed, Some((_, Cause::HttpStatus)))
             && observation.status.is_some_and(|status| (400..500).contains(&status));
         let slow = failed.is_none() && observation.took.is_some_and(|took| known.is_slow(place, took));
-        let sample = Sample { at, failed, own_fault, slow, maker: observation.maker };
+        let is_on_demand = observation.is_on_demand;
+        let sample = Sample { at, failed, own_fault, slow, maker: observation.maker, is_on_demand };
         known.push(place, sample, &self.settings);
     }
 
     /// Lets each session stand for a look at the agent's own way out.
     fn look_at_uplinks(&mut self, now: Timestamp) {
-        let Fold { sessions, known, .. } = &mut self.state;
+        let Fold { sessions, known, cut_off_at, .. } = &mut self.state;
+        if is_cut_off(known, sessions) {
+            *cut_off_at = Some(now);
+        }
         for (agent, (state, looked_at)) in sessions {
             let failed = match state {
                 SessionState::Up => None,
@@ -387,57 +262,70 @@ impl Engine {
         changed.then_some(Output::Visibility(visibility))
     }
 
-    /// Whether anything new is to be found out.
-    fn is_worth_a_search(&mut self, now: Timestamp) -> bool {
-        if self.state.known.troubled.is_empty() {
-            return false;
+    /// What is to be found out; `None` when nothing is.
+    fn is_worth_a_search(&mut self, now: Timestamp) -> Option<Suspicions> {
+        let Fold { known, incidents, groups, searched, searched_at, .. } = &mut self.state;
+        if known.troubled.is_empty() {
+            return None;
         }
-        let incidents = &self.state.incidents;
-        let is_due = now.since(self.state.searched_at) >= DUE;
-        if incidents.any_open() && (is_due || incidents.any_young(now, YOUNG)) {
-            return true;
-        }
-        let is_local_due = now.since(self.state.searched_at) >= CALM;
-        self.state.known.prepare();
-        let live = u32::try_from(self.state.groups.live().count()).unwrap_or(u32::MAX);
+        let live = u32::try_from(groups.live().count()).unwrap_or(u32::MAX);
         let quorum = u32::try_from(self.settings.quorum_groups).unwrap_or(u32::MAX);
-        self.state.known.is_suspicious(now, &self.settings, quorum.min(live.max(1)), is_local_due)
+        let suspicions = known.suspicions(now, &self.settings, quorum.min(live.max(1)));
+        let elements = &known.map().elements;
+        let is_new = |(number, nats): &(u32, f64)| {
+            let element = &elements[*number as usize];
+            let calm = if element.kind.is_local() { CALM_LOCAL } else { CALM };
+            searched
+                .get(&element.name)
+                .is_none_or(|(before, at)| now.since(*at) >= calm || *nats >= (before + GREW.0).max(before * GREW.1))
+        };
+        let is_due = now.since(*searched_at) >= DUE;
+        let goes_on = incidents.any_open() && (is_due || incidents.any_young(now, YOUNG));
+        let is_worth_it = goes_on || incidents.any_pending() || suspicions.elements.iter().any(is_new);
+        if is_worth_it {
+            searched.retain(|_, (_, at)| now.since(*at) < CALM_LOCAL);
+            for (number, nats) in &suspicions.elements {
+                searched.insert(elements[*number as usize].name.clone(), (*nats, now));
+            }
+        }
+        is_worth_it.then_some(suspicions)
     }
 
     /// Explains what fails in the window that shows most; empty when nothing does.
-    fn infer(&mut self, now: Timestamp) -> Vec<Assessment> {
+    fn infer(&mut self, now: Timestamp, suspicions: &Suspicions) -> Vec<Assessment> {
         let onsets = std::mem::take(&mut self.state.onsets);
         if now.since(self.state.saw_at) > Duration::ZERO {
             self.state.sights = self.state.known.sights(now.before(self.settings.fresh));
             self.state.groups = self.state.known.groups(&self.state.sights);
         }
-        self.state.known.prepare();
-        let Fold { known, groups, sights, sessions, .. } = &self.state;
+        let Fold { known, groups, sights, .. } = &self.state;
         let liars = groups.live().count().saturating_sub(1) / 5;
         let domains = domains(known, groups);
         let doubt = Doubt { liars, domains: &domains };
-        // When most agents fall silent at once, it is the coordinator that is cut off.
-        let silent = sessions.values().filter(|(state, _)| *state == SessionState::Silent).count();
-        let with_uplinks = silent * 2 < sessions.len();
-        let mut from: Vec<Timestamp> =
-            self.settings.windows.iter().map(|window| now.before(*window)).chain(onsets.iter().copied()).collect();
+        let with_uplinks = self.state.cut_off_at.is_none_or(|at| now.since(at) > self.settings.horizon);
+        let candidates = known.candidates(now, &self.settings);
+        let mut ranked: Vec<(f64, Timestamp)> = self
+            .settings
+            .windows
+            .iter()
+            .map(|window| now.before(*window))
+            .enumerate()
+            .map(|(place, from)| (suspicions.promise[place], from))
+            .collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
+        let mut from: Vec<Timestamp> = ranked.into_iter().take(SEARCHED).map(|(_, from)| from).chain(onsets).collect();
         from.sort_unstable_by(|a, b| b.cmp(a));
         from.dedup();
-        let candidates = known.candidates(now, &self.settings);
         let windows = evidence::gather(known, &from, &candidates, with_uplinks, &self.settings);
-        let mut ranked: Vec<(f64, usize)> =
-            windows.iter().enumerate().map(|(place, window)| (inference::promise(window), place)).collect();
-        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let mut chosen: BTreeSet<usize> = ranked.into_iter().take(SEARCHED).map(|(_, place)| place).collect();
-        chosen.extend((0..windows.len()).filter(|place| onsets.contains(&windows[*place].from)));
-        let mut best: Option<(usize, Hypothesis)> = None;
-        for place in chosen {
-            let hypothesis = inference::explain(&windows[place], &self.settings, doubt);
-            if best.as_ref().is_none_or(|(_, held)| hypothesis.score > held.score) {
-                best = Some((place, hypothesis));
+        let mut best: Option<((f64, f64), usize, Hypothesis)> = None;
+        for (place, window) in windows.iter().enumerate() {
+            let hypothesis = inference::explain(window, &self.settings, doubt);
+            let worth = (news(known, window, &hypothesis), hypothesis.score);
+            if best.as_ref().is_none_or(|(held, ..)| worth > *held) {
+                best = Some((worth, place, hypothesis));
             }
         }
-        let Some((place, hypothesis)) = best else { return Vec::new() };
+        let Some((_, place, hypothesis)) = best else { return Vec::new() };
         let scene = Scene {
             known,
             evidence: &windows[place],
@@ -445,16 +333,28 @@ impl Engine {
             groups,
             sights,
             settings: &self.settings,
+            clouds: assessment::clouds(known),
+            spells: &self.state.spells,
             liars,
             now,
         };
         let assessments = scene.assess();
+        let in_trouble = scene.groups_in_trouble();
         let horizon = now.before(self.settings.horizon);
+        // A window that begins with what is long known shows nothing new.
+        let is_new = |assessment: &&Assessment| {
+            assessment.onset.at > horizon
+                && assessment.is_public()
+                && (now.since(assessment.onset.at) <= FRESH_ONSET
+                    || assessment.footprint.iter().filter(|(place, _)| !known.cell(*place).is_frozen).count() * 5
+                        >= assessment.footprint.len())
+        };
         let mut onsets: Vec<Timestamp> =
-            assessments.iter().map(|assessment| assessment.onset.at).filter(|at| *at > horizon).collect();
+            assessments.iter().filter(is_new).map(|assessment| assessment.onset.at).collect();
         onsets.dedup_by(|a, b| a.since(*b).max(b.since(*a)) < SAME_ONSET);
         onsets.truncate(ONSETS);
         self.state.onsets = onsets;
+        self.state.spells.note(in_trouble.iter(), now);
         assessments
     }
 
@@ -498,6 +398,36 @@ impl Engine {
         }
         outputs
     }
+}
+
+/// Share of the agents, of more than one country, whose silence means that it is the coordinator that is cut off from them.
+/// Source: networks and countries fall silent by themselves, continents do not.
+const CUT_OFF: usize = 4;
+
+/// Whether so many agents are silent that it must be us.
+fn is_cut_off(known: &Known, sessions: &BTreeMap<AgentId, (SessionState, Timestamp)>) -> bool {
+    let silent: Vec<&AgentId> =
+        sessions.iter().filter(|(_, (state, _))| *state == SessionState::Silent).map(|(agent, _)| agent).collect();
+    let countries: std::collections::BTreeSet<Option<&str>> =
+        silent.iter().filter_map(|agent| known.vantage_of(agent)).map(|vantage| vantage.country.as_deref()).collect();
+    silent.len() * 2 >= sessions.len().max(1) || (silent.len() * CUT_OFF >= sessions.len() && countries.len() > 1)
+}
+
+/// Nats of an explanation that no open incident holds yet: what long goes on must not hide in a long window what is new.
+fn news(known: &Known, evidence: &Evidence, hypothesis: &Hypothesis) -> f64 {
+    let of = |member: &Member| {
+        let (mut new, mut all) = (0.0, 0.0);
+        for fail in evidence.fails_of(member.element) {
+            all += fail.failed;
+            new += if known.cell(fail.place).is_frozen { 0.0 } else { fail.failed };
+        }
+        member.gain.max(0.0) * new / f64::max(all, 1.0)
+    };
+    let is_shared = |member: &&Member| {
+        let kind = evidence.elements()[member.element].kind;
+        kind != ElementKind::Agent && (!kind.is_local() || member.severity() >= 0.5)
+    };
+    hypothesis.members.iter().filter(is_shared).map(of).sum()
 }
 
 /// The network of each group, as a number: groups of one network fail and lie together.

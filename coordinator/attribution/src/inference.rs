@@ -11,10 +11,7 @@
 mod judge;
 mod search;
 
-pub(crate) use self::{
-    judge::{explain, explains, verdicts},
-    search::promise,
-};
+pub(crate) use self::judge::{explain, explains, verdicts};
 use crate::vocabulary::Layer;
 
 /// Failing shares that are tried for each element, equally likely. Source: design notes 4.3; the last one added, since
@@ -27,8 +24,12 @@ const MIN_GAIN: f64 = 2.0;
 /// Chance that a failed element shows at one more layer. Start value.
 const ONE_MORE_LAYER: f64 = 0.1;
 
-/// Elements beyond the agents' side in one explanation, at most: more means that nothing is understood.
+/// Elements that others depend on in one explanation, at most: more means that nothing is understood.
 const MAX_FAR: usize = 8;
+
+/// Endpoints and owners in one explanation, at most: some are always down, and one that finds no place would be told as
+/// something else.
+const MAX_LOCAL: usize = 64;
 
 /// Elements on the agents' side in one explanation, at most: a fleet may be noisy as a whole.
 const MAX_NEAR: usize = 48;

@@ -5,20 +5,20 @@
 
 pub(crate) mod map;
 mod screen;
+mod witness;
 
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::map::Map;
+pub(crate) use self::{map::Map, screen::Suspicions};
 use crate::{
     engine::Way,
     settings::Settings,
     time::Timestamp,
-    visibility::{Groups, Sight},
     vocabulary::{Layer, Reason},
-    window::{Cell, Sample},
+    window::{Cell, Past, Sample, UsualRates},
     world::{AgentId, Learned, Target, TargetId, Vantage, World, WorldChange},
 };
 
@@ -38,6 +38,7 @@ pub(crate) struct Agent {
     pub(crate) vantage: Option<Vantage>,
     /// When and why it last could not look.
     blocked: Option<(Timestamp, Reason)>,
+    past: Past,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -187,7 +188,7 @@ impl Known {
             return *number;
         }
         let number = u32::try_from(self.agents.len()).unwrap_or(NONE);
-        self.agents.push(Agent { id: id.clone(), vantage: None, blocked: None });
+        self.agents.push(Agent { id: id.clone(), vantage: None, blocked: None, past: Past::default() });
         self.index.agents.insert(id.clone(), number);
         number
     }
@@ -218,9 +219,13 @@ impl Known {
         }
         if cells[agent as usize] == NONE {
             cells[agent as usize] = u32::try_from(self.cells.len()).unwrap_or(NONE);
-            self.cells.push(Entry { agent, slot, cell: Cell::default() });
+            let entry = Entry { agent, slot, cell: Cell::default() };
+            if !self.map.is_stale {
+                self.map.count_cell(&entry, &self.slots[slot as usize]);
+            }
+            self.cells.push(entry);
         }
-        cells[agent as usize]
+        self.slots[slot as usize].cells[agent as usize]
     }
 
     /// The cell of an agent looking at a target; `None` when either is unknown.
@@ -244,7 +249,9 @@ impl Known {
     pub(crate) fn push(&mut self, place: Place, sample: Sample, settings: &Settings) {
         let entry = &mut self.cells[place as usize];
         let was_troubled = entry.cell.is_troubled;
-        entry.cell.expire(sample.at.max(self.ticked_at).before(settings.horizon), settings.base_half_life);
+        let past = &mut self.agents[entry.agent as usize].past;
+        let until = sample.at.max(self.ticked_at).before(settings.horizon);
+        entry.cell.expire(until, settings.base_half_life, |sample| past.learn(sample));
         entry.cell.push(sample);
         if entry.cell.is_troubled && !was_troubled {
             self.troubled.push(place);
@@ -286,11 +293,12 @@ impl Known {
     /// Lets time pass: troubled cells that have forgotten their trouble are let go.
     pub(crate) fn tick(&mut self, now: Timestamp, settings: &Settings) {
         let until = now.before(settings.horizon);
-        let cells = &mut self.cells;
+        let (cells, agents) = (&mut self.cells, &mut self.agents);
         self.troubled.retain(|place| {
-            let cell = &mut cells[*place as usize].cell;
-            cell.expire(until, settings.base_half_life);
-            cell.is_troubled
+            let entry = &mut cells[*place as usize];
+            let past = &mut agents[entry.agent as usize].past;
+            entry.cell.expire(until, settings.base_half_life, |sample| past.learn(sample));
+            entry.cell.is_troubled
         });
         let seconds = now.since(self.ticked_at).as_secs_f64();
         if seconds > 0.0 {
@@ -300,13 +308,14 @@ impl Known {
         (self.arrived, self.ticked_at) = (0, now);
     }
 
-    /// Which cells open incidents touch: base rates stand still there.
-    pub(crate) fn freeze(&mut self, frozen: impl Iterator<Item = Place>) {
+    /// Which cells open incidents touch, and since when: base rates stand still there.
+    pub(crate) fn freeze(&mut self, frozen: impl Iterator<Item = (Place, Timestamp)>) {
         for entry in &mut self.cells {
             entry.cell.is_frozen = false;
         }
-        for place in frozen {
-            self.cells[place as usize].cell.is_frozen = true;
+        for (place, onset) in frozen {
+            let cell = &mut self.cells[place as usize].cell;
+            (cell.is_frozen, cell.frozen_from) = (true, onset);
         }
     }
 
@@ -319,6 +328,16 @@ impl Known {
 
     pub(crate) fn cell(&self, place: Place) -> &Cell {
         &self.cells[place as usize].cell
+    }
+
+    /// Chance of a failure of the cell at the layer without any fault.
+    pub(crate) fn base_rate(&self, entry: &Entry, layer: Layer) -> f64 {
+        entry.cell.base_rate(layer, &self.usual(entry.agent))
+    }
+
+    /// Chance of a failure that is usual for an agent.
+    pub(crate) fn usual(&self, agent: u32) -> UsualRates {
+        self.agents[agent as usize].past.usual()
     }
 
     pub(crate) fn entry(&self, place: Place) -> &Entry {
@@ -348,6 +367,11 @@ impl Known {
 
     pub(crate) fn vantage(&self, agent: u32) -> Option<&Vantage> {
         self.agents[agent as usize].vantage.as_ref()
+    }
+
+    /// The vantage of an agent by its name.
+    pub(crate) fn vantage_of(&self, agent: &AgentId) -> Option<&Vantage> {
+        self.vantage(*self.index.agents.get(agent)?)
     }
 
     pub(crate) fn target(&self, target: u32) -> Option<&Target> {
@@ -386,51 +410,11 @@ impl Known {
         (World { targets: targets.collect(), vantages: vantages.collect() }, learned.collect())
     }
 
-    /// Whether failures of the target count: it is verified, or has passed from enough groups.
-    pub(crate) fn is_proven(&self, target: u32, settings: &Settings) -> bool {
-        let known = &self.targets[target as usize];
-        known.target.as_ref().is_some_and(|target| target.verified) || {
-            let groups: std::collections::BTreeSet<&str> =
-                known.proof.iter().filter_map(|agent| Some(self.vantage(*agent)?.group.as_str())).collect();
-            groups.len() >= settings.proof_groups
-        }
-    }
-
-    /// What each agent saw since `from`, by its number.
-    pub(crate) fn sights(&self, from: Timestamp) -> Vec<Sight> {
-        let mut sights = vec![Sight::default(); self.agents.len()];
-        let is_control: Vec<bool> =
-            self.targets.iter().map(|known| known.target.as_ref().is_some_and(Target::is_control)).collect();
-        for (entry, target) in self.looks() {
-            let (runs, passed) = entry.cell.count_since(from);
-            let sight = &mut sights[entry.agent as usize];
-            sight.runs += runs;
-            sight.passed += passed;
-            if is_control[target as usize] {
-                sight.control_runs += runs;
-                sight.control_passed += passed;
-            }
-        }
-        for (agent, sight) in self.agents.iter().zip(&mut sights) {
-            sight.blocked = agent.blocked.filter(|(at, _)| *at >= from).map(|(_, reason)| reason);
-        }
-        sights
-    }
-
-    /// Vantage groups as witnesses, from what their agents saw.
-    pub(crate) fn groups(&self, sights: &[Sight]) -> Groups {
-        let has_controls = self.targets.iter().filter_map(|known| known.target.as_ref()).any(Target::is_control);
-        let agents =
-            self.agents.iter().zip(sights).filter_map(|(agent, sight)| Some((agent.vantage.as_ref()?, *sight)));
-        Groups::gather(agents, has_controls)
-    }
-
     /// Elements and sets as of the world now.
     pub(crate) fn prepare(&mut self) -> &Map {
         if self.map.is_stale {
             self.map = Map::new(self);
         }
-        self.map.count_cells(&self.cells, &self.slots);
         &self.map
     }
 

@@ -7,6 +7,8 @@
 
 mod assessment;
 pub mod change;
+#[cfg(test)]
+mod dice;
 pub mod element;
 mod engine;
 mod evidence;
@@ -20,6 +22,7 @@ mod look_again;
 mod matrix;
 mod onset;
 pub mod settings;
+mod spells;
 mod time;
 mod visibility;
 pub mod vocabulary;
@@ -38,4 +41,4 @@ pub use vocabulary::{Cause, Kind, Layer, Outcome, ProbeKind, Reason, State, Verd
 pub use world::{AgentId, Learned, Target, TargetId, Vantage, World, WorldChange};
 
 /// Version of the inference: stored with each incident, grows when the same inputs may give other outputs.
-pub const ENGINE_VERSION: u32 = 1;
+pub const ENGINE_VERSION: u32 = 2;

@@ -48,10 +48,8 @@ impl Looks {
                 break;
             }
             let asked = self.asked.entry(look.target.clone()).or_default();
-            // Half of the bound in number: the other half is for other agents of the same target, later.
             let recent = asked.iter().any(|(agent, at)| *agent == look.agent && now.since(*at) < SPACING);
-            let by_agent = asked.iter().filter(|(agent, _)| *agent == look.agent).count();
-            if recent || by_agent >= A_TARGET {
+            if recent || asked.len() >= A_TARGET {
                 continue;
             }
             asked.push((look.agent.clone(), now));

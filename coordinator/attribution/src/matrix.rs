@@ -46,8 +46,8 @@ pub(crate) fn row(target: &Target, learned: Option<&Learned>) -> Option<(String,
 struct Looks {
     pairs: u32,
     failing_pairs: u32,
-    /// By group: whether it looked, and whether something failed for it.
-    groups: BTreeMap<u32, bool>,
+    /// By group: whether something failed for it, if it looked.
+    groups: Vec<Option<bool>>,
 }
 
 /// What every cell of the matrix shows, from looks that began at or after `from`. Agents most of whose controls fail say
@@ -74,11 +74,12 @@ pub(crate) fn paint(known: &Known, sights: &[Sight], settings: &Settings, from: 
         }
         let newest = entry.cell.newest().filter(|sample| sample.at >= from);
         for layer in &layers[entry.slot as usize] {
-            let looks = looks[place][*layer as usize].get_or_insert_default();
+            let looks = looks[place][*layer as usize].get_or_insert_with(|| Looks::of(map.groups.len()));
             if let Some(failed) = newest.and_then(|sample| Some(sample.failed_at(*layer)? && !sample.own_fault)) {
                 looks.pairs += 1;
                 looks.failing_pairs += u32::from(failed);
-                *looks.groups.entry(near.group).or_default() |= failed;
+                let group = &mut looks.groups[near.group as usize];
+                *group = Some(group.unwrap_or_default() || failed);
             }
         }
     }
@@ -93,17 +94,22 @@ pub(crate) fn paint(known: &Known, sights: &[Sight], settings: &Settings, from: 
 }
 
 impl Looks {
+    fn of(groups: usize) -> Self {
+        Self { groups: vec![None; groups], ..Self::default() }
+    }
+
     fn shown(&self, settings: &Settings) -> Shown {
-        let failing = self.groups.values().filter(|failed| **failed).count();
-        let state = if self.groups.len() < settings.quorum_groups {
+        let failing = self.groups.iter().filter(|group| **group == Some(true)).count();
+        let looking = self.groups.iter().flatten().count();
+        let state = if looking < settings.quorum_groups {
             CellState::NoData
         } else if self.failing_pairs * 2 >= self.pairs {
             CellState::Failing
-        } else if failing * 5 >= self.groups.len() && failing > 1 {
+        } else if failing * 5 >= looking && failing > 1 {
             CellState::Degraded
         } else {
             CellState::Ok
         };
-        Shown { state, failing_groups: count(failing), total_groups: count(self.groups.len()) }
+        Shown { state, failing_groups: count(failing), total_groups: count(looking) }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::time::Timestamp;
+use crate::{evidence::SLOW_WEIGHT, time::Timestamp, vocabulary::Layer, window::Cell};
 
 /// An estimate of the onset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +40,26 @@ impl Ratios {
         Self { start, nats: vec![None; usize::try_from(steps).unwrap_or(0)], any_failed: false }
     }
 
-    /// Adds a sample, with the chance of a failure without any fault, and the share that the fault makes fail.
-    pub(crate) fn add(&mut self, at: Timestamp, failed: bool, rate: f64, severity: f64) {
-        if at < self.start {
-            return;
+    /// Adds what a cell saw at a layer, with the chance of a failure without any fault, and the share that the fault makes
+    /// fail.
+    /// A slow pass is part of a failure of the `last` layer.
+    pub(crate) fn add(&mut self, cell: &Cell, (layer, last): (Layer, Option<Layer>), rate: f64, severity: f64) {
+        let fails = 1.0 - (1.0 - rate) * (1.0 - severity);
+        let (failure, pass) = ((fails / rate).ln(), ((1.0 - fails) / (1.0 - rate)).ln());
+        for sample in cell.since(self.start) {
+            let Some(is_bad) = sample.is_bad_at(layer, last) else { continue };
+            let ratio = match (is_bad, sample.failed) {
+                (true, None) => failure * SLOW_WEIGHT,
+                (true, Some(_)) => failure,
+                (false, _) => pass,
+            };
+            self.add_one(sample.at, is_bad, ratio);
         }
+    }
+
+    fn add_one(&mut self, at: Timestamp, failed: bool, ratio: f64) {
         let step = usize::try_from(at.since(self.start).as_millis() / STEP.as_millis()).unwrap_or(usize::MAX);
         let Some(nats) = self.nats.get_mut(step) else { return };
-        let fails = 1.0 - (1.0 - rate) * (1.0 - severity);
-        let ratio = if failed { (fails / rate).ln() } else { ((1.0 - fails) / (1.0 - rate)).ln() };
         *nats = Some(nats.unwrap_or_default() + ratio);
         self.any_failed |= failed;
     }
@@ -89,16 +100,20 @@ impl Ratios {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{vocabulary::Cause, window::Sample};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
     fn onset(failed: impl Fn(i64) -> bool) -> Option<Onset> {
-        let mut ratios = Ratios::new(at(0), at(60));
+        let mut cell = Cell::default();
         for second in 0..60 {
-            ratios.add(at(second), failed(second), 0.002, 0.95);
+            let failure = failed(second).then_some((Layer::Connect, Cause::ConnectTimeout));
+            cell.push(Sample::new(at(second), failure));
         }
+        let mut ratios = Ratios::new(at(0), at(60));
+        ratios.add(&cell, (Layer::Connect, None), 0.002, 0.95);
         ratios.onset()
     }
 

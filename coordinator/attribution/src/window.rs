@@ -4,7 +4,11 @@
 //! rate per layer, which forgets with a half life. Rule: base rates of cells that an open incident touches stand still,
 //! so that an outage never becomes normal.
 
+mod past;
+
 use std::{collections::VecDeque, time::Duration};
+
+pub(crate) use self::past::{Past, UsualRates};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,12 +31,14 @@ pub(crate) struct Sample {
     pub(crate) slow: bool,
     /// Who wrote the answer that failed.
     pub(crate) maker: Option<Maker>,
+    /// Asked for because something was suspected: evidence like any other, but no sample of what is usual.
+    pub(crate) is_on_demand: bool,
 }
 
 impl Sample {
     /// A run that passed, or failed for reasons that its layer and cause say.
     pub(crate) fn new(at: Timestamp, failed: Option<(Layer, Cause)>) -> Self {
-        Self { at, failed, own_fault: false, slow: false, maker: None }
+        Self { at, failed, own_fault: false, slow: false, maker: None, is_on_demand: false }
     }
 
     /// Whether the sample says anything about the layer, and if so, whether it failed there.
@@ -46,14 +52,22 @@ impl Sample {
     }
 }
 
-/// A sample in eight bytes: milliseconds since 1970 in the upper 48 bits, so that order is order of time; then two bits of
-/// maker, slow, own fault, two bits of layer, six bits of cause (0: passed).
+impl Sample {
+    /// The same, where a slow pass is a failure of the last layer that the probe walks.
+    pub(crate) fn is_bad_at(&self, layer: Layer, last: Option<Layer>) -> Option<bool> {
+        self.failed_at(layer).map(|failed| failed || (self.slow && last == Some(layer)))
+    }
+}
+
+/// A sample in eight bytes: milliseconds since 1970 in the upper 48 bits, so that order is order of time; then one bit of
+/// on demand, two of maker, slow, own fault, two bits of layer, six bits of cause (0: passed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Packed(u64);
 
 const CAUSE_BITS: u64 = 0x3f;
 const OWN_FAULT: u64 = 1 << 8;
 const SLOW: u64 = 1 << 9;
+const ON_DEMAND: u64 = 1 << 12;
 
 fn stamp(at: Timestamp) -> u64 {
     u64::try_from(at.micros() / 1000).unwrap_or(0) << 16
@@ -67,7 +81,9 @@ impl From<Sample> for Packed {
             Some(Maker::Edge) => 1 << 10,
             Some(Maker::Origin) => 2 << 10,
         };
-        let flags = u64::from(sample.own_fault) * OWN_FAULT + u64::from(sample.slow) * SLOW;
+        let flags = u64::from(sample.own_fault) * OWN_FAULT
+            + u64::from(sample.slow) * SLOW
+            + u64::from(sample.is_on_demand) * ON_DEMAND;
         Self(stamp(sample.at) | failed | flags | maker)
     }
 }
@@ -98,6 +114,7 @@ impl Packed {
                 2 => Some(Maker::Origin),
                 _ => None,
             },
+            is_on_demand: self.0 & ON_DEMAND != 0,
         }
     }
 }
@@ -144,6 +161,8 @@ pub(crate) struct Cell {
     pub(crate) is_troubled: bool,
     /// An open incident touches the cell: nothing is learned from it.
     pub(crate) is_frozen: bool,
+    /// While frozen: the incident's onset. What was before speaks of another time, and would water the incident down.
+    pub(crate) frozen_from: Timestamp,
 }
 
 impl Cell {
@@ -180,17 +199,19 @@ impl Cell {
         false
     }
 
-    /// Moves samples from before `until` into the base rate, or drops them while frozen.
-    pub(crate) fn expire(&mut self, until: Timestamp, half_life: Duration) {
+    /// Moves samples from before `until` into the base rate, or drops them while frozen; `learn` gets those that moved.
+    pub(crate) fn expire(&mut self, until: Timestamp, half_life: Duration, mut learn: impl FnMut(&Sample)) {
         let until = stamp(until);
         while let Some(oldest) = self.samples.front().copied().filter(|oldest| oldest.0 < until) {
             self.samples.pop_front();
-            if !self.is_frozen {
+            if !self.is_frozen && oldest.0 & ON_DEMAND == 0 {
                 self.fade(oldest.at(), half_life);
                 self.runs += 1.0;
-                if let Some((layer, _)) = oldest.sample().failed {
+                let sample = oldest.sample();
+                if let Some((layer, _)) = sample.failed {
                     self.failures[layer as usize] += 1.0;
                 }
+                learn(&sample);
             }
         }
         if self.is_troubled {
@@ -216,6 +237,13 @@ impl Cell {
         self.samples.iter().rev().take_while(move |packed| packed.0 >= from).map(|packed| packed.sample())
     }
 
+    /// Samples that began at or after `from` and failed or were slow, newest first.
+    pub(crate) fn troubles_since(&self, from: Timestamp) -> impl Iterator<Item = Sample> {
+        let from = stamp(from);
+        let recent = self.samples.iter().rev().take_while(move |packed| packed.0 >= from);
+        recent.filter(|packed| !packed.is_plain_pass()).map(|packed| packed.sample())
+    }
+
     /// How many samples began at or after `from`, and how many of them passed or were the endpoint's own word.
     pub(crate) fn count_since(&self, from: Timestamp) -> (u32, u32) {
         let from = stamp(from);
@@ -227,16 +255,27 @@ impl Cell {
         (runs, passed)
     }
 
+    /// The instant from which samples count in a window that begins at `from`.
+    pub(crate) fn counts_from(&self, from: Timestamp) -> Timestamp {
+        if self.is_frozen { from.max(self.frozen_from) } else { from }
+    }
+
     /// How many samples began at or after each of these instants, which are in descending order.
-    pub(crate) fn counts(&self, from: &[u64], counts: &mut [u32]) {
-        let mut seen = 0;
-        let mut newest_first = self.samples.iter().rev().peekable();
-        for (from, count) in from.iter().zip(counts) {
-            while newest_first.next_if(|packed| packed.0 >= *from).is_some() {
-                seen += 1;
+    pub(crate) fn counts<const N: usize>(&self, from: &[u64; N]) -> [u32; N] {
+        let mut counts = [0; N];
+        let (mut window, mut seen) = (0, 0);
+        for packed in self.samples.iter().rev() {
+            while packed.0 < from[window] {
+                counts[window] = seen;
+                window += 1;
+                if window == N {
+                    return counts;
+                }
             }
-            *count = seen;
+            seen += 1;
         }
+        counts[window..].fill(seen);
+        counts
     }
 
     /// An instant as [`Cell::counts`] takes it.
@@ -254,27 +293,38 @@ impl Cell {
         self.samples.back().map(|packed| packed.at())
     }
 
-    /// Chance of a failure at the layer without any fault: the cell's own past, shrunk towards the typical rate.
-    pub(crate) fn base_rate(&self, layer: Layer) -> f64 {
+    /// Chance of a failure at the layer without any fault: the cell's own past, shrunk towards that of its agent.
+    pub(crate) fn base_rate(&self, layer: Layer, usual: &UsualRates) -> f64 {
         let earlier: f32 = self.failures[..layer as usize].iter().sum();
         let runs = (self.runs - earlier).max(0.0);
-        let rate = (self.failures[layer as usize] + TYPICAL_RUNS * TYPICAL_RATE) / (runs + TYPICAL_RUNS);
+        let rate = (self.failures[layer as usize] + TYPICAL_RUNS * usual.of(layer)) / (runs + TYPICAL_RUNS);
         f64::from(rate.clamp(RATE_RANGE.0, RATE_RANGE.1))
     }
 
+    /// Nats by which a run that passes these layers is less than certain.
+    pub(crate) fn pass_nats(&self, layers: &[Layer], usual: &UsualRates) -> f64 {
+        layers.iter().map(|layer| Self::of_pass(self.base_rate(*layer, usual))).sum()
+    }
+
+    /// -ln(1 - rate) by its series: exact to 2e-5 at the highest base rate, and several times as fast.
+    fn of_pass(rate: f64) -> f64 {
+        rate * (1.0 + rate * (1.0 / 2.0 + rate * (1.0 / 3.0 + rate * (1.0 / 4.0 + rate / 5.0))))
+    }
+
     fn fade(&mut self, now: Timestamp, half_life: Duration) {
-        // Once a minute is often enough for a half life of hours.
-        let age = now.since(self.faded_at);
-        if age < Duration::from_mins(1) {
-            return;
-        }
-        let keep = (-age.as_secs_f32() / half_life.as_secs_f32()).exp2();
+        let Some(keep) = keep(self.faded_at, now, half_life) else { return };
         self.runs *= keep;
         for failures in &mut self.failures {
             *failures *= keep;
         }
         self.faded_at = now;
     }
+}
+
+/// What is left after that time, with this half life; `None` for less than a minute, which is often enough.
+fn keep(faded_at: Timestamp, now: Timestamp, half_life: Duration) -> Option<f32> {
+    let age = now.since(faded_at);
+    (age >= Duration::from_mins(1)).then(|| (-age.as_secs_f32() / half_life.as_secs_f32()).exp2())
 }
 
 #[cfg(test)]
@@ -313,6 +363,7 @@ mod tests {
                     own_fault: number % 2 == 0,
                     slow: number % 3 == 0,
                     maker: [None, Some(Maker::Edge), Some(Maker::Origin)][number % 3],
+                    is_on_demand: number % 5 == 0,
                 };
                 assert_eq!(Packed::from(sample).sample(), sample);
             }
@@ -327,9 +378,10 @@ mod tests {
         }
         let order: Vec<_> = cell.samples().map(|sample| sample.at.micros() / 1_000_000).collect();
         assert_eq!(order, [1, 3, 5]);
-        let mut counts = [0; 3];
-        cell.counts(&[4, 2, 0].map(|second| Cell::mark(at(second))), &mut counts);
-        assert_eq!(counts, [1, 2, 3]);
+        let marks = |seconds: [i64; 3]| seconds.map(|second| Cell::mark(at(second)));
+        assert_eq!(cell.counts(&marks([4, 2, 0])), [1, 2, 3]);
+        assert_eq!(cell.counts(&marks([9, 6, 4])), [0, 0, 1]);
+        assert_eq!(cell.counts(&marks([0, 0, 0])), [3, 3, 3]);
     }
 
     #[test]
@@ -339,11 +391,14 @@ mod tests {
             frozen.push(failed(seconds));
             learning.push(failed(seconds));
         }
-        frozen.expire(at(1000), HALF_LIFE);
-        learning.expire(at(1000), HALF_LIFE);
-        assert!(frozen.base_rate(Layer::Connect) < 0.003);
-        assert!(learning.base_rate(Layer::Connect) > 0.19);
-        assert!(learning.base_rate(Layer::Http) < 0.003, "later layers were not tried");
+        let mut past = Past::default();
+        frozen.expire(at(1000), HALF_LIFE, |_| unreachable!("it is frozen"));
+        let usual = past.usual();
+        learning.expire(at(1000), HALF_LIFE, |sample| past.learn(sample));
+        assert!(frozen.base_rate(Layer::Connect, &usual) < 0.003);
+        assert!(learning.base_rate(Layer::Connect, &usual) > 0.19);
+        assert!(learning.base_rate(Layer::Http, &usual) < 0.003, "later layers were not tried");
+        assert!(frozen.base_rate(Layer::Connect, &past.usual()) > 0.04, "the agent is bad at every target");
     }
 
     #[test]

@@ -158,7 +158,13 @@ fn write_explanation(out: &mut impl Write, incident: &IncidentId, explanation: &
         writeln!(
             out,
             "  evidence       {} from {}: {} at {}, {} of {} runs, {:.1} nats",
-            row.target, row.group, row.cause, row.layer, row.failed, row.runs, row.weight
+            row.target,
+            row.group,
+            row.cause_word(),
+            row.layer,
+            row.failed,
+            row.runs,
+            row.weight
         )?;
     }
     for alibi in &explanation.alibis {

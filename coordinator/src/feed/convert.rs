@@ -129,7 +129,10 @@ fn evidence_row(row: &wire::Evidence) -> Option<EvidenceRow> {
         group: row.group.clone(),
         target: row.target.clone(),
         layer: word_of(row.layer().as_str_name(), "LAYER_")?,
-        cause: word_of(row.cause().as_str_name(), "CAUSE_")?,
+        cause: match row.cause() {
+            wire::Cause::Unspecified => None,
+            cause => Some(word_of(cause.as_str_name(), "CAUSE_")?),
+        },
         failed: row.failed,
         runs: row.runs,
         weight: row.weight,
@@ -187,7 +190,8 @@ pub fn visibility(visibility: &Visibility) -> wire::Visibility {
 }
 
 fn evidence(row: &EvidenceRow) -> wire::Evidence {
-    let cause = wire::Cause::from_str_name(&format!("CAUSE_{}", row.cause.as_str().to_ascii_uppercase()));
+    let word = row.cause.map(|cause| format!("CAUSE_{}", cause.as_str().to_ascii_uppercase()));
+    let cause = word.and_then(|word| wire::Cause::from_str_name(&word));
     wire::Evidence {
         group: row.group.clone(),
         target: row.target.clone(),

@@ -20,14 +20,22 @@ use crate::{
 /// Vantage groups, networks and owners that a coincidence needs. Source: the quorum of a verdict.
 const LEAST: usize = 3;
 
-/// Onsets this close together count as one. Source: an onset within one network is known to a third of the usual interval.
-const TOGETHER: std::time::Duration = std::time::Duration::from_secs(10);
+/// Onsets this close to the middle one count as one. Source: an agent that looks at 240 targets every 30 s looks eight
+/// times a second; with a tenth of them its onsets are still known to some seconds.
+const TOGETHER: std::time::Duration = std::time::Duration::from_secs(4);
 
-/// Share of the groups in trouble that must have begun together: in a noisy hour some always do.
-const MOST: (usize, usize) = (3, 4);
+/// Share of what fails on one cloud from which it may as well be that cloud's edge. Source: a carrier between networks
+/// takes part of what everybody looks at, as often on one cloud as on another.
+const OF_ONE_CLOUD: f64 = 0.9;
+
+/// Odds at which the coincidence is told, as for any verdict: 100 to 1.
+const TOLD_ODDS: f64 = 100.0;
 
 /// Nats of trouble from which a group counts.
 const TROUBLE_NATS: f64 = 6.0;
+
+/// How far back it is asked who gets through to anybody: what was before the trouble says nothing of it.
+const LATELY: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// A group of which less than this passes is cut off, which is trouble of its own network.
 const STILL_PASSES: f64 = 0.1;
@@ -48,8 +56,8 @@ impl Scene<'_> {
         let networks: BTreeSet<&String> =
             names.iter().filter_map(|name| self.groups.0.get(name)).flat_map(|group| &group.networks).collect();
         let live = self.groups.live().count();
-        let is_most = together.len() * MOST.1 >= troubled.len() * MOST.0;
-        if !is_most
+        let odds = self.spells.coincidence(&names, TOGETHER * 2, self.now) + ElementKind::Path.prior().ln();
+        if odds < TOLD_ODDS.ln()
             || names.len() < LEAST
             || networks.len() < LEAST
             || names.len() * 5 > live * 4
@@ -61,18 +69,14 @@ impl Scene<'_> {
         let mut ratios = Ratios::new(self.now.before(self.settings.horizon), self.now);
         self.add(&mut ratios, &fails);
         let gain: f64 = self.single().map(|member| member.gain.max(0.0)).sum();
-        let confidence = 0.95;
+        let confidence = 1.0 / (1.0 + (-odds).exp());
+        let other = rounded((1.0 - confidence) / 3.0);
         Some(Assessment {
             element: Element::new(ElementKind::Path, "path/unknown"),
             gain,
             severity: 1.0,
-            probabilities: Probabilities {
-                aws: 0.01,
-                azure: 0.01,
-                neither: rounded(confidence),
-                none: rounded(1.0 - confidence - 0.02),
-            },
-            confidence,
+            probabilities: Probabilities { aws: other, azure: other, neither: rounded(confidence), none: other },
+            confidence: rounded(confidence),
             suspects: Vec::new(),
             obstacle: (gain < self.settings.open_nats)
                 .then(|| format!("insufficient data: {gain:.0} of {:.0} nats", self.settings.open_nats)),
@@ -101,6 +105,13 @@ impl Scene<'_> {
         })
     }
 
+    /// Vantage groups that are in trouble of their own.
+    pub(crate) fn groups_in_trouble(&self) -> Vec<String> {
+        let groups: BTreeSet<u32> =
+            self.single().flat_map(|member| self.evidence.fails_of(member.element)).map(|fail| fail.group).collect();
+        groups.into_iter().map(|group| self.group(group)).collect()
+    }
+
     /// Failures to connect, by group, that only the group's own trouble explains; not of groups that are cut off.
     fn troubled_groups(&self) -> BTreeMap<u32, Vec<&Fail>> {
         let mut troubled: BTreeMap<u32, BTreeMap<(Place, Layer), &Fail>> = BTreeMap::new();
@@ -113,13 +124,17 @@ impl Scene<'_> {
                 troubled.entry(fail.group).or_default().insert((fail.place, fail.layer), fail);
             }
         }
+        // Whoever gets through to nobody is cut off, however well it resolves names.
+        let lately = self.evidence.from.max(self.now.before(LATELY));
         let mut passing: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
         for (entry, _) in self.known.looks() {
             let group = self.known.map().near[entry.agent as usize].group;
             if troubled.contains_key(&group) {
-                let (runs, passed) = entry.cell.count_since(self.evidence.from);
                 let sum = passing.entry(group).or_default();
-                *sum = (sum.0 + runs, sum.1 + passed);
+                let tried = entry.cell.since(lately).filter_map(|sample| sample.failed_at(Layer::Connect));
+                for failed in tried {
+                    *sum = (sum.0 + 1, sum.1 + u32::from(!failed));
+                }
             }
         }
         troubled.retain(|group, fails| {
@@ -137,11 +152,7 @@ impl Scene<'_> {
 
     fn add(&self, ratios: &mut Ratios, fails: &[&Fail]) {
         for fail in fails {
-            for sample in self.known.cell(fail.place).samples() {
-                if let Some(failed) = sample.failed_at(fail.layer) {
-                    ratios.add(sample.at, failed, fail.rate, 0.9);
-                }
-            }
+            ratios.add(self.known.cell(fail.place), (fail.layer, None), fail.rate, 0.9);
         }
     }
 
@@ -149,7 +160,9 @@ impl Scene<'_> {
     fn spans_owners(&self, fails: &[&Fail]) -> bool {
         let targets = || fails.iter().filter_map(|fail| self.known.target(self.known.target_of(fail.place)?));
         let owners: BTreeSet<&str> = targets().map(|target| target.owner.as_deref().unwrap_or("")).collect();
-        let hosts: BTreeSet<&str> = targets().map(|target| target.hosted_on.as_str()).collect();
-        owners.len() >= LEAST && hosts.len() >= 2
+        let mut on: BTreeMap<&str, u32> = BTreeMap::new();
+        targets().for_each(|target| *on.entry(target.hosted_on.as_str()).or_default() += 1);
+        let (all, most) = (on.values().sum::<u32>(), on.values().max().copied().unwrap_or_default());
+        owners.len() >= LEAST && f64::from(most) < OF_ONE_CLOUD * f64::from(all)
     }
 }

@@ -1,7 +1,7 @@
 //! Decisive looks: cells that exercise a suspect and not its rival, or the other way round.
 
 use super::Scene;
-use crate::{element::ElementKind, engine::LookAgain, inference::Member, vocabulary::Layer};
+use crate::{element::ElementKind, engine::LookAgain, inference::Member, known::Place, vocabulary::Layer};
 
 /// Looks named for one assessment, at most.
 const LOOKS: usize = 8;
@@ -22,21 +22,30 @@ impl Scene<'_> {
         let number = |element| map.elements.binary_search(element).ok().and_then(|place| u32::try_from(place).ok());
         let Some(own) = number(own) else { return Vec::new() };
         let rival = rival.and_then(number);
-        let own_holders = map.holders(own, layer);
-        let rival_holders = rival.map(|rival| (rival, map.holders(rival, layer)));
-        let mut looks: Vec<_> = (0..)
-            .zip(&self.known.cells)
-            .filter_map(|(place, entry)| {
-                let target = self.known.target_of(place)?;
-                let with_own = map.holds(&own_holders, entry, layer, own);
-                let with_rival =
-                    rival_holders.as_ref().is_some_and(|(rival, holders)| map.holds(holders, entry, layer, *rival));
+        let mut holding: Vec<Place> = Vec::new();
+        self.known.each_holder(own, layer, |place, _| holding.push(place));
+        if let Some(rival) = rival {
+            self.known.each_holder(rival, layer, |place, _| holding.push(place));
+        }
+        // Those that exercise both stand twice.
+        holding.sort_unstable();
+        let alone = holding.chunk_by(|a, b| a == b).filter(|same| same.len() == 1).flatten();
+        let mut looks: Vec<_> = alone
+            .filter_map(|place| {
+                let entry = self.known.entry(*place);
+                let target = self.known.target_of(*place)?;
                 let group = &self.known.vantage(entry.agent)?.group;
                 self.groups.0.get(group).filter(|group| group.live)?;
-                (with_own != with_rival).then_some((entry.cell.newest_at(), place, entry.agent, target))
+                Some((entry.cell.newest_at(), *place, entry.agent, target))
             })
             .collect();
-        looks.sort_unstable();
+        // By name where two are as old: nothing depends on who was seen first.
+        looks.sort_unstable_by(|a, b| {
+            let name = |(_, _, agent, target): &(_, Place, u32, u32)| {
+                (&self.known.agents[*agent as usize].id, self.known.target_id(*target))
+            };
+            a.0.cmp(&b.0).then_with(|| name(a).cmp(&name(b))).then(a.1.cmp(&b.1))
+        });
         let mut of_agent = vec![0; self.known.agents.len()];
         looks.retain(|(_, _, agent, _)| {
             of_agent[*agent as usize] += 1;

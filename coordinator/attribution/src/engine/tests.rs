@@ -1,12 +1,20 @@
 //! The engine asked about a small world in which something breaks.
 
+mod liars;
+mod properties;
+mod script;
 mod sim;
+mod symmetry;
+mod witness;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use self::sim::{Fault, Sim, cdn_of, target, targets, vantages};
 use super::*;
-use crate::vocabulary::{Kind, Verdict};
+use crate::{
+    vocabulary::{Kind, Verdict},
+    world::{TargetId, WorldChange},
+};
 
 #[test]
 fn front_door_is_named_from_connect_timeouts_and_aws_is_cleared() {

@@ -39,6 +39,8 @@ pub(crate) struct Tracked {
     pub(crate) footprint: BTreeSet<(Place, Layer)>,
     /// The likeliest culprit is one party's own.
     pub(super) is_local: bool,
+    /// The likeliest culprit is something that customers' endpoints may depend on.
+    pub(super) may_be_depended_on: bool,
     /// Highest share of failures in the footprint.
     pub(super) peak: f64,
     /// Further cells that fail with it, as far as can be told through a dependency that nobody declared.
@@ -92,6 +94,7 @@ impl Tracked {
             explanation: Explanation::default(),
             footprint: assessment.footprint.clone(),
             is_local: assessment.element.kind.is_local(),
+            may_be_depended_on: super::is_dependency(&assessment.element),
             peak: 0.0,
             consequences: BTreeSet::new(),
             quiet_since: None,
@@ -103,6 +106,16 @@ impl Tracked {
     /// The newest revision as it was published.
     pub(crate) fn published(&self) -> &Change {
         &self.published
+    }
+
+    /// Whether it goes on and somebody is accused.
+    pub(super) fn is_accused(&self) -> bool {
+        self.change.state.is_open() && self.change.verdict != Verdict::Undetermined
+    }
+
+    /// The earliest that the onset is believed to be.
+    pub(super) fn earliest_onset(&self) -> Timestamp {
+        self.change.onset_at.before(Duration::from_secs_f64(self.change.onset_uncertainty_s.clamp(0.0, 3600.0)))
     }
 
     /// Every cell that it touches.
@@ -146,6 +159,7 @@ impl Tracked {
             change.suspects.clone_from(&assessment.suspects);
         }
         self.is_local = assessment.element.kind.is_local();
+        self.may_be_depended_on = super::is_dependency(&assessment.element);
         change.probabilities = assessment.probabilities;
         change.layer = assessment.layer;
         change.failing_groups = crate::visibility::count(assessment.failing_groups.len());
@@ -251,8 +265,10 @@ impl Tracked {
     pub(super) fn recent(&self, known: &Known, from: Timestamp) -> (u32, u32) {
         let (mut failed, mut runs) = (0, 0);
         for (place, layer) in &self.footprint {
-            for sample in known.cell(*place).since(from) {
-                if let Some(fails) = sample.failed_at(*layer) {
+            let entry = known.entry(*place);
+            let last = known.map().far[entry.slot as usize].last;
+            for sample in entry.cell.since(from) {
+                if let Some(fails) = sample.is_bad_at(*layer, last) {
                     failed += u32::from(fails);
                     runs += 1;
                 }

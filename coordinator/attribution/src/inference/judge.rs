@@ -21,16 +21,21 @@ pub(crate) fn explain(evidence: &Evidence, settings: &Settings, doubt: Doubt<'_>
     Hypothesis { score, members }
 }
 
-/// The member's weight. Leaves the search as it was, but for the order of members.
+/// The member's weight. Leaves the search as it was.
 fn judge(search: &mut Search<'_>, element: usize, doubt: Doubt<'_>) -> Option<Member> {
-    let place = search.members.iter().position(|(member, _)| *member == element)?;
-    let (_, severities) = search.remove(place);
-    let member = weigh(search, element, severities, doubt);
-    search.add(element, severities);
+    let found = search.found_in_place_of(element);
+    let taken = search.take(element)?;
+    let member = weigh(search, (element, taken.severities), found, doubt);
+    search.put_back(element, taken);
     Some(member)
 }
 
-fn weigh(search: &mut Search<'_>, element: usize, severities: Severities, doubt: Doubt<'_>) -> Member {
+fn weigh(
+    search: &mut Search<'_>,
+    (element, severities): (usize, Severities),
+    found: Option<Vec<(usize, f64)>>,
+    doubt: Doubt<'_>,
+) -> Member {
     let evidence = search.evidence;
     let own = &evidence.elements()[element];
     let support = search.support(element, severities);
@@ -51,8 +56,7 @@ fn weigh(search: &mut Search<'_>, element: usize, severities: Severities, doubt:
     if own.kind.is_vantage_side() && member.support.iter().filter(|nats| **nats > 0.5).count() < 2 {
         return member;
     }
-    let values: Vec<(usize, f64)> =
-        search.related(element).into_iter().map(|other| (other, search.value(other))).collect();
+    let values = found.unwrap_or_else(|| search.related_values(element));
     member.gain = search.value(element);
     member.alternatives = alternatives(&values);
     let prior = search.ln_prior(element);
@@ -120,9 +124,8 @@ const UNSEEN_SHARE: f64 = 0.003;
 pub(super) fn disagreement(evidence: &Evidence, member: &Member) -> Option<(usize, usize)> {
     let layer = member.layer();
     let mut counts: Vec<(f64, f64)> =
-        evidence.passes(member.element, layer).iter().map(|passed| (0.0, *passed)).collect();
-    for number in &evidence.by_element[member.element][layer as usize] {
-        let fail = &evidence.fails[*number as usize];
+        evidence.passes(member.element, layer).iter().map(|passed| (0.0, f64::from(*passed))).collect();
+    for fail in evidence.fails_at(member.element, layer) {
         counts[fail.group as usize].0 += fail.failed;
     }
     counts.retain(|(failed, passed)| failed + passed > 0.0);
@@ -174,13 +177,12 @@ pub(crate) fn verdicts(evidence: &Evidence, member: &Member) -> [f64; 4] {
 /// Whether the member is what makes these failures: without it, they would be twice as surprising.
 pub(crate) fn explains(members: &[Member], member: &Member, fail: &crate::evidence::Fail) -> bool {
     let layer: Layer = fail.layer;
-    let in_set = |element: usize| fail.set.binary_search(&u32::try_from(element).unwrap_or(u32::MAX)).is_ok();
-    if !in_set(member.element) {
+    if !fail.implicates(member.element) {
         return false;
     }
     let others: f64 = members
         .iter()
-        .filter(|other| other.element != member.element && in_set(other.element))
+        .filter(|other| other.element != member.element && fail.implicates(other.element))
         .map(|other| 1.0 - other.severities[layer as usize])
         .product();
     let severity = member.severities[layer as usize];

@@ -3,17 +3,22 @@
 //! The state is the chance of each failure and the log likelihood of each group under the members so far. What every
 //! candidate would gain is worked out in one sweep, and remembered for the set of members that it was worked out for.
 
+mod swap;
+
+use std::collections::BTreeMap;
+
 use super::{
-    HIDDEN_DEPENDENCY, MAX_FAR, MAX_NEAR, MIN_GAIN, ONE_MORE_AGENT, ONE_MORE_LAYER, SEVERITIES, Severities,
+    HIDDEN_DEPENDENCY, MAX_FAR, MAX_LOCAL, MAX_NEAR, MIN_GAIN, ONE_MORE_AGENT, ONE_MORE_LAYER, SEVERITIES, Severities,
     UNUSUAL_AGENTS, ln_sum,
 };
 use crate::{element::ElementKind, evidence::Evidence, settings::Settings, vocabulary::Layer};
 
-/// An honest account that is so many nats better than a liar's leaves the liar no say.
+/// Beyond so many nats one of two branches has no say: `e^-36` is lost in a double's rounding.
 const NO_SAY: f64 = 36.0;
 
-/// A candidate whose best share alone, with every group believed, is so many nats short is not tried any further.
-const HOPELESS: f64 = -10.0;
+/// A candidate whose best share, with every group believed and the most favourable prior, falls short of nothing by so
+/// many nats is not tried: it could neither be a member nor stand in the place of one.
+const HOPELESS: f64 = -3.0;
 
 /// What a candidate would gain, prior left out, and the severities that do best.
 pub(super) type Gain = (f64, Severities);
@@ -21,17 +26,46 @@ pub(super) type Gain = (f64, Severities);
 /// A candidate that explains nothing.
 const NOTHING: Gain = (f64::NEG_INFINITY, [0.0; 4]);
 
+/// The chance of a failure under the members.
+#[derive(Clone, Copy)]
+struct Chance {
+    value: f64,
+    ln: f64,
+    /// Nats a failure, were one more element to fail with each of [`SEVERITIES`].
+    gains: [f64; SEVERITIES.len()],
+}
+
+impl Chance {
+    fn new(chance: f64) -> Self {
+        let chance = chance.min(1.0 - 1e-9);
+        let ln = chance.ln();
+        Self { value: chance, ln, gains: SEVERITIES.map(|severity| (chance + severity * (1.0 - chance)).ln() - ln) }
+    }
+
+    /// Nats a failure, were one more element to fail with this severity.
+    fn gain(&self, severity: f64) -> f64 {
+        (self.value + severity * (1.0 - self.value)).ln() - self.ln
+    }
+}
+
+#[derive(Clone)]
 pub(super) struct Search<'a> {
     pub(super) evidence: &'a Evidence,
     /// Per group: nats by which honesty starts ahead of a liar.
     slack: Vec<f64>,
-    /// Per failure: its chance under the members, and the logarithm of it.
-    chances: Vec<(f64, f64)>,
+    /// Per failure: its chance under the members.
+    chances: Vec<Chance>,
+    /// Per group: what it says under the members.
+    said: Vec<f64>,
     /// Per group: log likelihood of the members relative to no fault.
     likelihood: Vec<f64>,
     pub(super) members: Vec<(usize, Severities)>,
     /// What each candidate would gain beside the members, as far as it is worked out.
     gains: Vec<Option<Gain>>,
+    /// What could stand in each member's place, as the last round of swaps found it; empty after a change of members.
+    in_place_of: BTreeMap<usize, Vec<(usize, f64)>>,
+    /// A candidate that may not be added.
+    barred: Option<usize>,
     scratch: Vec<f64>,
 }
 
@@ -39,30 +73,44 @@ impl<'a> Search<'a> {
     pub(super) fn new(evidence: &'a Evidence, settings: &Settings) -> Self {
         let ahead = (1.0 - settings.liar).ln() - settings.liar.ln();
         let groups = evidence.frame.groups.len();
+        let slack: Vec<f64> = evidence.liar.iter().map(|liar| ahead - liar).collect();
         Self {
             evidence,
-            slack: evidence.liar.iter().map(|liar| ahead - liar).collect(),
-            chances: evidence.fails.iter().map(|fail| chance(fail.chance(1.0))).collect(),
+            said: slack.iter().map(|slack| softplus(*slack)).collect(),
+            slack,
+            chances: evidence.fails.iter().map(|fail| Chance::new(fail.chance(1.0))).collect(),
             likelihood: vec![0.0; groups],
             members: Vec::new(),
             gains: vec![None; evidence.elements().len()],
+            in_place_of: BTreeMap::new(),
+            barred: None,
             scratch: vec![0.0; groups],
         }
     }
 
     /// What a group's say changes by when its log likelihood does: bounded through the liar branch.
-    fn say(&self, group: usize, before: f64, change: f64) -> f64 {
-        let honest = self.slack[group] + before;
-        if honest + change.min(0.0) > NO_SAY {
-            return change;
-        }
-        ln_sum(honest + change, 0.0) - ln_sum(honest, 0.0)
+    fn say(&self, group: usize, change: f64) -> f64 {
+        softplus(self.slack[group] + self.likelihood[group] + change) - self.said[group]
     }
 
     /// Nats over "nothing is wrong".
     pub(super) fn score(&self) -> f64 {
-        let groups = (0..self.likelihood.len()).map(|group| self.say(group, 0.0, self.likelihood[group]));
+        let groups = self.said.iter().zip(&self.slack).map(|(said, slack)| said - softplus(*slack));
         groups.sum::<f64>() + self.prior_of_members()
+    }
+
+    /// Works out anew what groups say. Where one that may be a liar says something else, what anybody would gain changes.
+    fn listen(&mut self) {
+        let mut any_in_doubt = false;
+        for ((said, slack), likelihood) in self.said.iter_mut().zip(&self.slack).zip(&self.likelihood) {
+            let honest = slack + likelihood;
+            let now = softplus(honest);
+            any_in_doubt |= (now - *said).abs() > 1e-9 && said.min(honest) < NO_SAY;
+            *said = now;
+        }
+        if any_in_doubt {
+            self.gains.fill(None);
+        }
     }
 
     /// Log prior of the members together, in the order that favours none.
@@ -105,19 +153,21 @@ impl<'a> Search<'a> {
     fn shift(&self, element: usize, layer: Layer, severity: f64, shift: &mut [f64]) {
         let passed = (-severity).ln_1p();
         for (shift, passes) in shift.iter_mut().zip(self.evidence.passes(element, layer)) {
-            *shift += passes * passed;
+            *shift += f64::from(*passes) * passed;
         }
-        for number in &self.evidence.by_element[element][layer as usize] {
+        let tabled = SEVERITIES.iter().position(|tabled| tabled.to_bits() == severity.to_bits());
+        for number in self.evidence.numbers_at(element, layer) {
             let fail = &self.evidence.fails[*number as usize];
-            let (chance, ln_chance) = self.chances[*number as usize];
-            shift[fail.group as usize] += fail.failed * ((chance + severity * (1.0 - chance)).ln() - ln_chance);
+            let chance = &self.chances[*number as usize];
+            let gain = tabled.map_or_else(|| chance.gain(severity), |place| chance.gains[place]);
+            shift[fail.group as usize] += fail.failed * gain;
         }
     }
 
     /// Nats of all groups after the shift, over those before it.
     fn advantage(&self, shift: &[f64]) -> f64 {
         let groups = shift.iter().enumerate().filter(|(_, shift)| **shift != 0.0);
-        groups.map(|(group, shift)| self.say(group, self.likelihood[group], *shift)).sum()
+        groups.map(|(group, shift)| self.say(group, *shift)).sum()
     }
 
     /// Nats gained by adding the element, its prior left out, and the severities that do best: its layers one by one, each
@@ -170,15 +220,21 @@ impl<'a> Search<'a> {
     /// favourable prior.
     fn hope(&self, element: usize, layer: Layer) -> f64 {
         let (mut failed, mut surprise) = (0.0, 0.0);
-        for number in &self.evidence.by_element[element][layer as usize] {
+        for number in self.evidence.numbers_at(element, layer) {
             let fail = &self.evidence.fails[*number as usize];
             failed += fail.failed;
-            surprise -= fail.failed * self.chances[*number as usize].1;
+            surprise -= fail.failed * self.chances[*number as usize].ln;
         }
         let passed = self.evidence.passed(element, layer);
         let share: f64 = failed / (failed + passed);
         let of_passes = if passed > 0.0 { passed * (-share.min(0.999)).ln_1p() } else { 0.0 };
-        surprise + failed * share.ln() + of_passes + ONE_MORE_AGENT.ln()
+        let own = &self.evidence.elements()[element];
+        let prior = match own.kind {
+            ElementKind::Agent => ONE_MORE_AGENT,
+            ElementKind::Endpoint | ElementKind::Owner => HIDDEN_DEPENDENCY,
+            _ => own.prior(),
+        };
+        surprise + failed * share.ln() + of_passes + prior.ln()
     }
 
     /// Nats with the element failing at one more layer, and the severity that does best.
@@ -204,8 +260,7 @@ impl<'a> Search<'a> {
 
     /// Share of the runs at this layer that failed, of those that exercise the element.
     fn share(&self, element: usize, layer: Layer) -> f64 {
-        let numbers = &self.evidence.by_element[element][layer as usize];
-        let failed: f64 = numbers.iter().map(|number| self.evidence.fails[*number as usize].failed).sum();
+        let failed: f64 = self.evidence.fails_at(element, layer).map(|fail| fail.failed).sum();
         let passed = self.evidence.passed(element, layer);
         (failed / f64::max(failed + passed, 1.0)).clamp(SEVERITIES[0], SEVERITIES[4])
     }
@@ -215,51 +270,49 @@ impl<'a> Search<'a> {
         for layer in Layer::ALL.iter().filter(|layer| severities[**layer as usize] > 0.0) {
             let severity = severities[*layer as usize];
             self.shift(element, *layer, severity, &mut shift);
-            for number in &self.evidence.by_element[element][*layer as usize] {
-                let (before, _) = self.chances[*number as usize];
-                self.chances[*number as usize] = chance(before + severity * (1.0 - before));
+            for number in self.evidence.numbers_at(element, *layer) {
+                let before = self.chances[*number as usize].value;
+                self.chances[*number as usize] = Chance::new(before + severity * (1.0 - before));
             }
         }
         for (likelihood, shift) in self.likelihood.iter_mut().zip(&shift) {
             *likelihood += shift;
         }
+        self.listen();
         self.members.push((element, severities));
         self.doubt_related(element);
     }
 
     /// Takes a member out again.
-    pub(super) fn remove(&mut self, place: usize) -> (usize, Severities) {
+    fn remove(&mut self, place: usize) -> (usize, Severities) {
         let (element, severities) = self.members.remove(place);
         let evidence = self.evidence;
-        for number in evidence.by_element[element].iter().flatten() {
+        for number in evidence.numbers_of(element) {
             let fail = &evidence.fails[*number as usize];
             let of_member = |(member, severities): &(usize, Severities)| {
-                let is_in = fail.set.binary_search(&u32::try_from(*member).unwrap_or(u32::MAX)).is_ok();
-                if is_in { 1.0 - severities[fail.layer as usize] } else { 1.0 }
+                if fail.implicates(*member) { 1.0 - severities[fail.layer as usize] } else { 1.0 }
             };
             let healthy: f64 = self.members.iter().map(of_member).product();
-            self.chances[*number as usize] = chance(fail.chance(healthy));
+            let chance = Chance::new(fail.chance(healthy));
+            let before = std::mem::replace(&mut self.chances[*number as usize], chance);
+            self.likelihood[fail.group as usize] += fail.failed * (chance.ln - before.ln);
         }
-        self.likelihood.fill(0.0);
-        for (fail, (_, ln_chance)) in evidence.fails.iter().zip(&self.chances) {
-            self.likelihood[fail.group as usize] += fail.failed * (ln_chance - fail.chance(1.0).ln());
-        }
-        for (member, severities) in &self.members {
-            for layer in Layer::ALL.iter().filter(|layer| severities[**layer as usize] > 0.0) {
-                let passed = (-severities[*layer as usize]).ln_1p();
-                for (likelihood, passes) in self.likelihood.iter_mut().zip(evidence.passes(*member, *layer)) {
-                    *likelihood += passes * passed;
-                }
+        for layer in Layer::ALL.iter().filter(|layer| severities[**layer as usize] > 0.0) {
+            let passed = (-severities[*layer as usize]).ln_1p();
+            for (likelihood, passes) in self.likelihood.iter_mut().zip(evidence.passes(element, *layer)) {
+                *likelihood -= f64::from(*passes) * passed;
             }
         }
+        self.listen();
         self.doubt_related(element);
         (element, severities)
     }
 
     /// What these would gain is to be worked out anew: they are implicated by failures that the element explains.
     fn doubt_related(&mut self, element: usize) {
-        for number in self.evidence.by_element[element].iter().flatten() {
-            for other in &self.evidence.fails[*number as usize].set {
+        self.in_place_of.clear();
+        for fail in self.evidence.fails_of(element) {
+            for other in &*fail.set {
                 self.gains[*other as usize] = None;
             }
         }
@@ -268,8 +321,8 @@ impl<'a> Search<'a> {
     /// Candidates that failures of the element implicate too, itself among them, in order.
     pub(super) fn related(&self, element: usize) -> Vec<usize> {
         let mut seen = vec![false; self.gains.len()];
-        for number in self.evidence.by_element[element].iter().flatten() {
-            for other in &self.evidence.fails[*number as usize].set {
+        for fail in self.evidence.fails_of(element) {
+            for other in &*fail.set {
                 seen[*other as usize] = true;
             }
         }
@@ -285,20 +338,17 @@ impl<'a> Search<'a> {
         self.gain(element).0 + self.ln_prior(element)
     }
 
-    /// The candidate that would gain most among these; the first in order of name where two are equal.
-    fn best_of(&mut self, candidates: impl Iterator<Item = usize>) -> Option<(usize, f64)> {
-        let mut best: Option<(usize, f64)> = None;
-        for element in candidates {
-            let value = self.value(element);
-            if best.is_none_or(|(_, held)| value > held) {
-                best = Some((element, value));
-            }
-        }
-        best
+    fn kind(&self, element: usize) -> ElementKind {
+        self.evidence.elements()[element].kind
+    }
+
+    /// Whether it is somebody's own and nothing that others depend on.
+    fn is_own(&self, element: usize) -> bool {
+        matches!(self.kind(element), ElementKind::Endpoint | ElementKind::Owner)
     }
 
     fn is_near(&self, element: usize) -> bool {
-        self.evidence.elements()[element].kind.is_vantage_side()
+        self.kind(element).is_vantage_side()
     }
 
     fn near_members(&self) -> usize {
@@ -309,11 +359,17 @@ impl<'a> Search<'a> {
     pub(super) fn grow(&mut self) {
         loop {
             let near = self.near_members();
+            let local = self.members.iter().filter(|(element, _)| self.is_own(*element)).count();
             let mut ranked: Vec<(usize, f64)> = Vec::new();
             for element in 0..self.gains.len() {
-                let is_full =
-                    if self.is_near(element) { near >= MAX_NEAR } else { self.members.len() - near >= MAX_FAR };
-                if is_full || self.is_member(element) {
+                let is_full = if self.is_near(element) {
+                    near >= MAX_NEAR
+                } else if self.is_own(element) {
+                    local >= MAX_LOCAL
+                } else {
+                    self.members.len() - near - local >= MAX_FAR
+                };
+                if is_full || self.is_member(element) || self.barred == Some(element) {
                     continue;
                 }
                 let value = self.value(element);
@@ -348,36 +404,9 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Replaces or drops members while that explains better. Ends: each swap raises the score, and rounds are bounded.
-    pub(super) fn swap(&mut self) {
-        for _ in 0..3 {
-            let before = self.members.clone();
-            for (element, severities) in before.iter().rev().copied() {
-                let Some(place) = self.members.iter().position(|(member, _)| *member == element) else { continue };
-                self.remove(place);
-                let held = self.value(element);
-                if !self.is_near(element) {
-                    let related = self.related(element);
-                    if let Some((better, value)) = self.best_of(related.into_iter().filter(|other| *other != element))
-                        && value > (held + 0.5).max(MIN_GAIN)
-                    {
-                        let its_severities = self.gain(better).1;
-                        self.add(better, its_severities);
-                        continue;
-                    }
-                }
-                if held > 0.0 {
-                    self.add(element, severities);
-                }
-            }
-            let mut after: Vec<usize> = self.members.iter().map(|(element, _)| *element).collect();
-            let mut before: Vec<usize> = before.iter().map(|(element, _)| *element).collect();
-            after.sort_unstable();
-            before.sort_unstable();
-            if after == before {
-                break;
-            }
-        }
+    /// Whether others depend on it.
+    fn is_shared(&self, element: usize) -> bool {
+        !self.is_near(element) && !self.is_own(element)
     }
 
     /// Nats that each group would add if the element failed too.
@@ -386,34 +415,20 @@ impl<'a> Search<'a> {
         for layer in Layer::ALL.iter().filter(|layer| severities[**layer as usize] > 0.0) {
             self.shift(element, *layer, severities[*layer as usize], &mut shift);
         }
-        (0..shift.len()).map(|group| self.say(group, self.likelihood[group], shift[group])).collect()
+        (0..shift.len()).map(|group| self.say(group, shift[group])).collect()
     }
 }
 
-/// How much some element stands out in a window: nats of "its share fails" over the base rate, at its worst layer, with all
-/// groups taken together. A rough, cheap measure of where to search.
-pub(crate) fn promise(evidence: &Evidence) -> f64 {
-    let elements = evidence.elements();
-    let of = |element: usize, layer: &Layer| {
-        let numbers = &evidence.by_element[element][*layer as usize];
-        if numbers.is_empty() {
-            return f64::NEG_INFINITY;
-        }
-        let fails = numbers.iter().map(|number| &evidence.fails[*number as usize]);
-        let (failed, surprise) =
-            fails.fold((0.0, 0.0), |sum, fail| (sum.0 + fail.failed, sum.1 - fail.failed * fail.rate.ln()));
-        let passed = evidence.passed(element, *layer);
-        let share: f64 = failed / (failed + passed);
-        let of_passes = if passed > 0.0 { passed * (-share.min(0.999)).ln_1p() } else { 0.0 };
-        surprise + failed * share.ln() + of_passes + elements[element].prior().ln()
-    };
-    (0..elements.len())
-        .filter(|element| elements[*element].kind != ElementKind::Agent)
-        .flat_map(|element| Layer::ALL.iter().map(move |layer| of(element, layer)))
-        .fold(f64::NEG_INFINITY, f64::max)
+/// ln(e^x + 1).
+fn softplus(x: f64) -> f64 {
+    if x > NO_SAY {
+        x
+    } else if x < -NO_SAY {
+        0.0
+    } else {
+        x.max(0.0) + (-x.abs()).exp().ln_1p()
+    }
 }
 
-fn chance(chance: f64) -> (f64, f64) {
-    let chance = chance.min(1.0 - 1e-9);
-    (chance, chance.ln())
-}
+#[cfg(test)]
+mod tests;

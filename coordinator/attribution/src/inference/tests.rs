@@ -1,5 +1,8 @@
 //! The search on evidence made by hand.
 
+mod brute;
+pub(super) mod small_world;
+
 use super::{judge::disagreement, search::Search, *};
 use crate::{
     element::{Element, ElementKind},

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
-use super::{Entry, Known, Slot};
+use super::{Entry, Known, NONE, Slot};
 use crate::{
     element::Element,
     exercise::{self, Seen},
@@ -39,6 +39,8 @@ pub(crate) struct Far {
     resolver: Option<u32>,
     asks_own_resolver: bool,
     class: u32,
+    /// The last layer that the probe walks.
+    pub(crate) last: Option<Layer>,
 }
 
 /// What lies between: at the dns layer, and at those above it.
@@ -63,14 +65,18 @@ pub(crate) struct Map {
     pub(crate) is_stale: bool,
     /// In order of name.
     pub(crate) elements: Vec<Element>,
+    /// Logarithm of each element's prior.
+    pub(crate) ln_priors: Vec<f64>,
     /// In order of name.
     pub(crate) groups: Vec<String>,
     pub(crate) near: Vec<Near>,
     pub(crate) far: Vec<Far>,
-    between: FxHashMap<(u32, u32), Between>,
-    /// Cells that exercise each element, at any layer, when so many cells were counted.
+    /// By class of agents, then class of slots.
+    between: Vec<Between>,
+    far_classes: usize,
+    /// Cells that exercise each element, at any layer.
     pub(crate) cells_of: Vec<u32>,
-    counted: usize,
+    scratch: Vec<u32>,
     /// Whether each element is on the path of a CDN: an error that the origin wrote passed through it.
     pub(crate) is_edge: Vec<bool>,
 }
@@ -80,12 +86,14 @@ impl Default for Map {
         Self {
             is_stale: true,
             elements: Vec::new(),
+            ln_priors: Vec::new(),
             groups: Vec::new(),
             near: Vec::new(),
             far: Vec::new(),
-            between: FxHashMap::default(),
+            between: Vec::new(),
+            far_classes: 0,
             cells_of: Vec::new(),
-            counted: 0,
+            scratch: Vec::new(),
             is_edge: Vec::new(),
         }
     }
@@ -160,10 +168,11 @@ impl Map {
             .iter()
             .map(|slot| {
                 let Some(number) = slot.target else {
-                    return Far { layers: [None, Some(Vec::new()), None, None], class: u32::MAX, ..Far::default() };
+                    let layers = [None, Some(Vec::new()), None, None];
+                    return Far { layers, class: NONE, last: Some(Layer::Connect), ..Far::default() };
                 };
                 let (id, target, learned) = (known.target_id(number), known.target(number), known.learned(number));
-                let Some(target) = target else { return Far { class: u32::MAX, ..Far::default() } };
+                let Some(target) = target else { return Far { class: NONE, ..Far::default() } };
                 let seen = Seen::new(target, learned);
                 let key =
                     (seen.cdn.clone(), seen.operator.clone(), seen.cloud.to_owned(), seen.region.map(str::to_owned));
@@ -174,16 +183,21 @@ impl Map {
                 Self::far(&mut interner, (id, &seen), slot, class)
             })
             .collect();
-        let mut between = FxHashMap::default();
-        for (near_class, vantage) in (0..).zip(&near_examples) {
-            for (far_class, seen) in (0..).zip(&far_examples) {
+        let mut between = Vec::with_capacity(near_examples.len() * far_examples.len());
+        for vantage in &near_examples {
+            for seen in &far_examples {
                 let dns = interner.numbers(exercise::between(vantage, seen, Layer::Dns));
                 let above = interner.numbers(exercise::between(vantage, seen, Layer::Connect));
-                between.insert((near_class, far_class), Between { dns, above });
+                between.push(Between { dns, above });
             }
         }
-        let mut map = Self { is_stale: false, groups, near, far, between, ..Self::default() };
+        let far_classes = far_examples.len();
+        let mut map = Self { is_stale: false, groups, near, far, between, far_classes, ..Self::default() };
         map.order(&interner.all);
+        map.cells_of = vec![0; map.elements.len()];
+        for entry in &known.cells {
+            map.count_cell(entry, &known.slots[entry.slot as usize]);
+        }
         map
     }
 
@@ -192,6 +206,7 @@ impl Map {
             own: interner.numbers(exercise::own_fault((id, seen.target))),
             asks_own_resolver: slot.way == crate::Way::System,
             class,
+            last: seen.target.layers().last(),
             ..Far::default()
         };
         if !far.asks_own_resolver {
@@ -228,11 +243,12 @@ impl Map {
             renumber(&mut far.own);
             far.resolver = far.resolver.map(|number| place[number as usize]);
         }
-        for between in self.between.values_mut() {
+        for between in &mut self.between {
             renumber(&mut between.dns);
             renumber(&mut between.above);
         }
         self.elements = order.into_iter().map(|old| elements[old].clone()).collect();
+        self.ln_priors = self.elements.iter().map(|element| element.prior().ln()).collect();
         self.is_edge = self
             .elements
             .iter()
@@ -253,12 +269,30 @@ impl Map {
     /// The elements of a cell at a layer that neither its agent nor its slot has alone.
     pub(crate) fn others(&self, entry: &Entry, layer: Layer) -> impl Iterator<Item = u32> {
         let (near, far) = (&self.near[entry.agent as usize], &self.far[entry.slot as usize]);
-        let resolver = if far.asks_own_resolver { near.resolver } else { far.resolver };
-        let resolver = resolver.filter(|_| layer == Layer::Dns);
-        let between = self.between.get(&(near.class, far.class)).filter(|_| near.is_there);
-        let between =
-            between.map_or(&[][..], |between| if layer == Layer::Dns { &between.dns } else { &between.above });
+        let resolver = Self::resolver(near, far).filter(|_| layer == Layer::Dns);
+        let between = self.pair(near, far).map_or(&[][..], |pair| self.between(pair, layer));
         resolver.into_iter().chain(between.iter().copied())
+    }
+
+    /// The resolver between the two, where it is a known one.
+    pub(crate) fn resolver(near: &Near, far: &Far) -> Option<u32> {
+        if far.asks_own_resolver { near.resolver } else { far.resolver }
+    }
+
+    /// The number of the pair of classes of the two; none for an agent that is gone, or a slot without a target.
+    pub(crate) fn pair(&self, near: &Near, far: &Far) -> Option<usize> {
+        (near.is_there && far.class != NONE).then(|| near.class as usize * self.far_classes + far.class as usize)
+    }
+
+    /// How many pairs of classes there are.
+    pub(crate) fn pair_count(&self) -> usize {
+        self.between.len()
+    }
+
+    /// What lies between the two classes of a pair at a layer.
+    pub(crate) fn between(&self, pair: usize, layer: Layer) -> &[u32] {
+        let between = &self.between[pair];
+        if layer == Layer::Dns { &between.dns } else { &between.above }
     }
 
     /// Which agents and slots bring the element at the layer by themselves.
@@ -282,25 +316,20 @@ impl Map {
             || (holders.is_between && self.others(entry, layer).any(|number| number == element))
     }
 
-    /// Counts the cells of each element, when there are many more or fewer than at the last count.
-    pub(super) fn count_cells(&mut self, cells: &[Entry], slots: &[Slot]) {
-        if !self.cells_of.is_empty() && cells.len().abs_diff(self.counted) * 20 <= self.counted {
+    /// Counts a cell for each element that it exercises at any layer; nobody's but targets' cells count.
+    pub(super) fn count_cell(&mut self, entry: &Entry, slot: &Slot) {
+        if slot.target.is_none() {
             return;
         }
-        let mut counts = vec![0; self.elements.len()];
-        let mut last = vec![u32::MAX; self.elements.len()];
-        for (place, entry) in (0..).zip(cells) {
-            if slots[entry.slot as usize].target.is_none() {
-                continue;
-            }
-            for layer in Layer::ALL {
-                self.each(entry, *layer, |number| {
-                    let last = &mut last[number as usize];
-                    counts[number as usize] += u32::from(*last != place);
-                    *last = place;
-                });
-            }
+        let mut elements = std::mem::take(&mut self.scratch);
+        for layer in Layer::ALL {
+            self.each(entry, *layer, |number| elements.push(number));
         }
-        (self.cells_of, self.counted) = (counts, cells.len());
+        elements.sort_unstable();
+        elements.dedup();
+        for number in elements.drain(..) {
+            self.cells_of[number as usize] += 1;
+        }
+        self.scratch = elements;
     }
 }

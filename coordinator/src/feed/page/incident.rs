@@ -190,7 +190,7 @@ fn evidence(change: &Change, most: usize) -> Markup {
                             th scope="row" { (row.group) }
                             td data-label="Target" { (row.target) }
                             td data-label="Layer" { (words::layer(row.layer)) }
-                            td data-label="Cause" { code { (row.cause) } }
+                            td data-label="Cause" { code { (row.cause_word()) } }
                             td data-label="Failed" { (row.failed) " of " (row.runs) }
                             td data-label="Weight" { (format!("{:.1} nats", row.weight)) }
                         }

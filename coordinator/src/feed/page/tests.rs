@@ -206,7 +206,7 @@ fn front_door() -> Change {
             group: "mad-1".into(),
             target: "azure/front-door/portal".into(),
             layer: Layer::Connect,
-            cause: Cause::ConnectTimeout,
+            cause: Some(Cause::ConnectTimeout),
             failed: 8,
             runs: 8,
             weight: 14.2,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::*;
 use crate::{
     vocabulary::{Kind, ProbeKind, Verdict},
-    world::{Learned, Target, Vantage},
+    world::{Learned, Target, TargetId, Vantage, WorldChange},
 };
 
 pub(super) const INTERVAL_S: u64 = 30;

@@ -1,0 +1,184 @@
+//! Obstacles: what stands in the way of an accusation. One rule after the other, the first that holds is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{MINORITY, Scene, TOLD_NATS, alibi::ALIBI};
+use crate::{
+    change::Probabilities,
+    element::{Element, ElementKind},
+    inference::Member,
+    known::Place,
+    vocabulary::{Layer, Verdict},
+};
+
+/// Share of passing runs from which a provider's own endpoints in a place are well, in a noisy fleet too.
+const MOSTLY: f64 = 0.9;
+
+impl Scene<'_> {
+    /// What stands in the way of an accusation.
+    pub(super) fn obstacle(
+        &self,
+        member: &Member,
+        element: &Element,
+        probabilities: &Probabilities,
+        footprint: &BTreeSet<(Place, Layer)>,
+        failing: &BTreeSet<String>,
+    ) -> Option<String> {
+        let verdict = element.verdict();
+        let accused = matches!(verdict, Verdict::Aws | Verdict::Azure).then(|| verdict.as_str());
+        let is_vantage_side = element.kind.is_vantage_side();
+        let is_own_network =
+            matches!(element.kind, ElementKind::Isp | ElementKind::Country) && element.ends().is_none();
+        let needed = if is_own_network { self.settings.open_vantage_nats } else { self.settings.open_nats };
+        if let Some(shortfall) = self.groups.shortfall(self.groups.live().map(|(name, _)| name), accused, self.settings)
+        {
+            return Some(format!("insufficient vantages: {shortfall}"));
+        }
+        if member.gain < needed {
+            return Some(format!("insufficient data: {:.0} of {needed:.0} nats", member.gain));
+        }
+        if probabilities.of(verdict) < self.settings.open_probability {
+            return Some(format!(
+                "competing explanations: aws {:.2}, azure {:.2}, neither {:.2}, nothing {:.2}",
+                probabilities.aws, probabilities.azure, probabilities.neither, probabilities.none
+            ));
+        }
+        if is_vantage_side {
+            return self.vantage_obstacle(member, element, failing);
+        }
+        if member.robust_margin < self.settings.robust_nats {
+            return Some(format!("not robust: {} lying vantage groups could make it", self.liars));
+        }
+        if accused.is_some() && member.domain_margin < self.settings.robust_nats {
+            return Some("not robust: the vantage groups of a single network make it".into());
+        }
+        // Whom an authority or a client stack fails, the agent's own software decides: those may well be few.
+        let is_of_clients = matches!(element.kind, ElementKind::Ca | ElementKind::Stack);
+        if let Some((see, look)) = member.disagreement.filter(|(see, look)| !is_of_clients && see * MINORITY <= *look) {
+            return Some(format!(
+                "vantage groups disagree: {see} of {look} see it fail, and the others, looking at the same, do not"
+            ));
+        }
+        let mut supporters: Vec<(&String, f64)> = self
+            .evidence
+            .frame
+            .groups
+            .iter()
+            .zip(member.support.iter().copied())
+            .filter(|(_, nats)| *nats > 0.5)
+            .collect();
+        supporters.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let witnesses = supporters.iter().skip(self.liars).map(|(group, _)| *group);
+        if let Some(shortfall) = self.groups.shortfall(witnesses, accused, self.settings) {
+            return Some(format!("insufficient witnesses without the {} loudest: {shortfall}", self.liars));
+        }
+        if accused.is_some() && self.may_be_a_hidden_dependency(member, element, footprint) {
+            return Some(
+                "only customers' endpoints fail there, and something else that they may depend on has failed".into(),
+            );
+        }
+        self.is_seen_through_one_customer(element, footprint)
+            .then(|| "seen through a single endpoint that is not the provider's own".into())
+    }
+
+    /// The same on the agents' side: groups in trouble of their own look like a network or a country, if there are few.
+    fn vantage_obstacle(&self, member: &Member, element: &Element, failing: &BTreeSet<String>) -> Option<String> {
+        // A network that closes a way closes it for everybody in it: two of its groups are as good as more.
+        let least = if element.kind == ElementKind::Isp { 2 } else { MINORITY };
+        if failing.len() < least {
+            return Some(format!("seen by {} of {least} vantage groups that it takes", failing.len()));
+        }
+        let groups = failing.iter().filter_map(|name| self.groups.0.get(name));
+        let networks: BTreeSet<&String> = groups.flat_map(|group| &group.networks).collect();
+        let spans_networks =
+            matches!(element.kind, ElementKind::Country | ElementKind::Carrier | ElementKind::Resolver);
+        if spans_networks && networks.len() < 2 {
+            return Some("seen by the vantage groups of a single network".into());
+        }
+        let (see, look) = member.disagreement?;
+        (see * 3 < look * 2)
+            .then(|| format!("vantage groups disagree: {see} of {look} see it fail, and the others do not"))
+    }
+
+    /// Whether a place or a CDN is accused through customers' endpoints alone, while the provider's own in it pass and either
+    /// another party has failed, or as many customers' endpoints elsewhere: apps fail with what they depend on, wherever
+    /// they run, and catalogs are wrong about where they run.
+    fn may_be_a_hidden_dependency(
+        &self,
+        member: &Member,
+        element: &Element,
+        footprint: &BTreeSet<(Place, Layer)>,
+    ) -> bool {
+        let elements = self.evidence.elements();
+        let is_place = matches!(
+            element.kind,
+            ElementKind::Region | ElementKind::Zone | ElementKind::Network | ElementKind::Cdn | ElementKind::CdnSite
+        );
+        let is_own = |place: Place| {
+            let target = self.known.target_of(place).and_then(|target| self.known.target(target));
+            target.is_some_and(crate::Target::is_provider_owned)
+        };
+        if !is_place || footprint.iter().any(|(place, _)| is_own(*place)) {
+            return false;
+        }
+        let is_other_party = |other: &Member| {
+            let other_element = &elements[other.element];
+            let is_shared = !other_element.kind.is_vantage_side() && !other_element.kind.is_local();
+            is_shared && other.gain >= TOLD_NATS && other_element.verdict() != element.verdict()
+        };
+        let fails_elsewhere = self.fails_elsewhere_too(footprint);
+        if !self.hypothesis.members.iter().any(is_other_party) && !fails_elsewhere {
+            return false;
+        }
+        let Some(number) = self.known.map().elements.binary_search(element).ok().and_then(|at| u32::try_from(at).ok())
+        else {
+            return false;
+        };
+        let (mut runs, mut passed) = (0, 0);
+        self.known.each_holder(number, member.layer(), |place, entry| {
+            if is_own(place) {
+                let (more, of_them) = entry.cell.count_since(self.evidence.from);
+                (runs, passed) = (runs + more, passed + of_them);
+            }
+        });
+        if runs >= ALIBI.1 { f64::from(passed) >= MOSTLY * f64::from(runs) } else { fails_elsewhere }
+    }
+
+    /// Whether customers' endpoints that are no part of the footprint begin to fail as plainly, half as many or more.
+    fn fails_elsewhere_too(&self, footprint: &BTreeSet<(Place, Layer)>) -> bool {
+        let targets: BTreeSet<u32> = footprint.iter().filter_map(|(place, _)| self.known.target_of(*place)).collect();
+        let mut elsewhere: BTreeMap<u32, (f64, f64, BTreeSet<u32>)> = BTreeMap::new();
+        for fail in &self.evidence.fails {
+            let Some(number) = self.known.target_of(fail.place).filter(|number| !targets.contains(number)) else {
+                continue;
+            };
+            let is_customers =
+                self.known.target(number).is_some_and(|target| !target.is_provider_owned() && !target.is_control());
+            if is_customers && !self.known.cell(fail.place).is_frozen {
+                let sums = elsewhere.entry(number).or_default();
+                sums.0 += fail.failed;
+                sums.1 += fail.runs;
+                sums.2.insert(fail.group);
+            }
+        }
+        let plainly =
+            elsewhere.values().filter(|(failed, runs, groups)| *failed * 2.0 >= *runs && groups.len() >= MINORITY);
+        let plainly = plainly.count();
+        plainly >= 2 && plainly * 2 >= targets.len()
+    }
+
+    /// Whether an element that many depend on is accused through one customer's endpoint.
+    fn is_seen_through_one_customer(&self, element: &Element, footprint: &BTreeSet<(Place, Layer)>) -> bool {
+        if matches!(element.kind, ElementKind::Endpoint | ElementKind::Owner) {
+            return false;
+        }
+        let targets: BTreeSet<u32> = footprint.iter().filter_map(|(place, _)| self.known.target_of(*place)).collect();
+        let stands_for_it = matches!(
+            element.kind,
+            ElementKind::Service | ElementKind::ServiceEverywhere | ElementKind::Identity | ElementKind::Api
+        );
+        let provider_owned =
+            targets.iter().any(|target| self.known.target(*target).is_some_and(crate::Target::is_provider_owned));
+        targets.len() < 2 && !(stands_for_it && provider_owned)
+    }
+}

@@ -62,8 +62,7 @@ const TOLD_NATS: f64 = 5.0;
 /// Rows of evidence kept in an incident.
 const ROWS: usize = 12;
 
-/// Chance that a fault is there which only a minority of those who look can see. Source: of such suspicions in the
-/// scenarios' noise none was a fault.
+/// Chance that a fault is there which only a minority of those who look can see. Start value.
 const MINORITY_TRUST: f64 = 0.05;
 
 /// A cloud is not accused on the word of one group in so many, when the others see nothing; and so many networks that

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-/// Troubles of a group with less than this between them are one. Source: the shortest spans of the noise profiles.
+/// Troubles of a group with less than this between them are one. Start value.
 const ONE: Duration = Duration::from_mins(1);
 
 /// How far back the rate is counted.

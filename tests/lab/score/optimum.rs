@@ -31,7 +31,7 @@ use faultline_attribution::{Input, Layer, Timestamp};
 use super::baseline::{Cells, Trail, begun};
 use crate::case::{Case, TrueIncident};
 
-/// Lattice step at most, in nats. A tenth of it moves the limits of the table below by less than 2 %.
+/// Lattice step at most, in nats: small enough for the limits of the table below, which are held to 5 %.
 const STEP: f64 = 0.04;
 
 /// Share of a cycle that is not followed to its end.

@@ -94,7 +94,7 @@ pub struct EvidenceRow {
     /// Layer that failed.
     pub layer: Layer,
     /// Most common cause; empty where runs passed, but took many times as long as usual.
-    #[serde(with = "blank_cause")]
+    #[serde(with = "blank")]
     pub cause: Option<Cause>,
     /// Runs in the window that failed or were slow.
     pub failed: u32,
@@ -147,7 +147,7 @@ pub struct Change {
     /// Canonical name of the culprit; empty until somebody is accused.
     pub element: String,
     /// What the culprit is.
-    #[serde(with = "blank_element_kind")]
+    #[serde(with = "blank")]
     pub element_kind: Option<ElementKind>,
     /// Probability of the verdict, 0 to 1.
     pub confidence: f64,
@@ -252,55 +252,63 @@ impl Visibility {
 
 mod blank {
     //! An absent word is the empty string, so that readers find the field.
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de};
+    use std::{fmt::Display, str::FromStr};
 
-    use crate::vocabulary::Kind;
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
 
-    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
-    pub(super) fn serialize<S: Serializer>(kind: &Option<Kind>, serializer: S) -> Result<S::Ok, S::Error> {
-        kind.map_or("", Kind::as_str).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Kind>, D::Error> {
-        let word = String::deserialize(deserializer)?;
-        if word.is_empty() { Ok(None) } else { word.parse().map(Some).map_err(de::Error::custom) }
-    }
-}
-
-mod blank_cause {
-    //! The same for causes.
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de};
-
-    use crate::vocabulary::Cause;
-
-    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
-    pub(super) fn serialize<S: Serializer>(cause: &Option<Cause>, serializer: S) -> Result<S::Ok, S::Error> {
-        cause.map_or("", Cause::as_str).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cause>, D::Error> {
-        let word = String::deserialize(deserializer)?;
-        if word.is_empty() { Ok(None) } else { word.parse().map(Some).map_err(de::Error::custom) }
-    }
-}
-
-mod blank_element_kind {
-    //! The same for kinds of elements.
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de, de::IntoDeserializer as _};
-
-    use crate::element::ElementKind;
-
-    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
-    pub(super) fn serialize<S: Serializer>(kind: &Option<ElementKind>, serializer: S) -> Result<S::Ok, S::Error> {
-        kind.map_or("", ElementKind::as_str).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ElementKind>, D::Error> {
-        let word = String::deserialize(deserializer)?;
-        if word.is_empty() {
-            return Ok(None);
+    #[expect(clippy::ref_option, reason = "the signature that serde calls")]
+    pub(super) fn serialize<T: Display, S: Serializer>(word: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        match word {
+            Some(word) => serializer.collect_str(word),
+            None => serializer.serialize_str(""),
         }
-        let word: de::value::StrDeserializer<'_, D::Error> = word.as_str().into_deserializer();
-        ElementKind::deserialize(word).map(Some)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        if word.is_empty() { Ok(None) } else { word.parse().map(Some).map_err(de::Error::custom) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Words {
+        #[serde(with = "blank")]
+        cause: Option<Cause>,
+        #[serde(with = "blank")]
+        kind: Option<Kind>,
+        #[serde(with = "blank")]
+        element_kind: Option<ElementKind>,
+    }
+
+    #[test]
+    fn an_absent_word_is_the_empty_string_in_every_form() {
+        let all = Words {
+            cause: Some(Cause::DnsTimeout),
+            kind: Some(Kind::ThirdPartyCdn),
+            element_kind: Some(ElementKind::ServiceEverywhere),
+        };
+        let none = Words { cause: None, kind: None, element_kind: None };
+        for (words, json) in [
+            (all, r#"{"cause":"dns_timeout","kind":"third-party-cdn","element_kind":"service-everywhere"}"#),
+            (none, r#"{"cause":"","kind":"","element_kind":""}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&words).expect("JSON"), json);
+            assert_eq!(serde_json::from_str::<Words>(json).expect("words"), words);
+            let bytes = postcard::to_stdvec(&words).expect("bytes");
+            assert_eq!(postcard::from_bytes::<Words>(&bytes).expect("words"), words);
+        }
+    }
+
+    #[test]
+    fn a_word_of_no_list_is_refused() {
+        let line = r#"{"cause":"","kind":"","element_kind":"galaxy"}"#;
+        let error = serde_json::from_str::<Words>(line).expect_err("no such kind").to_string();
+        assert!(error.contains("galaxy"), "{error}");
     }
 }

@@ -1,8 +1,11 @@
 //! Elements: anything that can be at fault, by its canonical name, with the verdict it leads to and its prior.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{IntoDeserializer as _, value},
+};
 
 use crate::vocabulary::{Kind, Verdict};
 
@@ -138,6 +141,14 @@ impl ElementKind {
 impl fmt::Display for ElementKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+impl FromStr for ElementKind {
+    type Err = value::Error;
+
+    fn from_str(word: &str) -> Result<Self, value::Error> {
+        Self::deserialize(word.into_deserializer())
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{str::FromStr, time::Duration};
 
 use faultline_attribution::{
-    Alibi, CellChange, CellState, Change, ElementKind, EvidenceRow, IncidentId, Probabilities, State, Suspect,
-    Timestamp, Verdict, Visibility, change::RecordType,
+    Alibi, CellChange, CellState, Change, EvidenceRow, IncidentId, Probabilities, State, Suspect, Timestamp, Verdict,
+    Visibility, change::RecordType,
 };
 use faultline_proto::{convert, feed::v1 as feed, types::v1 as wire};
 
@@ -91,7 +91,7 @@ pub fn change(incident: &wire::Incident) -> Option<Change> {
         verdict: word_of(incident.verdict().as_str_name(), "VERDICT_")?,
         kind: if incident.kind.is_empty() { None } else { Some(incident.kind.parse().ok()?) },
         element: incident.element.clone(),
-        element_kind: element_kind(&incident.element_kind),
+        element_kind: incident.element_kind.parse().ok(),
         confidence: incident.confidence,
         probabilities: Probabilities {
             aws: probabilities.aws,
@@ -151,10 +151,6 @@ fn cleared(alibi: &wire::Alibi) -> Option<Alibi> {
 
 fn word_of<T: FromStr>(name: &str, prefix: &str) -> Option<T> {
     name.strip_prefix(prefix)?.to_ascii_lowercase().parse().ok()
-}
-
-fn element_kind(word: &str) -> Option<ElementKind> {
-    serde_json::from_value(word.into()).ok()
 }
 
 /// A cell of the matrix.

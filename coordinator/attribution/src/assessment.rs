@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use self::alibi::Charge;
 use crate::{
     change::{Alibi, EvidenceRow, Probabilities, Suspect},
     element::{Element, ElementKind, brand},
@@ -146,7 +147,8 @@ impl Scene<'_> {
             onset,
             evidence: self.rows(member, &failing),
             alibis: if obstacle.is_none() {
-                self.alibis(&element, layer, onset.at, &failing_groups)
+                let charge = Charge { layer, severity: member.severities[layer as usize], since: onset.at };
+                self.alibis(&element, charge, &failing_groups)
             } else {
                 Vec::new()
             },

@@ -124,6 +124,12 @@ pub struct Alibi {
     pub runs: u32,
     /// Vantage groups that looked.
     pub groups: u32,
+    /// How strongly it refutes, in nats, above 0: the log likelihood ratio of these looks under "the party is as usual"
+    /// over "the party fails as the culprit does", with the culprit's failing share at the layer. No vantage group adds
+    /// more than `ln((1 - liar) / liar)`, 6.9 by default: one group clears nobody, however often it looks. 0 where an
+    /// earlier release did not say.
+    #[serde(default)]
+    pub nats: f64,
 }
 
 /// One revision of an incident.

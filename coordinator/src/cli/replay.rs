@@ -170,8 +170,8 @@ fn write_explanation(out: &mut impl Write, incident: &IncidentId, explanation: &
     for alibi in &explanation.alibis {
         writeln!(
             out,
-            "  cleared        {} at {}: {} of {} runs passed from {} vantage groups",
-            alibi.party, alibi.layer, alibi.passed, alibi.runs, alibi.groups
+            "  cleared        {} at {}: {} of {} runs passed from {} vantage groups, {:.1} nats",
+            alibi.party, alibi.layer, alibi.passed, alibi.runs, alibi.groups, alibi.nats
         )?;
     }
     for caveat in &explanation.caveats {

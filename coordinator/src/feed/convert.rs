@@ -146,6 +146,7 @@ fn cleared(alibi: &wire::Alibi) -> Option<Alibi> {
         passed: u32::try_from(alibi.passed).unwrap_or(u32::MAX),
         runs: u32::try_from(alibi.runs).unwrap_or(u32::MAX),
         groups: alibi.groups,
+        nats: alibi.nats,
     })
 }
 
@@ -206,6 +207,7 @@ fn alibi(alibi: &Alibi) -> wire::Alibi {
         passed: alibi.passed.into(),
         runs: alibi.runs.into(),
         groups: alibi.groups,
+        nats: alibi.nats,
     }
 }
 
@@ -252,9 +254,16 @@ mod tests {
         "onset_at":"2025-10-29T15:41:04Z","onset_uncertainty_s":20.5,"regions":[],"layer":"connect","failing_groups":41,
         "total_groups":44,"control_failing_groups":0,"headline":"...","suspects":[{"element":"cdn/fastly","probability":0.9}],
         "evidence":[{"group":"g","target":"t","layer":"connect","cause":"connect_timeout","failed":1,"runs":2,"weight":6.1}],
-        "alibis":[{"party":"aws","layer":"connect","passed":9,"runs":10,"groups":3}],"undetermined_reason":"",
+        "alibis":[{"party":"aws","layer":"connect","passed":9,"runs":10,"groups":3,"nats":12.5}],"undetermined_reason":"",
         "superseded_by":"","caveats":["x"],"opened_at":"2025-10-29T15:42:00Z","attributed_at":"2025-10-29T15:42:20Z",
         "resolved_at":null,"engine":1}"#;
+
+    #[test]
+    fn an_alibi_of_an_earlier_release_has_no_strength() {
+        let line = LINE.replace(r#","nats":12.5"#, "");
+        let before: Change = serde_json::from_str(&line).expect("a change");
+        assert!(before.alibis[0].nats.abs() < f64::EPSILON && line != LINE);
+    }
 
     #[test]
     fn an_incident_survives_the_wire() {

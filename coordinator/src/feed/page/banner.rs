@@ -93,7 +93,13 @@ pub(super) fn clearances(change: &Change, view: &View<'_>) -> Markup {
     html! {
         ul.alibis {
             @for alibi in &change.alibis {
-                li { (words::glyph("●")) " " (alibi_words(alibi, change)) }
+                li {
+                    (words::glyph("●")) " " (alibi_words(alibi, change))
+                    // Alibis of an earlier release do not say it.
+                    @if alibi.nats > 0.0 {
+                        ", " span title=(format!("{:.1} nats", alibi.nats)) { (words::strength(alibi.nats)) }
+                    }
+                }
             }
             @for cloud in [Verdict::Aws, Verdict::Azure].into_iter().filter(|cloud| names_somebody && is_unclear(*cloud)) {
                 li { (words::glyph("░")) " " (words::verdict(cloud)) ": not accused; too few checks since the onset to clear it" }

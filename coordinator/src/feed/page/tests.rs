@@ -20,6 +20,7 @@ fn the_banner_names_the_culprit_and_clears_the_other_cloud() {
     assert!(html.contains("Azure Front Door is failing: connections time out from 16 of 16 vantage groups."), "{html}");
     assert!(html.contains("AWS is not affected."), "{html}");
     assert!(html.contains("AWS: 121 of 121 checks passed from the same 16 vantage groups (connect)"), "{html}");
+    assert!(html.contains(r#"<span title="96.2 nats">decisive</span>"#), "{html}");
     assert!(html.contains("Confidence <b>0.981 HIGH</b>"), "{html}");
     assert!(html.contains("15:41:04Z</time> ± 20 s") && html.contains("(2 min)"), "{html}");
     assert!(html.contains("<title>✕ Azure Front Door · Faultline</title>"), "{html}");
@@ -31,6 +32,17 @@ fn a_cloud_without_an_alibi_is_said_not_to_be_cleared() {
     let html = rendered(&board);
     assert!(html.contains("AWS: not accused; too few checks since the onset to clear it"), "{html}");
     assert!(!html.contains("Azure: not accused"), "{html}");
+}
+
+#[test]
+fn an_alibi_says_how_strong_it_is_where_that_is_known() {
+    let with = |nats: f64| {
+        let alibis = front_door().alibis.into_iter().map(|alibi| Alibi { nats, ..alibi }).collect();
+        rendered(&board(sight(), vec![Published::Incident(Box::new(Change { alibis, ..front_door() }))]))
+    };
+    assert!(with(7.0).contains(r#"(connect), <span title="7.0 nats">strong</span>"#));
+    assert!(with(1.0).contains(r#"(connect), <span title="1.0 nats">weak</span>"#));
+    assert!(with(0.0).contains("(connect)</li>"), "an earlier release did not say");
 }
 
 #[test]
@@ -211,7 +223,14 @@ fn front_door() -> Change {
             runs: 8,
             weight: 14.2,
         }],
-        alibis: vec![Alibi { party: "aws".into(), layer: Layer::Connect, passed: 121, runs: 121, groups: 16 }],
+        alibis: vec![Alibi {
+            party: "aws".into(),
+            layer: Layer::Connect,
+            passed: 121,
+            runs: 121,
+            groups: 16,
+            nats: 96.24,
+        }],
         undetermined_reason: String::new(),
         superseded_by: String::new(),
         caveats: vec!["it could also be Azure eastus (3 %)".into()],

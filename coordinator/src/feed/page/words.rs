@@ -147,6 +147,18 @@ pub(super) fn band(confidence: f64) -> &'static str {
     }
 }
 
+/// How strongly an alibi of so many nats refutes, in words: decisive from what a culprit takes to be named, strong from
+/// odds of 100 to 1. Source: `open_nats` and `robust_nats` of the engine's settings.
+pub(super) fn strength(nats: f64) -> &'static str {
+    if nats >= 20.0 {
+        "decisive"
+    } else if nats >= 4.6 {
+        "strong"
+    } else {
+        "weak"
+    }
+}
+
 /// A probability to three decimals; never quite 0 or 1, which no evidence gives.
 pub(super) fn probability(probability: f64) -> String {
     if probability > 0.9995 {

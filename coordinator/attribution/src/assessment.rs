@@ -6,19 +6,22 @@ mod common_edge;
 mod common_path;
 mod decisive;
 mod obstacle;
+mod survey;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     time::Duration,
 };
 
 use self::alibi::Charge;
+pub(crate) use self::survey::Survey;
 use crate::{
     change::{Alibi, EvidenceRow, Probabilities, Suspect},
-    element::{Element, ElementKind, brand},
+    element::{Element, brand},
     engine::LookAgain,
-    evidence::{Evidence, Fail, SLOW_WEIGHT},
-    inference::{self, Hypothesis, Member},
+    evidence::{Evidence, Fail},
+    inference::{self, Hypothesis, Member, Severities},
     known::{Entry, Known, Place},
     onset::{Onset, Ratios},
     settings::Settings,
@@ -53,6 +56,9 @@ pub(crate) struct Assessment {
     pub(crate) alibis: Vec<Alibi>,
     pub(crate) caveats: Vec<String>,
     pub(crate) robust_margin: f64,
+    pub(crate) domain_margin: f64,
+    /// What the search says as a whole.
+    pub(crate) survey: Rc<Survey>,
     /// Looks that would tell it from its best rival of another verdict, while nobody is accused.
     pub(crate) decisive: Vec<LookAgain>,
 }
@@ -83,6 +89,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) spells: &'a Spells,
     /// Groups assumed to lie.
     pub(crate) liars: usize,
+    /// Network of each group.
+    pub(crate) domains: &'a [u32],
     pub(crate) now: Timestamp,
 }
 
@@ -99,11 +107,7 @@ impl Scene<'_> {
     /// Assesses each member that is more than one agent's own trouble.
     pub(crate) fn assess(&self) -> Vec<Assessment> {
         let members = self.hypothesis.members.iter();
-        let is_shared = |member: &&Member| {
-            let kind = self.evidence.elements()[member.element].kind;
-            let seen_by = || member.support.iter().filter(|nats| **nats > 0.5).count();
-            kind != ElementKind::Agent && (!kind.is_vantage_side() || seen_by() > 1)
-        };
+        let is_shared = |member: &&Member| self.is_shared(member);
         let is_told = |member: &&Member| member.gain >= TOLD_NATS || member.is_consequence;
         let mut assessed: Vec<Assessment> =
             members.filter(is_shared).filter(is_told).filter_map(|member| self.assess_member(member)).collect();
@@ -145,7 +149,7 @@ impl Scene<'_> {
             layer,
             cause,
             onset,
-            evidence: self.rows(member, &failing),
+            evidence: self.rows(&member.severities, &failing),
             alibis: if obstacle.is_none() {
                 let charge = Charge { layer, severity: member.severities[layer as usize], since: onset.at };
                 self.alibis(&element, charge, &failing_groups)
@@ -153,7 +157,9 @@ impl Scene<'_> {
                 Vec::new()
             },
             caveats: self.caveats(member),
-            robust_margin: member.robust_margin.min(member.domain_margin),
+            robust_margin: member.robust_margin,
+            domain_margin: member.domain_margin,
+            survey: Rc::default(),
             decisive: if obstacle.is_some() && member.gain >= self.settings.suspect_nats {
                 self.decisive(member, layer)
             } else {
@@ -250,19 +256,19 @@ impl Scene<'_> {
         count(failing.iter().filter(|group| broken.contains(group)).count())
     }
 
-    fn rows(&self, member: &Member, failing: &[&Fail]) -> Vec<EvidenceRow> {
+    fn rows(&self, severities: &Severities, failing: &[&Fail]) -> Vec<EvidenceRow> {
         let row = |fail: &&Fail| {
-            let severity = member.severities[fail.layer as usize];
+            let severity = severities[fail.layer as usize];
             let surprise = fail.chance(1.0 - severity).ln() - fail.chance(1.0).ln();
             let weight = fail.failed * surprise + (fail.runs - fail.failed) * (-severity).ln_1p();
-            let slow_weight = fail.slow * SLOW_WEIGHT;
+            let (failed, runs) = fail.counts();
             EvidenceRow {
                 group: self.group(fail.group),
                 target: self.known.target_name(fail.place).to_owned(),
                 layer: fail.layer,
                 cause: fail.cause,
-                failed: whole(fail.failed - slow_weight + fail.slow),
-                runs: whole(fail.runs - slow_weight + fail.slow),
+                failed,
+                runs,
                 weight: rounded(weight),
             }
         };
@@ -309,11 +315,6 @@ fn commonest(failing: &[&Fail]) -> Option<(Layer, Option<Cause>)> {
 /// Four decimals: more would be noise.
 fn rounded(value: f64) -> f64 {
     (value * 10_000.0).round() / 10_000.0
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are small whole numbers")]
-fn whole(value: f64) -> u32 {
-    value as u32
 }
 
 impl Assessment {

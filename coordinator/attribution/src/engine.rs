@@ -2,7 +2,7 @@
 
 mod told;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -336,9 +336,16 @@ impl Engine {
             clouds: assessment::clouds(known),
             spells: &self.state.spells,
             liars,
+            domains: &domains,
             now,
         };
-        let assessments = scene.assess();
+        let mut assessments = scene.assess();
+        if !assessments.is_empty() {
+            let survey = Rc::new(scene.survey(&assessments));
+            for assessment in &mut assessments {
+                assessment.survey = survey.clone();
+            }
+        }
         let in_trouble = scene.groups_in_trouble();
         let horizon = now.before(self.settings.horizon);
         // A window that begins with what is long known shows nothing new.

@@ -45,6 +45,13 @@ impl Fail {
         (1.0 - (1.0 - self.rate) * healthy).clamp(1e-9, 1.0 - 1e-9)
     }
 
+    /// Runs that failed or were slow, and all runs.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are small whole numbers")]
+    pub(crate) fn counts(&self) -> (u32, u32) {
+        let halves = self.slow * SLOW_WEIGHT;
+        ((self.failed - halves + self.slow) as u32, (self.runs - halves + self.slow) as u32)
+    }
+
     /// Whether it implicates the candidate.
     pub(crate) fn implicates(&self, element: usize) -> bool {
         u32::try_from(element).is_ok_and(|element| self.set.binary_search(&element).is_ok())

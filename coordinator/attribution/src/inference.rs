@@ -11,7 +11,7 @@
 mod judge;
 mod search;
 
-pub(crate) use self::judge::{explain, explains, verdicts};
+pub(crate) use self::judge::{explain, explains, verdicts, without_domain};
 use crate::vocabulary::Layer;
 
 /// Failing shares that are tried for each element, equally likely. Source: design notes 4.3; the last one added, since

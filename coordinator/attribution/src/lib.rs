@@ -34,7 +34,7 @@ pub use element::{Element, ElementKind};
 pub use engine::{
     Engine, Input, LookAgain, Maker, Observation, Output, SessionChange, SessionState, SnapshotError, Way,
 };
-pub use explanation::Explanation;
+pub use explanation::{Explanation, Residual, Residuals};
 pub use settings::Settings;
 pub use time::Timestamp;
 pub use vocabulary::{Cause, Kind, Layer, Outcome, ProbeKind, Reason, State, Verdict};

@@ -10,7 +10,7 @@ use super::{Assessment, MINORITY, Scene, TOLD_NATS, count, rounded};
 use crate::{
     change::Probabilities,
     element::{Element, ElementKind},
-    inference::Member,
+    inference::{self, Member},
 };
 
 /// Carriers that must lose their ways for it to be a coincidence at all.
@@ -64,6 +64,7 @@ impl Scene<'_> {
         edge.gain = ways.iter().map(|way| way.gain).sum::<f64>() + odds.max(0.0);
         edge.total_groups = edge.total_groups.max(count(self.looking_at(&element)));
         edge.robust_margin = self.without_liars(&support);
+        edge.domain_margin = inference::without_domain(&support, self.domains);
         let rest = rounded((1.0 - probability) / 2.0);
         let (aws, azure) = if cloud == "aws" { (probability, 0.0) } else { (0.0, probability) };
         edge.probabilities =
@@ -98,7 +99,7 @@ impl Scene<'_> {
     }
 
     /// Nats of each group for all the ways together.
-    fn support(&self, ways: &[&Member]) -> Vec<f64> {
+    pub(super) fn support(&self, ways: &[&Member]) -> Vec<f64> {
         let mut support = vec![0.0; self.evidence.frame.groups.len()];
         for way in ways {
             for (sum, nats) in support.iter_mut().zip(&way.support) {
@@ -108,7 +109,7 @@ impl Scene<'_> {
         support
     }
 
-    fn without_liars(&self, support: &[f64]) -> f64 {
+    pub(super) fn without_liars(&self, support: &[f64]) -> f64 {
         let mut support = support.to_vec();
         support.sort_by(|a, b| b.total_cmp(a));
         support.iter().skip(self.liars).sum()

@@ -4,7 +4,10 @@
 //! vantage group's trouble is explained by that group alone, but all of it began at once. Then a carrier between them is
 //! likelier than as many accidents. Rule: it needs no name of a carrier, and it accuses no cloud.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use super::{Assessment, Scene, commonest, count, rounded};
 use crate::{
@@ -91,6 +94,8 @@ impl Scene<'_> {
             alibis: Vec::new(),
             caveats: vec!["no carrier is known on these paths: vantages that name theirs would name it".into()],
             robust_margin: gain,
+            domain_margin: gain,
+            survey: Rc::default(),
             decisive: Vec::new(),
             failing_groups: names,
         })

@@ -176,10 +176,14 @@ impl Tracked {
         self.explanation = Explanation {
             gain: assessment.gain,
             severity: assessment.severity,
+            assumed_liars: assessment.survey.assumed_liars,
             robust_margin: assessment.robust_margin,
+            domain_margin: assessment.domain_margin,
             suspects: assessment.suspects.clone(),
+            members: assessment.survey.members.clone(),
             evidence: assessment.evidence.clone(),
             alibis: assessment.alibis.clone(),
+            residuals: assessment.survey.residuals.clone(),
             caveats: assessment.caveats.clone(),
         };
     }

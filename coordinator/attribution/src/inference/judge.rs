@@ -100,7 +100,7 @@ fn without_loudest(ahead: &[f64], liars: usize) -> f64 {
 }
 
 /// What is left of the advantage without the network whose groups give most of it.
-fn without_domain(ahead: &[f64], domains: &[u32]) -> f64 {
+pub(crate) fn without_domain(ahead: &[f64], domains: &[u32]) -> f64 {
     let mut of_domain = vec![0.0; domains.iter().max().map_or(0, |most| *most as usize + 1)];
     for (ahead, domain) in ahead.iter().zip(domains) {
         of_domain[*domain as usize] += ahead;

@@ -9,11 +9,12 @@ use std::{
     rc::Rc,
 };
 
-use super::{Assessment, Scene, commonest, count, rounded};
+use super::{Assessment, Scene, alibi::Charge, commonest, count, rounded};
 use crate::{
     change::Probabilities,
     element::{Element, ElementKind},
     evidence::Fail,
+    inference::{self, Member},
     known::Place,
     onset::Ratios,
     time::Timestamp,
@@ -69,32 +70,44 @@ impl Scene<'_> {
             return None;
         }
         let (layer, cause) = commonest(&fails)?;
+        let severity = share(&fails);
         let mut ratios = Ratios::new(self.now.before(self.settings.horizon), self.now);
         self.add(&mut ratios, &fails);
-        let gain: f64 = self.single().map(|member| member.gain.max(0.0)).sum();
+        let onset = ratios.onset()?;
+        let singles: Vec<&Member> = self.single().collect();
+        let gain: f64 = singles.iter().map(|member| member.gain.max(0.0)).sum();
+        let support = self.support(&singles);
+        let priors = gain - support.iter().sum::<f64>();
         let confidence = 1.0 / (1.0 + (-odds).exp());
         let other = rounded((1.0 - confidence) / 3.0);
+        let element = Element::new(ElementKind::Path, "path/unknown");
+        let obstacle = (gain < self.settings.open_nats)
+            .then(|| format!("insufficient data: {gain:.0} of {:.0} nats", self.settings.open_nats));
+        let alibis = if obstacle.is_none() {
+            self.alibis(&element, Charge { layer, severity, since: onset.at }, &names)
+        } else {
+            Vec::new()
+        };
         Some(Assessment {
-            element: Element::new(ElementKind::Path, "path/unknown"),
+            element,
             gain,
-            severity: 1.0,
+            severity,
             probabilities: Probabilities { aws: other, azure: other, neither: rounded(confidence), none: other },
             confidence: rounded(confidence),
             suspects: Vec::new(),
-            obstacle: (gain < self.settings.open_nats)
-                .then(|| format!("insufficient data: {gain:.0} of {:.0} nats", self.settings.open_nats)),
+            obstacle,
             is_consequence: false,
             footprint: fails.iter().map(|fail| (fail.place, fail.layer)).collect(),
             total_groups: count(live),
             control_failing_groups: self.control_failing(&names),
             layer,
             cause,
-            onset: ratios.onset()?,
-            evidence: Vec::new(),
-            alibis: Vec::new(),
+            onset,
+            evidence: self.rows(&[severity; 4], &fails),
+            alibis,
             caveats: vec!["no carrier is known on these paths: vantages that name theirs would name it".into()],
-            robust_margin: gain,
-            domain_margin: gain,
+            robust_margin: self.without_liars(&support) + priors,
+            domain_margin: inference::without_domain(&support, self.domains) + priors,
             survey: Rc::default(),
             decisive: Vec::new(),
             failing_groups: names,
@@ -102,7 +115,7 @@ impl Scene<'_> {
     }
 
     /// Members that are a group's or a network's own trouble.
-    fn single(&self) -> impl Iterator<Item = &crate::inference::Member> {
+    fn single(&self) -> impl Iterator<Item = &Member> {
         self.hypothesis.members.iter().filter(|member| {
             let kind = self.evidence.elements()[member.element].kind;
             let is_own = matches!(kind, ElementKind::Agent | ElementKind::Isp | ElementKind::Interconnect);
@@ -170,4 +183,10 @@ impl Scene<'_> {
         let (all, most) = (on.values().sum::<u32>(), on.values().max().copied().unwrap_or_default());
         owners.len() >= LEAST && f64::from(most) < OF_ONE_CLOUD * f64::from(all)
     }
+}
+
+/// Share of the runs of these cells that fails; a path spares something, as the engine takes it of every fault.
+fn share(fails: &[&Fail]) -> f64 {
+    let (failed, runs) = fails.iter().fold((0.0, 0.0), |sum, fail| (sum.0 + fail.failed, sum.1 + fail.runs));
+    f64::min(failed / f64::max(runs, 1.0), 0.995)
 }

@@ -4,7 +4,7 @@ use super::{
     super::*,
     sim::{Sim, cdn_of},
 };
-use crate::{AgentId, Cause, ElementKind, Residual, Target, TargetId};
+use crate::{AgentId, Cause, Element, ElementKind, Residual, Target, TargetId, Verdict, dice::hash};
 
 /// Front Door fails hard; what these agents see at these targets in these seconds does not.
 fn front_door(spared: &'static [(&str, &str)]) -> impl Fn(&AgentId, &TargetId, &Target) -> Option<(Layer, Cause)> {
@@ -93,4 +93,26 @@ fn an_explanation_survives_json_and_a_restart() {
     assert_eq!(serde_json::from_str::<Explanation>(&json).expect("an explanation"), explanation);
     sim.engine = Engine::restore(&sim.engine.snapshot(), Settings::default()).expect("restores");
     assert_eq!(explained(&sim, "azure/front-door"), explanation);
+}
+
+#[test]
+fn a_common_path_shows_what_fails_on_it_and_others_clear_the_clouds() {
+    let mut sim = Sim::new();
+    let on_path = ["bell-1", "comcast-1", "hetzner-1", "ovh-1", "bt-1"];
+    sim.healthy(90).run(60, &|agent, _, id, _, _| {
+        let is_routed_there = hash(3, &[agent.as_str(), id.as_str()], 0) % 5 < 2;
+        (on_path.contains(&agent.as_str()) && is_routed_there).then_some((Layer::Connect, Cause::ConnectTimeout))
+    });
+    let path = Element::new(ElementKind::Path, "path/unknown");
+    let explanation = explained(&sim, &path.name);
+    let change = sim.changes.iter().rfind(|change| change.element == path.name).expect("told");
+    assert_eq!(change.verdict, Verdict::Neither);
+    assert!(!change.evidence.is_empty() && change.evidence == explanation.evidence, "{change:#?}");
+    assert!(change.evidence.iter().all(|row| on_path.contains(&row.group.as_str())), "{change:#?}");
+    let cleared: Vec<&str> = change.alibis.iter().map(|alibi| alibi.party.as_str()).collect();
+    assert_eq!(cleared, ["aws", "azure"], "{change:#?}");
+    assert!(change.alibis.iter().all(|alibi| alibi.groups == 9 && alibi.nats > 20.0), "the other groups: {change:#?}");
+    assert!(explanation.robust_margin < explanation.gain, "{explanation:#?}");
+    let member = explanation.members.iter().find(|member| member.element == path.name).expect("the culprit is told");
+    assert!(member.failing_groups == change.failing_groups && member.targets > 3, "{member:?}");
 }

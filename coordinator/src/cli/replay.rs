@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use faultline_attribution::{Change, Explanation, IncidentId, Timestamp};
+use faultline_attribution::{Change, Explanation, IncidentId, Residual, Residuals, Timestamp, explanation::Member};
 use serde::Serialize;
 
 use super::{Format, say_error, subscriber};
@@ -127,10 +127,13 @@ fn explain(out: &mut impl Write, output: Format, replayed: &Replayal, incident: 
         say_error(&format!("--explain {incident}: no such incident; {known}"));
         return Ok(false);
     };
+    let headline =
+        replayed.engine.incidents().find(|change| change.incident == *incident).map(|change| &change.headline);
+    let headline = headline.map(String::as_str).unwrap_or_default();
     if output == Format::Text {
-        write_explanation(out, incident, &explanation)?;
+        write_explanation(out, incident, headline, &explanation)?;
     } else {
-        let object = Explained { r#type: "explanation", incident, explanation };
+        let object = Explained { r#type: "explanation", incident, headline, explanation };
         serde_json::to_writer(&mut *out, &object)?;
         writeln!(out)?;
     }
@@ -142,17 +145,30 @@ fn explain(out: &mut impl Write, output: Format, replayed: &Replayal, incident: 
 struct Explained<'i> {
     r#type: &'static str,
     incident: &'i IncidentId,
+    headline: &'i str,
     #[serde(flatten)]
     explanation: Explanation,
 }
 
-fn write_explanation(out: &mut impl Write, incident: &IncidentId, explanation: &Explanation) -> io::Result<()> {
+fn write_explanation(
+    out: &mut impl Write,
+    incident: &IncidentId,
+    headline: &str,
+    explanation: &Explanation,
+) -> io::Result<()> {
     writeln!(out, "{incident}: how do we know?")?;
+    writeln!(out, "  {headline}")?;
     writeln!(out, "  gain           {:.1} nats over no fault", explanation.gain)?;
     writeln!(out, "  severity       {:.2} of runs fail", explanation.severity)?;
-    writeln!(out, "  margin         {:.1} nats without its loudest witnesses", explanation.robust_margin)?;
+    let (liars, robust) = (explanation.assumed_liars, explanation.robust_margin);
+    let loudest = counted(liars, "vantage group");
+    writeln!(out, "  margin         {robust:.1} nats without the loudest {loudest}")?;
+    writeln!(out, "  margin         {:.1} nats without any one network", explanation.domain_margin)?;
     for suspect in &explanation.suspects {
         writeln!(out, "  suspect        {:.3} {}", suspect.probability, suspect.element)?;
+    }
+    for member in &explanation.members {
+        writeln!(out, "  member         {}", member_words(member))?;
     }
     for row in &explanation.evidence {
         writeln!(
@@ -170,12 +186,115 @@ fn write_explanation(out: &mut impl Write, incident: &IncidentId, explanation: &
     for alibi in &explanation.alibis {
         writeln!(
             out,
-            "  cleared        {} at {}: {} of {} runs passed from {} vantage groups, {:.1} nats",
-            alibi.party, alibi.layer, alibi.passed, alibi.runs, alibi.groups, alibi.nats
+            "  cleared        {} at {}: {} of {} runs passed from {}, {:.1} nats",
+            alibi.party,
+            alibi.layer,
+            alibi.passed,
+            alibi.runs,
+            counted(alibi.groups, "vantage group"),
+            alibi.nats
         )?;
+    }
+    let Residuals { from, failed, unexplained, failures, passes } = &explanation.residuals;
+    writeln!(out, "  residual       {unexplained} of {failed} failing runs since {from} are explained by no member")?;
+    for residual in failures {
+        writeln!(out, "  unexplained    {}", residual_words(residual))?;
+    }
+    for residual in passes {
+        writeln!(out, "  passes         {}", residual_words(residual))?;
     }
     for caveat in &explanation.caveats {
         writeln!(out, "  caveat         {caveat}")?;
     }
     Ok(())
+}
+
+/// "azure/front-door (cdn): connect 0.95, seen by 16 of 16 vantage groups at 4 targets, 512.3 nats".
+fn member_words(member: &Member) -> String {
+    let shown: Vec<String> =
+        member.severities.iter().map(|(layer, severity)| format!("{layer} {severity:.2}")).collect();
+    format!(
+        "{} ({}): {}, seen by {} of {} at {}, {:.1} nats{}",
+        member.element,
+        member.element_kind,
+        shown.join(", "),
+        member.failing_groups,
+        counted(member.total_groups, "vantage group"),
+        counted(member.targets, "target"),
+        member.gain,
+        if member.is_consequence { ", a consequence" } else { "" },
+    )
+}
+
+/// "1 target", "12 targets".
+fn counted(n: u32, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+/// "bank.example from g1: 0 of 8 runs fail at connect, 0.950 expected, 18.2 nats".
+fn residual_words(residual: &Residual) -> String {
+    let Residual { group, target, layer, failed, runs, expected, nats } = residual;
+    format!("{target} from {group}: {failed} of {runs} runs fail at {layer}, {expected:.3} expected, {nats:.1} nats")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use faultline_attribution::{ElementKind, Layer};
+
+    use super::*;
+
+    #[test]
+    fn an_explanation_is_told_whole() {
+        let residual = |failed: u32, expected: f64| Residual {
+            group: "g1".into(),
+            target: "shop".into(),
+            layer: Layer::Http,
+            failed,
+            runs: 8,
+            expected,
+            nats: 5.25,
+        };
+        let member = Member {
+            element: "azure/front-door".into(),
+            element_kind: ElementKind::Cdn,
+            severities: BTreeMap::from([(Layer::Connect, 0.95), (Layer::Tls, 0.06)]),
+            failing_groups: 15,
+            total_groups: 16,
+            targets: 1,
+            gain: 512.31,
+            is_consequence: false,
+        };
+        let explanation = Explanation {
+            assumed_liars: 3,
+            robust_margin: 400.0,
+            domain_margin: 470.0,
+            members: vec![member],
+            residuals: Residuals {
+                from: Timestamp::from_micros(1_761_752_464_000_000),
+                failed: 90,
+                unexplained: 1,
+                failures: vec![residual(1, 0.002)],
+                passes: vec![residual(0, 0.95)],
+            },
+            ..Explanation::default()
+        };
+        let mut out = Vec::new();
+        let incident = IncidentId::from("inc-1".to_owned());
+        write_explanation(&mut out, &incident, "Azure Front Door is failing.", &explanation).expect("a Vec takes all");
+        let said = String::from_utf8(out).expect("UTF-8");
+        for line in [
+            "inc-1: how do we know?",
+            "  Azure Front Door is failing.",
+            "  margin         400.0 nats without the loudest 3 vantage groups",
+            "  margin         470.0 nats without any one network",
+            "  member         azure/front-door (cdn): connect 0.95, tls 0.06, seen by 15 of 16 vantage groups at 1 target, 512.3 nats",
+            "  residual       1 of 90 failing runs since 2025-10-29T15:41:04Z are explained by no member",
+            "  unexplained    shop from g1: 1 of 8 runs fail at http, 0.002 expected, 5.2 nats",
+            "  passes         shop from g1: 0 of 8 runs fail at http, 0.950 expected, 5.2 nats",
+        ] {
+            assert!(said.lines().any(|said| said == line), "{line:?} is missing in\n{said}");
+        }
+    }
 }

@@ -33,7 +33,8 @@ const AGREEING_TICKS: u32 = 2;
 const LOCAL_WAIT: Duration = Duration::from_secs(6);
 
 /// The same for a carrier's way to one place: other carriers' ways there may show a little later, and it is the place's
-/// edge then. Source: half of the usual interval.
+/// edge then. And for a path: at first a network that is cut off seems to get through to some. Source: half of the usual
+/// interval.
 const WAY_WAIT: Duration = Duration::from_secs(15);
 
 /// Incidents are kept for this long after their end, so that they can still be explained.
@@ -331,7 +332,7 @@ fn together(one: Timestamp, other: Timestamp) -> bool {
 /// shows before the dependency or the other ways do.
 fn wait(element: &Element) -> Duration {
     match element.kind {
-        ElementKind::Interconnect => WAY_WAIT,
+        ElementKind::Interconnect | ElementKind::Path => WAY_WAIT,
         kind if kind.is_local() || kind.is_vantage_side() => LOCAL_WAIT,
         _ => Duration::ZERO,
     }

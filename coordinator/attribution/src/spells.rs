@@ -17,12 +17,19 @@ const ONE: Duration = Duration::from_mins(1);
 /// How far back the rate is counted.
 const SPAN: Duration = Duration::from_hours(1);
 
+/// One trouble in so much of a group's time is assumed beside what was heard. Start value.
+const UNHEARD: Duration = Duration::from_hours(10);
+
+const MONTH: Duration = Duration::from_hours(30 * 24);
+
 /// Begun troubles of vantage groups.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spells {
-    /// When each group was last seen in trouble.
-    last: BTreeMap<String, Timestamp>,
+    /// When each group was last seen in trouble, and since when its last minute of that counts.
+    last: BTreeMap<String, (Timestamp, Timestamp)>,
     begun: Vec<(Timestamp, String)>,
+    /// Every minute of trouble.
+    minutes: Vec<(Timestamp, String)>,
     /// When anything was first heard.
     since: Option<Timestamp>,
 }
@@ -31,18 +38,43 @@ impl Spells {
     /// Notes which groups are in trouble.
     pub(crate) fn note<'a>(&mut self, groups: impl Iterator<Item = &'a String>, now: Timestamp) {
         for group in groups {
-            let last = self.last.insert(group.clone(), now);
+            let (last, counted) = self.last.get(group).copied().unzip();
             if last.is_none_or(|last| now.since(last) > ONE) {
                 self.begun.push((now, group.clone()));
             }
+            let counted = counted.filter(|counted| now.since(*counted) <= ONE);
+            if counted.is_none() {
+                self.minutes.push((now, group.clone()));
+            }
+            self.last.insert(group.clone(), (now, counted.unwrap_or(now)));
         }
-        self.begun.retain(|(at, _)| now.since(*at) <= SPAN);
-        self.last.retain(|_, at| now.since(*at) <= SPAN);
+        for noted in [&mut self.begun, &mut self.minutes] {
+            noted.retain(|(at, _)| now.since(*at) <= SPAN);
+        }
+        self.last.retain(|_, (at, _)| now.since(*at) <= SPAN);
     }
 
     /// Notes that something was heard.
     pub(crate) fn hear(&mut self, now: Timestamp) {
         self.since.get_or_insert(now);
+    }
+
+    /// How many times a month so many of `all` groups would be in trouble within `together` of each other by themselves, in
+    /// any of so many `sets` of that size, given for how many minutes other groups are. Source: independent groups, each in
+    /// trouble for a minute at a time.
+    pub(crate) fn coincidences_a_month(
+        &self,
+        (groups, all): (&BTreeSet<String>, usize),
+        together: Duration,
+        sets: usize,
+        now: Timestamp,
+    ) -> f64 {
+        let heard = self.since.map_or(Duration::ZERO, |since| now.since(since)).min(SPAN);
+        let others = self.minutes.iter().filter(|(_, group)| !groups.contains(group)).count();
+        let watched = heard.as_secs_f64() * f64::from(count(all.saturating_sub(groups.len()))) + UNHEARD.as_secs_f64();
+        let span = (together + ONE).as_secs_f64();
+        let chance = (f64::from(count(others)) + 1.0) / watched * span;
+        MONTH.as_secs_f64() / span * f64::from(count(sets)) * chance.min(1.0).powf(f64::from(count(groups.len())))
     }
 
     /// Nats by which so many groups are more than chance when their troubles begin within `together`, given how often
@@ -90,6 +122,23 @@ mod tests {
         assert!((surprise(3, 1.0) + (1.0 - 2.5 * (-1.0_f64).exp()).ln()).abs() < 1e-9);
         assert!(surprise(1, 50.0) < 1e-9, "many are expected");
         assert!(surprise(8, 0.1) > 25.0);
+    }
+
+    #[test]
+    fn a_few_together_are_rare_in_a_calm_fleet_and_daily_in_a_noisy_one() {
+        let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
+        let (mut calm, mut noisy) = (Spells::default(), Spells::default());
+        calm.hear(at(0));
+        noisy.hear(at(0));
+        for second in (0..1800).step_by(10) {
+            noisy.note([format!("other{second}")].iter(), at(second));
+        }
+        let rate = |spells: &Spells, several: usize| {
+            spells.coincidences_a_month((&groups(several), 48), Duration::from_secs(8), 30, at(1800))
+        };
+        assert!(rate(&calm, 2) < 0.5, "{}", rate(&calm, 2));
+        assert!(rate(&noisy, 2) > 100.0, "{}", rate(&noisy, 2));
+        assert!(rate(&noisy, 3) < rate(&noisy, 2));
     }
 
     #[test]

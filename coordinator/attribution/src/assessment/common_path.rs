@@ -26,23 +26,24 @@ const LEAST: usize = 3;
 
 /// Onsets this close to the middle one count as one. Source: an agent that looks at 240 targets every 30 s looks eight
 /// times a second; with a tenth of them its onsets are still known to some seconds.
-const TOGETHER: std::time::Duration = std::time::Duration::from_secs(4);
+pub(super) const TOGETHER: std::time::Duration = std::time::Duration::from_secs(4);
 
 /// Share of what fails on one cloud from which it may as well be that cloud's edge. Source: a carrier between networks
 /// takes part of what everybody looks at, as often on one cloud as on another.
-const OF_ONE_CLOUD: f64 = 0.9;
+pub(super) const OF_ONE_CLOUD: f64 = 0.9;
 
-/// Odds at which the coincidence is told, as for any verdict: 100 to 1.
-const TOLD_ODDS: f64 = 100.0;
+/// A coincidence is told that chance would bring once in so long, or more seldom.
+const SELDOM: std::time::Duration = std::time::Duration::from_hours(365 * 24);
 
 /// Nats of trouble from which a group counts.
 const TROUBLE_NATS: f64 = 6.0;
 
-/// How far back it is asked who gets through to anybody: what was before the trouble says nothing of it.
-const LATELY: std::time::Duration = std::time::Duration::from_secs(15);
+/// A group that gets through to next to nobody in such a stretch of time is cut off, which is trouble of its own network.
+/// Source: the shortest window.
+const STRETCH: std::time::Duration = std::time::Duration::from_secs(8);
 
-/// A group of which less than this passes is cut off, which is trouble of its own network.
-const STILL_PASSES: f64 = 0.1;
+/// Runs in the stretch from which that is known, and the share of them that pass.
+const CUT_OFF: (u32, f64) = (10, 0.1);
 
 impl Scene<'_> {
     /// The path that several groups' separate troubles have in common, if they began together.
@@ -60,11 +61,13 @@ impl Scene<'_> {
         let networks: BTreeSet<&String> =
             names.iter().filter_map(|name| self.groups.0.get(name)).flat_map(|group| &group.networks).collect();
         let live = self.groups.live().count();
-        let odds = self.spells.coincidence(&names, TOGETHER * 2, self.now) + ElementKind::Path.prior().ln();
-        if odds < TOLD_ODDS.ln()
+        let coincidence = self.spells.coincidence(&names, TOGETHER * 2, self.now);
+        let odds = coincidence + ElementKind::Path.prior().ln();
+        if coincidence < (SELDOM.as_secs_f64() / (TOGETHER * 2).as_secs_f64()).ln()
             || names.len() < LEAST
             || networks.len() < LEAST
             || names.len() * 5 > live * 4
+            || self.is_of_one_country(&together)
             || !self.spans_owners(&fails)
         {
             return None;
@@ -114,11 +117,14 @@ impl Scene<'_> {
         })
     }
 
-    /// Members that are a group's or a network's own trouble.
+    /// Members that are a group's, a network's or a country's own trouble.
     fn single(&self) -> impl Iterator<Item = &Member> {
         self.hypothesis.members.iter().filter(|member| {
             let kind = self.evidence.elements()[member.element].kind;
-            let is_own = matches!(kind, ElementKind::Agent | ElementKind::Isp | ElementKind::Interconnect);
+            let is_own = matches!(
+                kind,
+                ElementKind::Agent | ElementKind::Isp | ElementKind::Interconnect | ElementKind::Country
+            );
             is_own && member.gain >= TROUBLE_NATS
         })
     }
@@ -128,6 +134,18 @@ impl Scene<'_> {
         let groups: BTreeSet<u32> =
             self.single().flat_map(|member| self.evidence.fails_of(member.element)).map(|fail| fail.group).collect();
         groups.into_iter().map(|group| self.group(group)).collect()
+    }
+
+    /// Whether one country's trouble explains all of these groups but one.
+    fn is_of_one_country(&self, together: &BTreeSet<u32>) -> bool {
+        let countries = self.single().filter(|member| {
+            let element = &self.evidence.elements()[member.element];
+            element.kind == ElementKind::Country
+        });
+        countries.into_iter().any(|member| {
+            let inside: BTreeSet<u32> = self.evidence.fails_of(member.element).map(|fail| fail.group).collect();
+            together.difference(&inside).count() <= 1
+        })
     }
 
     /// Failures to connect, by group, that only the group's own trouble explains; not of groups that are cut off.
@@ -142,27 +160,29 @@ impl Scene<'_> {
                 troubled.entry(fail.group).or_default().insert((fail.place, fail.layer), fail);
             }
         }
-        // Whoever gets through to nobody is cut off, however well it resolves names.
-        let lately = self.evidence.from.max(self.now.before(LATELY));
-        let mut passing: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
+        // Whoever gets through to nobody for a while is cut off, however well it resolves names.
+        let horizon = self.now.before(self.settings.horizon);
+        let mut stretches: BTreeMap<(u32, u128), (u32, u32)> = BTreeMap::new();
         for (entry, _) in self.known.looks() {
             let group = self.known.map().near[entry.agent as usize].group;
             if troubled.contains_key(&group) {
-                let sum = passing.entry(group).or_default();
-                let tried = entry.cell.since(lately).filter_map(|sample| sample.failed_at(Layer::Connect));
-                for failed in tried {
+                for sample in entry.cell.since(horizon) {
+                    let Some(failed) = sample.failed_at(Layer::Connect) else { continue };
+                    let stretch = self.now.since(sample.at).as_micros() / STRETCH.as_micros();
+                    let sum = stretches.entry((group, stretch)).or_default();
                     *sum = (sum.0 + 1, sum.1 + u32::from(!failed));
                 }
             }
         }
-        troubled.retain(|group, fails| {
-            let (runs, passed) = passing.get(group).copied().unwrap_or_default();
-            fails.len() >= 2 && f64::from(passed) >= STILL_PASSES * f64::from(runs)
-        });
+        let is_cut_off =
+            |(runs, passed): &(u32, u32)| *runs >= CUT_OFF.0 && f64::from(*passed) < CUT_OFF.1 * f64::from(*runs);
+        let cut_off: BTreeSet<u32> =
+            stretches.iter().filter(|(_, sum)| is_cut_off(sum)).map(|((group, _), _)| *group).collect();
+        troubled.retain(|group, fails| fails.len() >= 2 && !cut_off.contains(group));
         troubled.into_iter().map(|(group, fails)| (group, fails.into_values().collect())).collect()
     }
 
-    fn onset_of(&self, fails: &[&Fail]) -> Option<Timestamp> {
+    pub(super) fn onset_of(&self, fails: &[&Fail]) -> Option<Timestamp> {
         let mut ratios = Ratios::new(self.now.before(self.settings.horizon), self.now);
         self.add(&mut ratios, fails);
         ratios.onset().map(|onset| onset.at)

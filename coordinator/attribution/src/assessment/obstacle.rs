@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{MINORITY, Scene, TOLD_NATS, alibi::ALIBI};
+use super::{MINORITY, Scene, TOLD_NATS, alibi::ALIBI, common_path, count};
 use crate::{
     change::Probabilities,
     element::{Element, ElementKind},
+    evidence::Fail,
     inference::Member,
     known::Place,
     vocabulary::{Layer, Verdict},
 };
+
+/// Coincidences a month from which groups in trouble together are no sign of anything that they share. Source: one false
+/// alarm a month, as for any verdict (design notes 4.6).
+const BY_CHANCE: f64 = 1.0;
 
 /// Share of passing runs from which a provider's own endpoints in a place are well, in a noisy fleet too.
 const MOSTLY: f64 = 0.9;
@@ -95,9 +100,55 @@ impl Scene<'_> {
         if spans_networks && networks.len() < 2 {
             return Some("seen by the vantage groups of a single network".into());
         }
+        if let Some(obstacle) = self.may_be_coincidence(member, element, failing) {
+            return Some(obstacle);
+        }
         let (see, look) = member.disagreement?;
         (see * 3 < look * 2)
             .then(|| format!("vantage groups disagree: {see} of {look} see it fail, and the others do not"))
+    }
+
+    /// Whether groups get into trouble together as often by themselves, or fall silent where only their agents do.
+    fn may_be_coincidence(&self, member: &Member, element: &Element, failing: &BTreeSet<String>) -> Option<String> {
+        let fails = || self.evidence.fails_of(member.element).filter(|fail| self.explains(member, fail));
+        let is_in_a_cloud = |name: &String| self.groups.0.get(name).is_some_and(|group| group.in_aws || group.in_azure);
+        // A cloud that loses its network loses it for everybody, who would see it in what it hosts.
+        let is_silence = || fails().all(|fail| self.known.target_of(fail.place).is_none());
+        if failing.iter().all(is_in_a_cloud) && is_silence() {
+            return Some("agents in a cloud are silent, and what the cloud hosts is reached".into());
+        }
+        // A vantage in trouble of its own loses all that it looks at, not one destination.
+        if !matches!(element.kind, ElementKind::Isp | ElementKind::Country) || element.ends().is_some() {
+            return None;
+        }
+        let all: Vec<&Fail> = fails().collect();
+        if let Some(cloud) = self.only_cloud(&all) {
+            return Some(format!("{} vantage groups lose their ways to {cloud} alone", failing.len()));
+        }
+        let mut by_group: BTreeMap<u32, Vec<&Fail>> = BTreeMap::new();
+        fails().for_each(|fail| by_group.entry(fail.group).or_default().push(fail));
+        let onsets = || by_group.values().filter_map(|fails| self.onset_of(fails));
+        let spread = onsets().max()?.since(onsets().min()?);
+        let alike = |other: &&Element| other.kind == element.kind && other.ends().is_none();
+        let sets = self.known.map().elements.iter().filter(alike).count();
+        let all = self.groups.live().count().max(failing.len());
+        let a_month =
+            self.spells.coincidences_a_month((failing, all), spread + common_path::TOGETHER * 2, sets, self.now);
+        (a_month > BY_CHANCE).then(|| {
+            format!("{} vantage groups get into trouble together by chance {a_month:.0} times a month", failing.len())
+        })
+    }
+
+    /// The cloud at which nearly all of these fail, of a fleet that looks elsewhere too: no access network's own trouble.
+    fn only_cloud(&self, fails: &[&Fail]) -> Option<&'static str> {
+        let targets: Vec<u32> = fails.iter().filter_map(|fail| self.known.target_of(fail.place)).collect();
+        let share = |on: usize, of: usize| f64::from(count(on)) / f64::from(count(of.max(1)));
+        ["aws", "azure"].into_iter().find(|cloud| {
+            let failing = targets.iter().filter(|target| self.clouds[**target as usize] == Some(cloud)).count();
+            let known = self.clouds.iter().filter(|of| **of == Some(cloud)).count();
+            share(failing, targets.len()) >= common_path::OF_ONE_CLOUD
+                && share(known, self.clouds.len()) < common_path::OF_ONE_CLOUD / 2.0
+        })
     }
 
     /// Whether a place or a CDN is accused through customers' endpoints alone, while the provider's own in it pass and either

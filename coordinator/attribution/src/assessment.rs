@@ -2,6 +2,7 @@
 //! sure, who is cleared, and what stands in the way of naming it.
 
 mod alibi;
+mod common_dependency;
 mod common_edge;
 mod common_path;
 mod decisive;
@@ -43,6 +44,8 @@ pub(crate) struct Assessment {
     /// Why nobody may be accused of it yet; `None` when somebody may.
     pub(crate) obstacle: Option<String>,
     pub(crate) is_consequence: bool,
+    /// Part of the element has failed, and it is known by what its endpoints have in common alone.
+    pub(crate) is_part: bool,
     /// Failing cells and layers that it explains.
     pub(crate) footprint: BTreeSet<(Place, Layer)>,
     pub(crate) failing_groups: BTreeSet<String>,
@@ -114,6 +117,7 @@ impl Scene<'_> {
         for cloud in ["aws", "azure"] {
             self.tell_common_edge(cloud, &mut assessed);
         }
+        self.tell_common_dependency(&mut assessed);
         if let Some(path) = self.common_path() {
             // What the groups' own networks seem to lose, the path between them loses.
             assessed.retain(|assessment| {
@@ -144,6 +148,7 @@ impl Scene<'_> {
             confidence: probabilities.of(element.verdict()),
             suspects: self.suspects(member),
             is_consequence: member.is_consequence,
+            is_part: false,
             total_groups: count(looking),
             control_failing_groups: self.control_failing(&failing_groups),
             layer,

@@ -79,6 +79,9 @@ impl Incidents {
         let mut matched: BTreeMap<usize, Assessment> = BTreeMap::new();
         let mut fresh = Vec::new();
         for assessment in assessments {
+            if self.is_part_of_what_is_told(&assessment) {
+                continue;
+            }
             match self.matching(&assessment, &matched, settings, now) {
                 Some(place) => {
                     matched.insert(place, assessment);
@@ -94,6 +97,7 @@ impl Incidents {
             changes.extend(change);
         }
         self.fold(&matched, now, &mut changes);
+        self.fold_parts(now, &mut changes);
         self.fold_consequences(&matched, now, &mut changes);
         let fresh = self.absorb(fresh);
         self.open(fresh, settings, now, &mut changes);
@@ -168,6 +172,16 @@ impl Incidents {
         })
     }
 
+    /// Whether it is one party's own or some vantages' trouble, and part of what a wider incident accuses somebody of: no other
+    /// culprit, and nothing new.
+    fn is_part_of_what_is_told(&self, assessment: &Assessment) -> bool {
+        let kind = assessment.element.kind;
+        (kind.is_local() || kind.is_vantage_side())
+            && self.all.iter().filter(|wider| wider.may_be_depended_on && wider.is_accused()).any(|wider| {
+                covers(&wider.footprint, &assessment.footprint) && !covers(&assessment.footprint, &wider.footprint)
+            })
+    }
+
     /// Brings an incident up to date with its assessment.
     fn follow(&mut self, place: usize, assessment: &Assessment, settings: &Settings, now: Timestamp) -> Option<Change> {
         let tracked = &mut self.all[place];
@@ -197,7 +211,7 @@ impl Incidents {
         } else {
             may_accuse
                 && tracked.rival_ticks(&assessment.element.name) >= AGREEING_TICKS
-                && now.since(tracked.change.opened_at) >= wait(&assessment.element)
+                && now.since(tracked.change.opened_at) >= wait(assessment)
         };
         if !may_accuse && is_accused {
             // Weak echoes of a named fault keep its numbers; settling decides when it is over.
@@ -233,11 +247,24 @@ impl Incidents {
                 .map(|(parent, _)| &self.all[*parent])
                 .find(|parent| parent.change.state.is_open() && tracked.may_fold_into(parent));
             if let Some(parent) = parent.map(|parent| parent.change.incident.to_string()) {
-                let tracked = &mut self.all[place];
-                tracked.change.state = State::Resolved;
-                tracked.change.resolved_at = Some(now);
-                tracked.change.superseded_by = parent;
-                changes.push(tracked.publish(now));
+                changes.push(self.all[place].supersede(parent, now));
+            }
+        }
+    }
+
+    /// Folds what was told as one party's own into a wider incident that holds it.
+    fn fold_parts(&mut self, now: Timestamp, changes: &mut Vec<Change>) {
+        for place in 0..self.all.len() {
+            let tracked = &self.all[place];
+            if !tracked.is_local || !tracked.change.state.is_open() {
+                continue;
+            }
+            let mut wider = self.all.iter().filter(|wider| wider.may_be_depended_on && wider.is_accused());
+            let parent = wider.find(|wider| {
+                covers(&wider.footprint, &tracked.footprint) && !covers(&tracked.footprint, &wider.footprint)
+            });
+            if let Some(parent) = parent.map(|parent| parent.change.incident.to_string()) {
+                changes.push(self.all[place].supersede(parent, now));
             }
         }
     }
@@ -250,13 +277,12 @@ impl Incidents {
                 continue;
             }
             let mut parents = self.all.iter().filter(|parent| parent.may_be_depended_on && parent.is_accused());
-            let parent = parents.find(|parent| together(parent.change.onset_at, assessment.onset.at));
+            // Of what failed before the windows began, the incident remembers since when.
+            let onset = tracked.change.onset_at.min(assessment.onset.at);
+            let parent = parents.find(|parent| follows(parent.change.onset_at, onset));
             if let Some(parent) = parent.map(|parent| parent.change.incident.clone()) {
                 let tracked = &mut self.all[*place];
-                tracked.change.state = State::Resolved;
-                tracked.change.resolved_at = Some(now);
-                tracked.change.superseded_by = parent.to_string();
-                changes.push(tracked.publish(now));
+                changes.push(tracked.supersede(parent.to_string(), now));
                 let places: BTreeSet<Place> = tracked.places().collect();
                 let parent = self.all.iter_mut().find(|tracked| tracked.change.incident == parent);
                 if let Some(parent) = parent {
@@ -273,7 +299,7 @@ impl Incidents {
         let onsets: Vec<Timestamp> = causes.map(|cause| cause.onset.at).collect();
         let mut rest = Vec::new();
         for assessment in fresh {
-            let is_with = |onset: &Timestamp| together(*onset, assessment.onset.at);
+            let is_with = |onset: &Timestamp| follows(*onset, assessment.onset.at);
             if !assessment.is_consequence {
                 rest.push(assessment);
                 continue;
@@ -299,7 +325,7 @@ impl Incidents {
             let is_suspect = assessment.gain >= settings.suspect_nats && assessment.is_public();
             let agreed = if assessment.obstacle.is_none() { before.agreed + 1 } else { 0 };
             let (seen, since) = (before.seen + 1, before.since);
-            let has_waited = now.since(since) >= wait(&assessment.element);
+            let has_waited = now.since(since) >= wait(&assessment);
             let accuse = agreed >= AGREEING_TICKS && has_waited;
             let suspect = is_suspect && seen >= AGREEING_TICKS && has_waited;
             if !(accuse || suspect) {
@@ -319,21 +345,26 @@ impl Incidents {
 }
 
 /// Whether customers' endpoints may depend on it.
-fn is_dependency(element: &Element) -> bool {
+pub(crate) fn is_dependency(element: &Element) -> bool {
     !element.kind.is_local() && !element.kind.is_vantage_side()
 }
 
 /// Whether two onsets are close enough for one to follow from the other. Source: design notes 4.3: two intervals of 30 s.
-fn together(one: Timestamp, other: Timestamp) -> bool {
+pub(crate) fn together(one: Timestamp, other: Timestamp) -> bool {
     one.since(other).max(other.since(one)) <= Duration::from_mins(1)
+}
+
+/// Whether what began at `effect` may follow from what began at `cause`: an estimated onset may lie some seconds off.
+fn follows(cause: Timestamp, effect: Timestamp) -> bool {
+    together(cause, effect) && cause.since(effect) <= Duration::from_secs(15)
 }
 
 /// For how long an element must stand before it is accused: what fails through a dependency, or on the way to a cloud,
 /// shows before the dependency or the other ways do.
-fn wait(element: &Element) -> Duration {
-    match element.kind {
+fn wait(assessment: &Assessment) -> Duration {
+    match assessment.element.kind {
         ElementKind::Interconnect | ElementKind::Path => WAY_WAIT,
-        kind if kind.is_local() || kind.is_vantage_side() => LOCAL_WAIT,
+        kind if kind.is_local() || kind.is_vantage_side() || assessment.is_part => LOCAL_WAIT,
         _ => Duration::ZERO,
     }
 }

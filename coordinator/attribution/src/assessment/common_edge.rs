@@ -139,17 +139,14 @@ impl Scene<'_> {
         if edge.robust_margin < self.settings.robust_nats {
             return Some(format!("not robust: {} lying vantage groups could make it", self.liars));
         }
-        let mut supporters: Vec<(&String, f64)> =
-            self.evidence.frame.groups.iter().zip(support.iter().copied()).filter(|(_, nats)| *nats > 0.5).collect();
-        supporters.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let witnesses = supporters.iter().skip(self.liars).map(|(group, _)| *group);
-        let shortfall = self.groups.shortfall(witnesses, Some(cloud), self.settings)?;
+        let witnesses = self.witnesses(support);
+        let shortfall = self.groups.shortfall(witnesses.into_iter(), Some(cloud), self.settings)?;
         Some(format!("insufficient witnesses without the {} loudest: {shortfall}", self.liars))
     }
 }
 
 /// Nats of choosing so many of `n`.
-fn ln_choose(n: usize, chosen: usize) -> f64 {
+pub(super) fn ln_choose(n: usize, chosen: usize) -> f64 {
     let factor = |k: usize| f64::from(count(n - k)) / f64::from(count(k + 1));
     (0..chosen.min(n)).map(|k| factor(k).ln()).sum()
 }

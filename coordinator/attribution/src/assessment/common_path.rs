@@ -100,6 +100,7 @@ impl Scene<'_> {
             suspects: Vec::new(),
             obstacle,
             is_consequence: false,
+            is_part: false,
             footprint: fails.iter().map(|fail| (fail.place, fail.layer)).collect(),
             total_groups: count(live),
             control_failing_groups: self.control_failing(&names),

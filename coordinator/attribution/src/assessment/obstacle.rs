@@ -64,17 +64,8 @@ impl Scene<'_> {
                 "vantage groups disagree: {see} of {look} see it fail, and the others, looking at the same, do not"
             ));
         }
-        let mut supporters: Vec<(&String, f64)> = self
-            .evidence
-            .frame
-            .groups
-            .iter()
-            .zip(member.support.iter().copied())
-            .filter(|(_, nats)| *nats > 0.5)
-            .collect();
-        supporters.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let witnesses = supporters.iter().skip(self.liars).map(|(group, _)| *group);
-        if let Some(shortfall) = self.groups.shortfall(witnesses, accused, self.settings) {
+        let witnesses = self.witnesses(&member.support);
+        if let Some(shortfall) = self.groups.shortfall(witnesses.into_iter(), accused, self.settings) {
             return Some(format!("insufficient witnesses without the {} loudest: {shortfall}", self.liars));
         }
         if accused.is_some() && self.may_be_a_hidden_dependency(member, element, footprint) {
@@ -186,17 +177,27 @@ impl Scene<'_> {
             return false;
         };
         let (mut runs, mut passed) = (0, 0);
+        let mut customers: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
         self.known.each_holder(number, member.layer(), |place, entry| {
+            let (more, of_them) = entry.cell.count_since(self.evidence.from);
             if is_own(place) {
-                let (more, of_them) = entry.cell.count_since(self.evidence.from);
                 (runs, passed) = (runs + more, passed + of_them);
+            } else if let Some(target) = self.known.target_of(place) {
+                let sums = customers.entry(target).or_default();
+                *sums = (sums.0 + more, sums.1 + of_them);
             }
         });
-        if runs >= ALIBI.1 { f64::from(passed) >= MOSTLY * f64::from(runs) } else { fails_elsewhere }
+        if runs >= ALIBI.1 {
+            return f64::from(passed) >= MOSTLY * f64::from(runs);
+        }
+        // Nobody speaks for the provider. Where most of its customers are well, something that the others share may be it.
+        let is_well = |(runs, passed): &&(u32, u32)| f64::from(*passed) >= MOSTLY * f64::from(*runs);
+        let well = customers.values().filter(is_well).count();
+        fails_elsewhere || well * 2 > customers.len()
     }
 
     /// Whether customers' endpoints that are no part of the footprint begin to fail as plainly, half as many or more.
-    fn fails_elsewhere_too(&self, footprint: &BTreeSet<(Place, Layer)>) -> bool {
+    pub(super) fn fails_elsewhere_too(&self, footprint: &BTreeSet<(Place, Layer)>) -> bool {
         let targets: BTreeSet<u32> = footprint.iter().filter_map(|(place, _)| self.known.target_of(*place)).collect();
         let mut elsewhere: BTreeMap<u32, (f64, f64, BTreeSet<u32>)> = BTreeMap::new();
         for fail in &self.evidence.fails {

@@ -2,6 +2,7 @@
 
 mod explanation;
 mod liars;
+mod parts;
 mod properties;
 mod script;
 mod sim;

@@ -211,6 +211,14 @@ impl Tracked {
         self.change.clone()
     }
 
+    /// Ends it as part of another incident.
+    pub(super) fn supersede(&mut self, by: String, now: Timestamp) -> Change {
+        self.change.state = State::Resolved;
+        self.change.resolved_at = Some(now);
+        self.change.superseded_by = by;
+        self.publish(now)
+    }
+
     /// Counts the ticks in which others explain this incident's failures.
     pub(super) fn shadow(&mut self, others: &[&Assessment]) -> Option<Change> {
         let shadowed = others.iter().any(|other| covers(&other.footprint, &self.footprint));

@@ -1,0 +1,385 @@
+//! A common dependency: endpoints that begin to fail fully at once and share something that others use and pass.
+//!
+//! A row of machines, one chain of a CDN, some of a service's balancers: part of an element fails for everybody, the rest
+//! for nobody. No failing share of the element fits that, and endpoint by endpoint it would be as many accidents in the same
+//! seconds. Weighed against each other: each endpoint by itself; a shared element of which a share of the endpoints fails,
+//! any share being as likely; and something that nobody declared, which may take any of all endpoints. What is told is
+//! what the share of endpoints alone makes likely: none counts that the groups assumed to lie could have made up.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
+
+use super::{Assessment, ROWS, Scene, TOLD_NATS, alibi::Charge, count, rounded};
+use crate::{
+    change::Probabilities,
+    element::{Element, ElementKind},
+    incident::{is_dependency, together},
+    inference::{self, Member},
+    onset::Onset,
+    settings::Settings,
+    time::Timestamp,
+    vocabulary::{Layer, Verdict},
+};
+
+/// Owners whose endpoints must fail for it to be more than their own affair. Source: the quorum of a verdict.
+const LEAST: usize = 3;
+
+/// Onsets this close to the middle one, each give or take its half-width, count as one. Source: as for a common path.
+const TOGETHER: Duration = Duration::from_secs(4);
+
+/// How long an endpoint that fails stays down: with its prior it says how often endpoints begin to fail. Start value.
+const REPAIR: Duration = Duration::from_hours(1);
+
+/// Chance that something is in fault which endpoints depend on and no catalog names. Start value: as an endpoint.
+const UNNAMED: f64 = 1e-3;
+
+/// Chance that an endpoint elsewhere depends on it too, unseen. Source: design notes 4.3 (hidden dependency).
+const ELSEWHERE: f64 = 0.02;
+
+/// Share of its runs that an endpoint fails which fails fully, and passes which is well.
+const FULLY: (f64, f64) = (0.5, 0.95);
+
+/// Nats of doubt beyond which an explanation is not remembered.
+const NEGLIGIBLE: f64 = 20.0;
+
+/// An endpoint that fails, or one that passes: whose it is, and what it shares with others.
+struct Unit {
+    owner: String,
+    shared: BTreeSet<u32>,
+    is_failing: bool,
+}
+
+/// What may have failed, with its log probability up to a constant; `None` for what nobody declared, or for nothing.
+type Story = (Option<u32>, f64);
+
+impl Scene<'_> {
+    /// Tells endpoints that fail at once as what they share, where that is likelier than as many accidents.
+    pub(super) fn tell_common_dependency(&self, assessed: &mut Vec<Assessment>) {
+        let cluster = self.cluster(assessed);
+        let footprints = cluster.iter().flat_map(|place| &assessed[*place].footprint);
+        let targets: BTreeSet<u32> = footprints.filter_map(|(place, _)| self.known.target_of(*place)).collect();
+        let owners: BTreeSet<&str> = targets.iter().map(|target| self.owner(*target)).collect();
+        let onset = cluster.iter().map(|place| assessed[*place].onset).min_by_key(|onset| onset.at);
+        if let Some(onset) = onset.filter(|_| owners.len() >= LEAST) {
+            let stories = self.stories(&self.units(assessed, &cluster, onset));
+            self.tell(&stories, (&cluster, onset), assessed);
+        }
+    }
+
+    /// Assessments of endpoints, and of a CDN's ways to them, that fail fully, whoever is not believed, and began to at about
+    /// the same time.
+    fn cluster(&self, assessed: &[Assessment]) -> Vec<usize> {
+        let is_one = |assessment: &Assessment| {
+            let is_own = match assessment.element.kind {
+                ElementKind::Endpoint | ElementKind::Owner => true,
+                ElementKind::Interconnect => assessment.failing_groups.len() * 2 > assessment.total_groups as usize,
+                _ => false,
+            };
+            is_own && self.was_well(assessment) && self.fails_fully(assessment)
+        };
+        let found: Vec<usize> = (0..assessed.len()).filter(|place| is_one(&assessed[*place])).collect();
+        let mut onsets: Vec<Timestamp> = found.iter().map(|place| assessed[*place].onset.at).collect();
+        onsets.sort_unstable();
+        // The onset with most others about it; the latest of equals, for the others are long told.
+        let near = |onset: Onset, middle: Timestamp| {
+            onset.at.since(middle).max(middle.since(onset.at)) <= TOGETHER + onset.uncertainty.min(TOGETHER)
+        };
+        let about = |middle: Timestamp| found.iter().filter(|place| near(assessed[**place].onset, middle)).count();
+        let Some(middle) = onsets.iter().copied().max_by_key(|middle| (about(*middle), *middle)) else {
+            return Vec::new();
+        };
+        found.into_iter().filter(|place| near(assessed[*place].onset, middle)).collect()
+    }
+
+    /// Whether it was seen to work before: when what always failed began to, nobody knows.
+    fn was_well(&self, assessment: &Assessment) -> bool {
+        let (mut runs, mut passed) = (0, 0);
+        for (place, layer) in &assessment.footprint {
+            let before = self.known.cell(*place).samples().filter(|sample| sample.at < assessment.onset.at);
+            for failed in before.filter_map(|sample| sample.failed_at(*layer)) {
+                (runs, passed) = (runs + 1, passed + u32::from(!failed));
+            }
+        }
+        runs >= count(LEAST) && f64::from(passed) >= FULLY.1 * f64::from(runs)
+    }
+
+    /// Whether it fails for whoever looks, by more than the word of those who may lie.
+    fn fails_fully(&self, assessment: &Assessment) -> bool {
+        let Some(member) = self.member(&assessment.element) else { return false };
+        let witnesses = self.witnesses(&member.support);
+        assessment.severity >= FULLY.0
+            && member.disagreement.is_none()
+            && self.without_liars(&member.support) >= self.settings.robust_nats
+            && self.groups.shortfall(witnesses.into_iter(), None, self.settings).is_none()
+    }
+
+    fn member(&self, element: &Element) -> Option<&Member> {
+        let elements = self.evidence.elements();
+        self.hypothesis.members.iter().find(|member| elements[member.element] == *element)
+    }
+
+    /// Groups that support it without the loudest.
+    pub(super) fn witnesses(&self, support: &[f64]) -> Vec<&String> {
+        let groups = self.evidence.frame.groups.iter().zip(support.iter().copied());
+        let mut supporters: Vec<(&String, f64)> = groups.filter(|(_, nats)| *nats > 0.5).collect();
+        supporters.sort_by(|a, b| b.1.total_cmp(&a.1));
+        supporters.into_iter().skip(self.liars).map(|(group, _)| group).collect()
+    }
+
+    fn owner(&self, target: u32) -> &str {
+        let owner = self.known.target(target).filter(|target| !target.is_provider_owned());
+        owner.and_then(|target| target.owner.as_deref()).unwrap_or_else(|| self.known.target_id(target).as_str())
+    }
+
+    /// Whoever's endpoints are plainly in the cluster or plainly well since the onset, one for each owner and set of shared
+    /// elements: those of the layer at which it fails, or of every layer that passes.
+    fn units(&self, assessed: &[Assessment], cluster: &[usize], onset: Onset) -> Vec<Unit> {
+        let mut failing: BTreeMap<u32, BTreeSet<Layer>> = BTreeMap::new();
+        for (place, layer) in cluster.iter().flat_map(|place| &assessed[*place].footprint) {
+            if let Some(target) = self.known.target_of(*place) {
+                failing.entry(target).or_default().insert(*layer);
+            }
+        }
+        let mut runs = vec![(0_u32, 0_u32); self.known.target_count()];
+        let mut shared: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); runs.len()];
+        for (entry, target) in self.known.looks() {
+            let (runs, shared) = (&mut runs[target as usize], &mut shared[target as usize]);
+            for sample in entry.cell.since(onset.at) {
+                *runs = (runs.0 + 1, runs.1 + u32::from(sample.failed.is_none()));
+            }
+            if shared.is_empty() {
+                let layers = failing.get(&target);
+                let walked = Layer::ALL.iter().filter(|layer| layers.is_none_or(|layers| layers.contains(layer)));
+                shared.extend(walked.flat_map(|layer| self.shared(entry.slot, *layer)));
+            }
+        }
+        let mut units: BTreeMap<(String, BTreeSet<u32>, bool), Unit> = BTreeMap::new();
+        for (target, ((runs, passed), shared)) in (0..).zip(runs.into_iter().zip(shared)) {
+            let is_failing = failing.contains_key(&target);
+            let is_well = runs >= count(LEAST) && f64::from(passed) >= FULLY.1 * f64::from(runs);
+            if (is_failing || is_well) && !shared.is_empty() {
+                let owner = self.owner(target).to_owned();
+                let key = (owner.clone(), shared.clone(), is_failing);
+                units.insert(key, Unit { owner, shared, is_failing });
+            }
+        }
+        units.into_values().collect()
+    }
+
+    /// What probes of the slot exercise at the layer that others depend on too.
+    fn shared(&self, slot: u32, layer: Layer) -> impl Iterator<Item = u32> {
+        let map = self.known.map();
+        let elements = map.far[slot as usize].layers[layer as usize].iter().flatten();
+        elements.copied().filter(|number| is_dependency(&map.elements[*number as usize]))
+    }
+
+    /// All that may have made these fail, likeliest first.
+    fn stories(&self, units: &[Unit]) -> Vec<Story> {
+        let owners = |is_failing: bool, of: Option<u32>| {
+            let found = units.iter().filter(|unit| unit.is_failing == is_failing);
+            let found = found.filter(|unit| of.is_none_or(|element| unit.shared.contains(&element)));
+            found.map(|unit| unit.owner.as_str()).collect::<BTreeSet<&str>>().len()
+        };
+        let (failing, well) = (owners(true, None), owners(false, None));
+        let accident = ElementKind::Endpoint.prior().ln();
+        let coincidence = ((TOGETHER * 2).as_secs_f64() / REPAIR.as_secs_f64()).ln();
+        let several = f64::from(count(failing));
+        let mut stories: Vec<Story> = vec![
+            (None, several * accident + (several - 1.0) * coincidence),
+            (None, UNNAMED.ln() + ln_any_share(failing, failing + well)),
+        ];
+        let map = self.known.map();
+        let candidates: BTreeSet<u32> =
+            units.iter().filter(|unit| unit.is_failing).flat_map(|unit| unit.shared.iter().copied()).collect();
+        for element in candidates {
+            let (its_failing, its_well) = (owners(true, Some(element)), owners(false, Some(element)));
+            if its_failing >= LEAST {
+                let elsewhere = f64::from(count(failing - its_failing));
+                let share = ln_any_share(its_failing, its_failing + its_well);
+                stories.push((
+                    Some(element),
+                    map.elements[element as usize].prior().ln() + share + elsewhere * ELSEWHERE.ln(),
+                ));
+            }
+        }
+        stories.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let best = stories.first().map_or(0.0, |(_, nats)| *nats);
+        stories.retain(|(_, nats)| best - nats < NEGLIGIBLE);
+        stories
+    }
+
+    fn tell(&self, stories: &[Story], (cluster, onset): (&[usize], Onset), assessed: &mut Vec<Assessment>) {
+        let map = self.known.map();
+        let verdict = |story: &Story| story.0.map_or(Verdict::Neither, |at| map.elements[at as usize].verdict());
+        let total: f64 = stories.iter().map(|(_, nats)| (nats - stories[0].1).exp()).sum();
+        let of = |wanted: Verdict| {
+            let told = stories.iter().filter(|story| verdict(story) == wanted);
+            told.fold(0.0, |sum, (_, nats)| sum + (nats - stories[0].1).exp()) / total
+        };
+        let probabilities = Probabilities {
+            aws: rounded(of(Verdict::Aws)),
+            azure: rounded(of(Verdict::Azure)),
+            neither: rounded(of(Verdict::Neither)),
+            none: 0.0,
+        };
+        let Some((Some(number), best)) = stories.first().copied() else {
+            return self.doubt(&probabilities, cluster, assessed);
+        };
+        let element = map.elements[number as usize].clone();
+        let rival = stories.iter().find(|story| verdict(story) != element.verdict());
+        let margin = rival.map_or(NEGLIGIBLE, |(_, nats)| best - nats);
+        // What is already told holds its endpoints as consequences.
+        if assessed.iter().any(|told| told.element == element && told.obstacle.is_none()) {
+            return;
+        }
+        // Where something else has failed, labels may be wrong or untold: they may all depend on that.
+        let is_other = |other: &Assessment| {
+            is_dependency(&other.element)
+                && other.element.verdict() != element.verdict()
+                && together(other.onset.at, onset.at)
+        };
+        if assessed.iter().any(is_other) {
+            return;
+        }
+        let holders: Vec<usize> = cluster
+            .iter()
+            .copied()
+            .filter(|place| {
+                let mut footprint = assessed[*place].footprint.iter();
+                footprint.any(|(place, layer)| {
+                    self.shared(self.known.entry(*place).slot, *layer).any(|shared| shared == number)
+                })
+            })
+            .collect();
+        let parts: Vec<&Assessment> = holders.iter().map(|place| &assessed[*place]).collect();
+        let Some(told) = self.of_parts(&parts, (element, onset), probabilities, margin) else { return };
+        if told.obstacle.is_some() {
+            return self.doubt(&probabilities, cluster, assessed);
+        }
+        let mut place = 0;
+        assessed.retain(|other| {
+            place += 1;
+            !holders.contains(&(place - 1)) && other.element != told.element
+        });
+        assessed.push(told);
+    }
+
+    /// The shared element, with what its endpoints show.
+    fn of_parts(
+        &self,
+        parts: &[&Assessment],
+        (element, onset): (Element, Onset),
+        probabilities: Probabilities,
+        margin: f64,
+    ) -> Option<Assessment> {
+        let first = parts.iter().max_by(|a, b| a.gain.total_cmp(&b.gain))?;
+        let mut support = vec![0.0; self.evidence.frame.groups.len()];
+        for member in parts.iter().filter_map(|part| self.member(&part.element)) {
+            for (sum, nats) in support.iter_mut().zip(&member.support) {
+                *sum += nats;
+            }
+        }
+        let footprint: BTreeSet<_> = parts.iter().flat_map(|part| part.footprint.iter().copied()).collect();
+        let failing_groups: BTreeSet<String> =
+            parts.iter().flat_map(|part| part.failing_groups.iter().cloned()).collect();
+        let mut evidence: Vec<_> = parts.iter().filter_map(|part| part.evidence.first().cloned()).collect();
+        evidence.sort_by(|a, b| {
+            b.weight.total_cmp(&a.weight).then_with(|| (&a.target, &a.group).cmp(&(&b.target, &b.group)))
+        });
+        evidence.truncate(ROWS);
+        let confidence = probabilities.of(element.verdict());
+        let obstacle = self.obstacle_of_parts(&element, &footprint, &support, confidence, margin);
+        let charge = Charge { layer: first.layer, severity: first.severity, since: onset.at };
+        let alibis = if obstacle.is_none() { self.alibis(&element, charge, &failing_groups) } else { Vec::new() };
+        Some(Assessment {
+            gain: support.iter().sum::<f64>(),
+            severity: first.severity,
+            confidence,
+            suspects: Vec::new(),
+            is_consequence: false,
+            is_part: true,
+            total_groups: parts.iter().map(|part| part.total_groups).max()?,
+            control_failing_groups: self.control_failing(&failing_groups),
+            layer: first.layer,
+            cause: first.cause,
+            onset,
+            evidence,
+            alibis: alibis.into_iter().filter(|alibi| !element.name.starts_with(&alibi.party)).collect(),
+            caveats: vec![format!("{} of its endpoints fail fully, others that share it pass", parts.len())],
+            robust_margin: margin.min(self.without_liars(&support)),
+            domain_margin: inference::without_domain(&support, self.domains),
+            survey: Rc::default(),
+            decisive: Vec::new(),
+            probabilities,
+            obstacle,
+            footprint,
+            failing_groups,
+            element,
+        })
+    }
+
+    fn obstacle_of_parts(
+        &self,
+        element: &Element,
+        footprint: &BTreeSet<(crate::known::Place, Layer)>,
+        support: &[f64],
+        confidence: f64,
+        margin: f64,
+    ) -> Option<String> {
+        let Settings { open_probability, robust_nats, open_nats, .. } = *self.settings;
+        let accused = matches!(element.verdict(), Verdict::Aws | Verdict::Azure).then(|| element.verdict().as_str());
+        if confidence < open_probability || margin < robust_nats {
+            return Some(format!("{} or something else that they depend on: {confidence:.2}", element.title()));
+        }
+        if support.iter().sum::<f64>() < open_nats {
+            return Some("insufficient data".into());
+        }
+        if accused.is_some() && self.fails_elsewhere_too(footprint) {
+            return Some("customers' endpoints fail elsewhere too".into());
+        }
+        let witnesses = self.witnesses(support);
+        let shortfall = self.groups.shortfall(witnesses.into_iter(), accused, self.settings)?;
+        Some(format!("insufficient witnesses without the {} loudest: {shortfall}", self.liars))
+    }
+
+    /// Holds back what would be told endpoint by endpoint while a cloud may well be behind it.
+    fn doubt(&self, probabilities: &Probabilities, cluster: &[usize], assessed: &mut [Assessment]) {
+        if probabilities.neither >= self.settings.open_probability {
+            return;
+        }
+        for place in cluster {
+            let own = &mut assessed[*place];
+            let reason = format!(
+                "{} endpoints begin to fail at once: aws {:.2}, azure {:.2}, neither {:.2}",
+                cluster.len(),
+                probabilities.aws,
+                probabilities.azure,
+                probabilities.neither
+            );
+            own.obstacle.get_or_insert(reason);
+            own.probabilities = *probabilities;
+            own.gain = own.gain.max(TOLD_NATS);
+        }
+    }
+}
+
+/// Log probability that just these of `all` fail when any share of them is as likely to: the beta-binomial with both
+/// parameters 1, for one set of that size.
+fn ln_any_share(failing: usize, all: usize) -> f64 {
+    -f64::from(count(all + 1)).ln() - super::common_edge::ln_choose(all, failing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_share_is_as_likely() {
+        // Of two endpoints: none, either one, or both fail, with a third for each number.
+        assert!((ln_any_share(2, 2) + 3.0_f64.ln()).abs() < 1e-12);
+        assert!((ln_any_share(1, 2) + 6.0_f64.ln()).abs() < 1e-12);
+    }
+}

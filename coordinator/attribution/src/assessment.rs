@@ -339,9 +339,11 @@ impl Assessment {
         }
     }
 
-    /// Whether a suspicion of it is for everybody: an endpoint that a few agents cannot use is its owner's business.
+    /// Whether a suspicion of it is for everybody: likelier than not, something has failed, and an endpoint that a few agents
+    /// cannot use is its owner's business.
     pub(crate) fn is_public(&self) -> bool {
-        !self.element.kind.is_local() || self.failing_groups.len() * 2 >= self.total_groups as usize
+        let is_for_all = !self.element.kind.is_local() || self.failing_groups.len() * 2 >= self.total_groups as usize;
+        is_for_all && self.probabilities.none < 0.5
     }
 
     fn phrase(&self) -> &'static str {

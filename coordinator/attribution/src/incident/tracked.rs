@@ -27,7 +27,7 @@ const ONSET_MOVED: Duration = Duration::from_secs(1);
 const VAGUE_ONSET_S: f64 = 5.0;
 
 /// Share of failures in the recent span, relative to its peak, below which an incident recovers.
-const RECOVERED: (f64, f64) = (0.05, 0.15);
+const RECOVERED: (f64, f64) = (0.03, 0.1);
 
 /// An incident and what its life needs.
 #[derive(Clone, Debug, Serialize, Deserialize)]

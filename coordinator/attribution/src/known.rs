@@ -344,6 +344,12 @@ impl Known {
         &self.cells[place as usize]
     }
 
+    /// Whether nobody looks there any more: its target has left the catalog, or its agent the fleet.
+    pub(crate) fn is_gone(&self, place: Place) -> bool {
+        let target = self.target_of(place);
+        self.vantage(self.entry(place).agent).is_none() || target.is_some_and(|target| self.target(target).is_none())
+    }
+
     /// Cells at targets with their places; uplinks are left out.
     pub(crate) fn looks(&self) -> impl Iterator<Item = (&Entry, u32)> {
         self.cells.iter().filter_map(|entry| Some((entry, self.slots[entry.slot as usize].target?)))

@@ -303,3 +303,18 @@ fn the_published_line_is_as_promised_and_reads_back() {
     }
     assert_eq!(serde_json::from_str::<Change>(&line).expect("reads back"), *change);
 }
+
+#[test]
+fn an_incident_of_targets_that_leave_the_catalog_is_over() {
+    let mut sim = Sim::new();
+    let fails = |id: &TargetId| id.as_str() == "aws/us-east-1/dynamodb";
+    sim.healthy(90).run(60, &|_, _, id, _, _| fails(id).then_some((Layer::Dns, Cause::DnsEmptyAnswer)));
+    assert_eq!(sim.changes.last().map(|change| change.state), Some(State::Attributed));
+    sim.engine.apply(&Input::World(WorldChange::TargetRemoved("aws/us-east-1/dynamodb".into())));
+    sim.healthy(2);
+    let last = sim.changes.last().expect("a change");
+    assert_eq!((last.state, last.resolved_at), (State::Resolved, Some(last.at)), "{last:#?}");
+    assert!(last.headline.starts_with("Nobody looks any more"), "{}", last.headline);
+    sim.healthy(120);
+    assert_eq!(sim.changes.last().map(|change| change.state), Some(State::Resolved), "{:#?}", sim.changes);
+}

@@ -238,7 +238,15 @@ impl Tracked {
         }
         let (failed, runs) = self.recent(known, now.before(settings.recent));
         if runs == 0 {
-            return None; // nobody looks: silence is no recovery
+            // Silence is no recovery; but what has left the catalog or the fleet will never be heard of again.
+            let is_over = !self.footprint.is_empty() && self.footprint.iter().all(|(place, _)| known.is_gone(*place));
+            return is_over.then(|| {
+                self.change.state = State::Resolved;
+                self.change.resolved_at = Some(now);
+                self.change.headline =
+                    "Nobody looks any more: the targets have left the catalog, or the agents the fleet.".into();
+                self.publish(now)
+            });
         }
         let share = f64::from(failed) / f64::from(runs);
         self.peak = self.peak.max(share);

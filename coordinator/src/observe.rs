@@ -39,6 +39,10 @@ use crate::{
 /// What an agent saw is forgotten once it has been gone for so long: then those that look decide what is learned.
 const GONE: Duration = Duration::from_hours(1);
 
+/// A batch that was sealed so much after it arrived comes from a clock that runs ahead. Source: clocks that are kept by
+/// NTP agree to well within a second, and the log's own clock may be as wrong.
+const AHEAD: Duration = Duration::from_secs(2);
+
 /// A record that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
@@ -179,6 +183,7 @@ impl Observer {
         {
             self.learner.forget_agent(&agent);
         }
+        let is_clock_suspect = is_sealed_ahead(&batch, record);
         let mut inputs = Vec::with_capacity(batch.results.len());
         for result in &batch.results {
             let Some(target) = self.target_of(agent, result.slot).cloned() else {
@@ -188,7 +193,7 @@ impl Observer {
             if outcome == Outcome::Passed {
                 inputs.extend(self.learn(agent, &target, result));
             }
-            let run = self.run((agent, &target), record, result, outcome);
+            let run = Run { is_clock_suspect, ..self.run((agent, &target), record, result, outcome) };
             inputs.push(Input::Observation(run.observation(agent.clone(), target)));
         }
         Ok(inputs)
@@ -234,6 +239,13 @@ impl Observer {
         let learned = self.learner.learn_from(agent, target, reading.unwrap_or(&Reading::default()), address)?;
         Some(Input::World(WorldChange::Learned(target.clone(), learned)))
     }
+}
+
+/// Whether the batch was sealed after it arrived: the agent's clock runs ahead, and when its runs began only their arrival
+/// tells. One that runs behind looks like a spool that was delivered late, and is not found by this.
+pub fn is_sealed_ahead(batch: &ResultBatch, record: &Record) -> bool {
+    let sealed_at = convert::micros(batch.sealed_at.as_ref()).map(Timestamp::from_micros);
+    sealed_at.is_some_and(|at| at.since(record.received_at) > AHEAD)
 }
 
 /// How a result ended; `None` when it contradicts itself.

@@ -59,6 +59,19 @@ fn a_result_names_its_target_by_slot_and_teaches_its_cdn() {
 }
 
 #[test]
+fn a_batch_that_was_sealed_after_it_arrived_comes_from_a_suspect_clock() {
+    for (sealed_s, expected) in [(None, false), (Some(1), false), (Some(4), false), (Some(6), true)] {
+        let sealed_at = sealed_s.map(|seconds| convert::timestamp(seconds * 1_000_000));
+        let results = vec![result(7, wire::Outcome::Passed, 0)];
+        let sealed = ResultBatch { lane: 1, number: 1, results, sealed_at, ..ResultBatch::default() };
+        let record = Record { payload: sealed.encode_to_vec(), ..batch(Vec::new(), Vec::new()) };
+        let inputs = observer().observe(&record).expect("reads");
+        let [Input::Observation(observation)] = inputs.as_slice() else { panic!("{inputs:?}") };
+        assert_eq!(observation.is_clock_suspect, expected, "sealed at {sealed_s:?} s, arrived at 3 s");
+    }
+}
+
+#[test]
 fn facts_of_another_incarnation_mean_nothing() {
     let mut observer = observer();
     let facts = wire::Facts { number: 3, cnames: vec!["x.azurefd.net".into()], ..wire::Facts::default() };

@@ -90,12 +90,14 @@ fn batch(
         return Ok(());
     }
     let agent = AgentId::from(record.agent.as_str());
+    let clock_suspect = observe::is_sealed_ahead(&batch, record);
     for result in &batch.results {
         let (Some(target), Some(outcome)) = (observer.target_of(&agent, result.slot), observe::outcome(result)) else {
             continue; // refused at ingest; it does not count live either
         };
         let probe = observer.targets().get(target).map(|target| target.probe);
-        write(&line(record, target, probe, outcome, result, observer.facts_of(&agent, result.facts)))?;
+        let line = line(record, target, probe, outcome, result, observer.facts_of(&agent, result.facts));
+        write(&ResultLine { clock_suspect, ..line })?;
     }
     Ok(())
 }

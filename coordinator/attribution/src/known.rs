@@ -3,6 +3,7 @@
 //! A cell is one agent looking at one slot: a target by one way of asking for its name, or (slot 0) the agent's own
 //! session. Names are numbers in here: a passing result costs two look-ups and eight bytes.
 
+mod lately;
 pub(crate) mod map;
 mod screen;
 mod witness;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+use self::lately::Lately;
 pub(crate) use self::{map::Map, screen::Suspicions};
 use crate::{
     engine::Way,
@@ -39,6 +41,7 @@ pub(crate) struct Agent {
     /// When and why it last could not look.
     blocked: Option<(Timestamp, Reason)>,
     past: Past,
+    lately: Lately,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,6 +82,8 @@ pub(crate) struct Known {
     pub(crate) cells: Vec<Entry>,
     /// Cells in which something failed or was slow lately; some of them may have forgotten it.
     pub(crate) troubled: Vec<Place>,
+    /// When what agents did lately was last halved.
+    faded_at: Timestamp,
     /// Runs that came in since the last tick, and the running mean of them a second.
     arrived: u32,
     arriving: f64,
@@ -105,6 +110,7 @@ impl Default for Known {
             slots: vec![Slot { target: None, way: Way::System, cells: Vec::new() }],
             cells: Vec::new(),
             troubled: Vec::new(),
+            faded_at: Timestamp::default(),
             arrived: 0,
             arriving: 0.0,
             ticked_at: Timestamp::default(),
@@ -188,7 +194,13 @@ impl Known {
             return *number;
         }
         let number = u32::try_from(self.agents.len()).unwrap_or(NONE);
-        self.agents.push(Agent { id: id.clone(), vantage: None, blocked: None, past: Past::default() });
+        self.agents.push(Agent {
+            id: id.clone(),
+            vantage: None,
+            blocked: None,
+            past: Past::default(),
+            lately: Lately::default(),
+        });
         self.index.agents.insert(id.clone(), number);
         number
     }
@@ -257,6 +269,9 @@ impl Known {
             self.troubled.push(place);
         }
         self.arrived += 1;
+        if entry.slot != UPLINK {
+            self.agents[entry.agent as usize].lately.hear(sample.failed.is_none());
+        }
         if sample.failed.is_none()
             && let Some(target) = self.slots[entry.slot as usize].target
         {
@@ -306,6 +321,10 @@ impl Known {
             self.arriving += (f64::from(self.arrived) / seconds - self.arriving) * weight;
         }
         (self.arrived, self.ticked_at) = (0, now);
+        if now.since(self.faded_at) >= lately::HALF_LIFE {
+            self.faded_at = now;
+            self.agents.iter_mut().for_each(|agent| agent.lately.fade());
+        }
     }
 
     /// Which cells open incidents touch, and since when: base rates stand still there.
@@ -342,6 +361,11 @@ impl Known {
 
     pub(crate) fn entry(&self, place: Place) -> &Entry {
         &self.cells[place as usize]
+    }
+
+    /// Elements that only an agent's failures speak of, while it is dark.
+    pub(crate) fn access(&self, agent: u32) -> &[u32] {
+        if self.agents[agent as usize].lately.is_dark() { &self.map().near[agent as usize].access } else { &[] }
     }
 
     /// Whether nobody looks there any more: its target has left the catalog, or its agent the fleet.

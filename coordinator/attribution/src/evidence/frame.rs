@@ -41,7 +41,7 @@ pub(super) fn frame(
             if layers[*layer as usize] {
                 any = true;
                 map.each(entry, *layer, |number| fails_at[number as usize][*layer as usize] = true);
-                for number in &map.near[entry.agent as usize].access {
+                for number in known.access(entry.agent) {
                     fails_at[*number as usize][*layer as usize] = true;
                 }
             }

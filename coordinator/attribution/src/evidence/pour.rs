@@ -285,7 +285,7 @@ impl<'a> Pour<'a> {
     ) {
         let map = self.known.map();
         let (near, far) = (&map.near[entry.agent as usize], &map.far[entry.slot as usize]);
-        let mut full = near.access.clone();
+        let mut full = self.known.access(entry.agent).to_vec();
         map.each(entry, layer, |number| full.push(number));
         let most = &tallies[self.from.len() - 1];
         let none: Rc<[u32]> = Rc::new([]);

@@ -165,7 +165,7 @@ impl Known {
                     continue;
                 }
                 map.each(entry, layer, &mut add);
-                near.access.iter().copied().for_each(add);
+                self.access(entry.agent).iter().copied().for_each(add);
             }
         }
         tallies

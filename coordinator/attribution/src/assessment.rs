@@ -5,6 +5,7 @@ mod alibi;
 mod common_dependency;
 mod common_edge;
 mod common_path;
+mod contrast;
 mod decisive;
 mod obstacle;
 mod survey;

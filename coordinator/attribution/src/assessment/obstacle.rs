@@ -73,6 +73,11 @@ impl Scene<'_> {
                 "only customers' endpoints fail there, and something else that they may depend on has failed".into(),
             );
         }
+        if !element.kind.is_local() && self.fails_as_much_elsewhere(element) {
+            return Some(
+                "what has nothing to do with it fails as much: it may be the vantage groups themselves".into(),
+            );
+        }
         self.is_seen_through_one_customer(element, footprint)
             .then(|| "seen through a single endpoint that is not the provider's own".into())
     }

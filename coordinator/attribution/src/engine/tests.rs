@@ -318,3 +318,13 @@ fn an_incident_of_targets_that_leave_the_catalog_is_over() {
     sim.healthy(120);
     assert_eq!(sim.changes.last().map(|change| change.state), Some(State::Resolved), "{:#?}", sim.changes);
 }
+
+#[test]
+fn agents_that_fail_a_share_of_all_they_look_at_accuse_nobody() {
+    let mut sim = Sim::new();
+    let fails = |agent: &AgentId, id: &TargetId, at: u64| {
+        crate::dice::hash(7, &[agent.as_str(), id.as_str()], at).is_multiple_of(5)
+    };
+    sim.healthy(90).run(240, &|agent, _, id, _, at| fails(agent, id, at).then_some((Layer::Tls, Cause::TlsTimeout)));
+    assert_eq!(sim.accusations(), [], "{:#?}", sim.changes);
+}

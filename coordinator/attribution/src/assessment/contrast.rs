@@ -5,70 +5,107 @@
 //! not at fault.
 
 use super::{Scene, count};
-use crate::{element::Element, vocabulary::Layer};
+use crate::{element::Element, inference::Member, known::Entry, vocabulary::Layer};
 
 /// Runs at controls that say something.
 const ENOUGH: u32 = 20;
 
+/// No two sets of targets fail quite alike: up to so many times what the controls fail, it is the same. Start value.
+const ALIKE: f64 = 1.5;
+
+/// Runs, and those of them that failed or were slow.
+type Runs = (u32, u32);
+
 impl Scene<'_> {
-    /// Whether what exercises the element fails no more than controls that do not, beyond chance: by less nats than a verdict
-    /// takes. Controls that fail for
-    /// most of all who look are down themselves, and groups whose own trouble is known explain their failures: neither
-    /// says anything.
-    pub(super) fn fails_as_much_elsewhere(&self, element: &Element) -> bool {
+    /// Whether what exercises the element fails no more than controls that do not, at the same layers, beyond chance: by fewer
+    /// nats than a verdict takes. Says no where too few controls walk a layer.
+    pub(super) fn fails_as_much_elsewhere(&self, member: &Member, element: &Element) -> bool {
         let map = self.known.map();
         let Some(number) = map.elements.binary_search(element).ok().and_then(|at| u32::try_from(at).ok()) else {
             return false;
         };
+        let outside = self.outside(number);
+        let troubled = self.groups_in_trouble();
+        let calm: Vec<bool> = map.groups.iter().map(|group| !troubled.contains(group)).collect();
+        let all = vec![true; calm.len()];
+        let mut apart = 0.0;
+        for layer in Layer::ALL.iter().copied().filter(|layer| member.severities[*layer as usize] > 0.0) {
+            // Groups whose own trouble is known explain what they fail; unless they are nearly all.
+            let mut groups = &calm;
+            let mut elsewhere = self.elsewhere(&outside, groups, layer);
+            if elsewhere.0 < ENOUGH {
+                groups = &all;
+                elsewhere = self.elsewhere(&outside, groups, layer);
+            }
+            if elsewhere.0 < ENOUGH {
+                return false;
+            }
+            let mut own = (0, 0);
+            self.known.each_holder(number, layer, |_, entry| self.add_runs(entry, groups, layer, &mut own));
+            apart += nats_apart(own, elsewhere);
+        }
+        apart < self.settings.open_nats
+    }
+
+    /// Controls that exercise the element at no layer. One that fails for most of all who look is down itself, and says
+    /// nothing.
+    fn outside(&self, element: u32) -> Vec<bool> {
         let mut holds = vec![false; self.known.target_count()];
         for layer in Layer::ALL {
-            self.known.each_holder(number, *layer, |place, _| {
+            self.known.each_holder(element, *layer, |place, _| {
                 self.known.target_of(place).into_iter().for_each(|target| holds[target as usize] = true);
             });
         }
-        let from = self.evidence.from;
-        let mut of_target = vec![(0_u32, 0_u32); holds.len()];
+        let mut seen = vec![(0_u32, 0_u32); holds.len()];
         for (entry, target) in self.known.looks() {
-            let (runs, passed) = entry.cell.count_since(from);
-            let sums = &mut of_target[target as usize];
+            let (runs, passed) = entry.cell.count_since(self.evidence.from);
+            let sums = &mut seen[target as usize];
             *sums = (sums.0 + runs, sums.1 + passed);
         }
         let is_outside = |target: u32| {
-            let (runs, passed) = of_target[target as usize];
-            !holds[target as usize]
-                && passed * 2 > runs
-                && self.known.target(target).is_some_and(crate::Target::is_control)
+            let (runs, passed) = seen[target as usize];
+            let is_control = self.known.target(target).is_some_and(crate::Target::is_control);
+            !holds[target as usize] && passed * 2 > runs && is_control
         };
-        let outside: Vec<bool> = (0..count(holds.len())).map(is_outside).collect();
-        let troubled = self.groups_in_trouble();
-        let is_troubled: Vec<bool> = map.groups.iter().map(|group| troubled.contains(group)).collect();
-        let (mut elsewhere, mut calm) = ((0, 0), (0, 0));
+        (0..count(holds.len())).map(is_outside).collect()
+    }
+
+    /// What fails at these targets at the layer, for these groups.
+    fn elsewhere(&self, outside: &[bool], groups: &[bool], layer: Layer) -> Runs {
+        let mut sum = (0, 0);
         for (entry, _) in self.known.looks().filter(|(_, target)| outside[*target as usize]) {
-            let (runs, passed) = entry.cell.count_since(from);
-            elsewhere = (elsewhere.0 + runs, elsewhere.1 + passed);
-            if !is_troubled[map.near[entry.agent as usize].group as usize] {
-                calm = (calm.0 + runs, calm.1 + passed);
+            self.add_runs(entry, groups, layer, &mut sum);
+        }
+        sum
+    }
+
+    /// Adds the cell's runs in the window that reached the layer, if it is of one of the groups.
+    fn add_runs(&self, entry: &Entry, groups: &[bool], layer: Layer, sum: &mut Runs) {
+        let map = self.known.map();
+        let far = &map.far[entry.slot as usize];
+        let is_one = groups[map.near[entry.agent as usize].group as usize];
+        if !is_one || far.layers[layer as usize].is_none() {
+            return; // its probe has no such layer
+        }
+        for sample in entry.cell.since(self.evidence.from) {
+            if let Some(is_bad) = sample.is_bad_at(layer, far.last) {
+                *sum = (sum.0 + 1, sum.1 + u32::from(is_bad && !sample.own_fault));
             }
         }
-        // Where all but a few are in trouble, that is what is asked about.
-        let elsewhere = if calm.0 >= ENOUGH { calm } else { elsewhere };
-        let own = of_target.iter().zip(&holds).filter(|(_, holds)| **holds);
-        let own = own.fold((0, 0), |sum, (of, _)| (sum.0 + of.0, sum.1 + of.1));
-        elsewhere.0 >= ENOUGH && nats_apart(own, elsewhere) < self.settings.open_nats
     }
 }
 
-/// Nats by which the first runs, of which so many pass, fail more often than the second.
-fn nats_apart(own: (u32, u32), elsewhere: (u32, u32)) -> f64 {
-    let failed = |(runs, passed): (u32, u32)| f64::from(runs - passed);
+/// Nats by which the first runs fail more than [`ALIKE`] the second.
+fn nats_apart(own: Runs, elsewhere: Runs) -> f64 {
     // As if half of one more run had failed: what was not seen yet may come (Jeffreys).
-    let usual = (failed(elsewhere) + 0.5) / (f64::from(elsewhere.0) + 1.0);
-    let share = failed(own) / f64::from(own.0.max(1));
+    let usual = (ALIKE * (f64::from(elsewhere.1) + 0.5) / (f64::from(elsewhere.0) + 1.0)).min(0.999);
+    let (failed, passed) = (f64::from(own.1), f64::from(own.0 - own.1));
+    let share = failed / f64::from(own.0.max(1));
     if share <= usual {
         return 0.0;
     }
-    let passes = if own.1 > 0 { f64::from(own.1) * ((1.0 - share) / (1.0 - usual)).ln() } else { 0.0 };
-    failed(own) * (share / usual).ln() + passes
+    let of_rest = if passed > 0.0 { passed * ((1.0 - share) / (1.0 - usual)).ln() } else { 0.0 };
+    failed * (share / usual).ln() + of_rest
 }
 
 #[cfg(test)]
@@ -77,9 +114,9 @@ mod tests {
 
     #[test]
     fn what_fails_as_often_is_not_apart() {
-        assert!(nats_apart((100, 80), (300, 240)).abs() < 0.1);
-        assert!(nats_apart((100, 90), (300, 240)).abs() < 1e-12, "fails less");
-        assert!(nats_apart((40, 0), (300, 240)) > 60.0, "all fail where a fifth does elsewhere");
-        assert!(nats_apart((1000, 900), (1000, 990)) > 100.0, "a tenth, and a hundredth elsewhere");
+        assert!(nats_apart((30_000, 3_500), (30_000, 3_000)).abs() < 1e-12, "much alike, however much was seen");
+        assert!(nats_apart((100, 10), (300, 60)).abs() < 1e-12, "fails less");
+        assert!(nats_apart((40, 40), (300, 60)) > 40.0, "all fail where a fifth does elsewhere");
+        assert!(nats_apart((1000, 100), (1000, 10)) > 100.0, "a tenth, and a hundredth elsewhere");
     }
 }

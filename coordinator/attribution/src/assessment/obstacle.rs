@@ -73,9 +73,7 @@ impl Scene<'_> {
                 "only customers' endpoints fail there, and something else that they may depend on has failed".into(),
             );
         }
-        let of_member = || self.evidence.fails_of(member.element);
-        let is_slow = of_member().map(|fail| fail.slow).sum::<f64>() > of_member().map(|fail| fail.failed).sum::<f64>();
-        if !element.kind.is_local() && !is_slow && self.fails_as_much_elsewhere(element) {
+        if !element.kind.is_local() && self.fails_as_much_elsewhere(member, element) {
             return Some(
                 "what has nothing to do with it fails as much: it may be the vantage groups themselves".into(),
             );

@@ -25,6 +25,9 @@ impl Scene<'_> {
             return false;
         };
         let outside = self.outside(number);
+        let fails = || self.evidence.fails_of(member.element);
+        // Slow is what the last layer is, which differs from probe to probe: it counts only where it is the trouble.
+        let is_slow = fails().map(|fail| fail.slow).sum::<f64>() > fails().map(|fail| fail.failed).sum::<f64>();
         let troubled = self.groups_in_trouble();
         let calm: Vec<bool> = map.groups.iter().map(|group| !troubled.contains(group)).collect();
         let all = vec![true; calm.len()];
@@ -32,16 +35,16 @@ impl Scene<'_> {
         for layer in Layer::ALL.iter().copied().filter(|layer| member.severities[*layer as usize] > 0.0) {
             // Groups whose own trouble is known explain what they fail; unless they are nearly all.
             let mut groups = &calm;
-            let mut elsewhere = self.elsewhere(&outside, groups, layer);
+            let mut elsewhere = self.elsewhere(&outside, groups, (layer, is_slow));
             if elsewhere.0 < ENOUGH {
                 groups = &all;
-                elsewhere = self.elsewhere(&outside, groups, layer);
+                elsewhere = self.elsewhere(&outside, groups, (layer, is_slow));
             }
             if elsewhere.0 < ENOUGH {
                 return false;
             }
             let mut own = (0, 0);
-            self.known.each_holder(number, layer, |_, entry| self.add_runs(entry, groups, layer, &mut own));
+            self.known.each_holder(number, layer, |_, entry| self.add_runs(entry, groups, (layer, is_slow), &mut own));
             apart += nats_apart(own, elsewhere);
         }
         apart < self.settings.open_nats
@@ -71,16 +74,17 @@ impl Scene<'_> {
     }
 
     /// What fails at these targets at the layer, for these groups.
-    fn elsewhere(&self, outside: &[bool], groups: &[bool], layer: Layer) -> Runs {
+    fn elsewhere(&self, outside: &[bool], groups: &[bool], at: (Layer, bool)) -> Runs {
         let mut sum = (0, 0);
         for (entry, _) in self.known.looks().filter(|(_, target)| outside[*target as usize]) {
-            self.add_runs(entry, groups, layer, &mut sum);
+            self.add_runs(entry, groups, at, &mut sum);
         }
         sum
     }
 
-    /// Adds the cell's runs in the window that reached the layer, if it is of one of the groups.
-    fn add_runs(&self, entry: &Entry, groups: &[bool], layer: Layer, sum: &mut Runs) {
+    /// Adds the cell's runs in the window that reached the layer, if it is of one of the groups; slow ones are bad if that is
+    /// what is asked.
+    fn add_runs(&self, entry: &Entry, groups: &[bool], (layer, is_slow): (Layer, bool), sum: &mut Runs) {
         let map = self.known.map();
         let far = &map.far[entry.slot as usize];
         let is_one = groups[map.near[entry.agent as usize].group as usize];
@@ -88,7 +92,8 @@ impl Scene<'_> {
             return; // its probe has no such layer
         }
         for sample in entry.cell.since(self.evidence.from) {
-            if let Some(is_bad) = sample.is_bad_at(layer, far.last) {
+            let bad = if is_slow { sample.is_bad_at(layer, far.last) } else { sample.failed_at(layer) };
+            if let Some(is_bad) = bad {
                 *sum = (sum.0 + 1, sum.1 + u32::from(is_bad && !sample.own_fault));
             }
         }

@@ -365,7 +365,7 @@ impl Engine {
         assessments
     }
 
-    /// Forgets the samples that resolved incidents explain, so that they explain nothing twice.
+    /// Lays aside the samples that resolved incidents explain, so that they explain nothing twice.
     fn clear_away(&mut self, outputs: &[Output], now: Timestamp) {
         for output in outputs {
             let Output::Change(change) = output else { continue };
@@ -374,7 +374,7 @@ impl Engine {
             }
             let Fold { incidents, known, .. } = &mut self.state;
             if let Some(tracked) = incidents.all.iter_mut().find(|tracked| tracked.change.incident == change.incident) {
-                known.forget_samples(tracked.places(), now);
+                known.lay_aside(tracked.places(), now);
                 tracked.footprint.clear();
             }
         }

@@ -338,10 +338,10 @@ impl Known {
         }
     }
 
-    /// Forgets the samples of these places: an incident that is over has explained them.
-    pub(crate) fn forget_samples(&mut self, places: impl Iterator<Item = Place>, until: Timestamp) {
+    /// Lays the samples of these places aside: an incident that is over has explained them.
+    pub(crate) fn lay_aside(&mut self, places: impl Iterator<Item = Place>, until: Timestamp) {
         for place in places {
-            self.cells[place as usize].cell.forget_until(until);
+            self.cells[place as usize].cell.lay_aside(until);
         }
     }
 

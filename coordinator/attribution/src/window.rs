@@ -5,119 +5,19 @@
 //! so that an outage never becomes normal.
 
 mod past;
+mod sample;
 
 use std::{collections::VecDeque, time::Duration};
 
-pub(crate) use self::past::{Past, UsualRates};
+pub(crate) use self::{
+    past::{Past, UsualRates},
+    sample::Sample,
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    engine::Maker,
-    time::Timestamp,
-    vocabulary::{Cause, Layer},
-};
-
-/// One run, as far as the window remembers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sample {
-    /// Start of the run, to the millisecond.
-    pub(crate) at: Timestamp,
-    /// Layer and cause of the failure; `None` when all layers passed.
-    pub(crate) failed: Option<(Layer, Cause)>,
-    /// The failure speaks of the endpoint alone (a 4xx answer).
-    pub(crate) own_fault: bool,
-    /// It passed, but took many times as long as usual.
-    pub(crate) slow: bool,
-    /// Who wrote the answer that failed.
-    pub(crate) maker: Option<Maker>,
-    /// Asked for because something was suspected: evidence like any other, but no sample of what is usual.
-    pub(crate) is_on_demand: bool,
-}
-
-impl Sample {
-    /// A run that passed, or failed for reasons that its layer and cause say.
-    pub(crate) fn new(at: Timestamp, failed: Option<(Layer, Cause)>) -> Self {
-        Self { at, failed, own_fault: false, slow: false, maker: None, is_on_demand: false }
-    }
-
-    /// Whether the sample says anything about the layer, and if so, whether it failed there.
-    pub(crate) fn failed_at(&self, layer: Layer) -> Option<bool> {
-        match self.failed {
-            None => Some(false),
-            Some((failed, _)) if layer < failed => Some(false),
-            Some((failed, _)) if layer == failed => Some(true),
-            Some(_) => None,
-        }
-    }
-}
-
-impl Sample {
-    /// The same, where a slow pass is a failure of the last layer that the probe walks.
-    pub(crate) fn is_bad_at(&self, layer: Layer, last: Option<Layer>) -> Option<bool> {
-        self.failed_at(layer).map(|failed| failed || (self.slow && last == Some(layer)))
-    }
-}
-
-/// A sample in eight bytes: milliseconds since 1970 in the upper 48 bits, so that order is order of time; then one bit of
-/// on demand, two of maker, slow, own fault, two bits of layer, six bits of cause (0: passed).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Packed(u64);
-
-const CAUSE_BITS: u64 = 0x3f;
-const OWN_FAULT: u64 = 1 << 8;
-const SLOW: u64 = 1 << 9;
-const ON_DEMAND: u64 = 1 << 12;
-
-fn stamp(at: Timestamp) -> u64 {
-    u64::try_from(at.micros() / 1000).unwrap_or(0) << 16
-}
-
-impl From<Sample> for Packed {
-    fn from(sample: Sample) -> Self {
-        let failed = sample.failed.map_or(0, |(layer, cause)| ((layer as u64) << 6) | (cause as u64 + 1));
-        let maker = match sample.maker {
-            None => 0,
-            Some(Maker::Edge) => 1 << 10,
-            Some(Maker::Origin) => 2 << 10,
-        };
-        let flags = u64::from(sample.own_fault) * OWN_FAULT
-            + u64::from(sample.slow) * SLOW
-            + u64::from(sample.is_on_demand) * ON_DEMAND;
-        Self(stamp(sample.at) | failed | flags | maker)
-    }
-}
-
-impl Packed {
-    fn at(self) -> Timestamp {
-        Timestamp::from_micros(i64::try_from(self.0 >> 16).unwrap_or(0) * 1000)
-    }
-
-    fn passed(self) -> bool {
-        self.0 & CAUSE_BITS == 0
-    }
-
-    fn is_plain_pass(self) -> bool {
-        self.0 & (CAUSE_BITS | SLOW) == 0
-    }
-
-    fn sample(self) -> Sample {
-        let cause = usize::try_from(self.0 & CAUSE_BITS).unwrap_or(0);
-        let layer = usize::try_from((self.0 >> 6) & 3).unwrap_or(0);
-        Sample {
-            at: self.at(),
-            failed: cause.checked_sub(1).and_then(|cause| Some((Layer::ALL[layer], *Cause::ALL.get(cause)?))),
-            own_fault: self.0 & OWN_FAULT != 0,
-            slow: self.0 & SLOW != 0,
-            maker: match (self.0 >> 10) & 3 {
-                1 => Some(Maker::Edge),
-                2 => Some(Maker::Origin),
-                _ => None,
-            },
-            is_on_demand: self.0 & ON_DEMAND != 0,
-        }
-    }
-}
+use self::sample::{Packed, stamp};
+use crate::{time::Timestamp, vocabulary::Layer};
 
 /// Chance of a failure at a layer without any fault, before anything is known of the cell.
 ///
@@ -150,6 +50,8 @@ const KNOWN_USUAL: u8 = 5;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Cell {
     samples: VecDeque<Packed>,
+    /// How many of them, the oldest, an incident that is over explained: evidence of nothing more.
+    explained: u8,
     /// Runs of the past, weighted by age, and how many of them failed at each layer.
     runs: f32,
     failures: [f32; 4],
@@ -177,11 +79,29 @@ impl Cell {
         } else {
             let place = self.samples.partition_point(|held| held.0 >> 16 <= packed.0 >> 16);
             self.samples.insert(place, packed);
+            self.explained += u8::from(place < usize::from(self.explained));
         }
         self.is_troubled |= !packed.is_plain_pass();
         if self.samples.len() > MAX_SAMPLES {
-            self.samples.pop_front();
+            self.pop_oldest();
         }
+    }
+
+    /// Whether the oldest had been explained.
+    fn pop_oldest(&mut self) -> bool {
+        self.samples.pop_front();
+        let was_explained = self.explained > 0;
+        self.explained = self.explained.saturating_sub(1);
+        was_explained
+    }
+
+    /// Samples that nothing has explained, oldest first.
+    fn open(&self) -> impl DoubleEndedIterator<Item = &Packed> {
+        self.samples.range(usize::from(self.explained)..)
+    }
+
+    fn holds_trouble(&self) -> bool {
+        self.open().any(|sample| !sample.is_plain_pass())
     }
 
     /// Whether a pass that took so long is slow for this cell; learns what is usual from those that are not.
@@ -203,8 +123,8 @@ impl Cell {
     pub(crate) fn expire(&mut self, until: Timestamp, half_life: Duration, mut learn: impl FnMut(&Sample)) {
         let until = stamp(until);
         while let Some(oldest) = self.samples.front().copied().filter(|oldest| oldest.0 < until) {
-            self.samples.pop_front();
-            if !self.is_frozen && oldest.0 & ON_DEMAND == 0 {
+            let was_explained = self.pop_oldest();
+            if !was_explained && !self.is_frozen && !oldest.is_on_demand() {
                 self.fade(oldest.at(), half_life);
                 self.runs += 1.0;
                 let sample = oldest.sample();
@@ -215,32 +135,39 @@ impl Cell {
             }
         }
         if self.is_troubled {
-            self.is_troubled = self.samples.iter().any(|sample| !sample.is_plain_pass());
+            self.is_troubled = self.holds_trouble();
         }
     }
 
-    /// Forgets all samples without a trace in the base rate: what an incident that is over explained.
-    pub(crate) fn forget_until(&mut self, until: Timestamp) {
+    /// Lays aside all samples until then, without a trace in the base rate: what an incident that is over explained.
+    pub(crate) fn lay_aside(&mut self, until: Timestamp) {
         let until = stamp(until);
-        self.samples.retain(|sample| sample.0 > until);
-        self.is_troubled = self.samples.iter().any(|sample| !sample.is_plain_pass());
+        let explained = self.samples.partition_point(|sample| sample.0 <= until);
+        self.explained = self.explained.max(u8::try_from(explained).unwrap_or(u8::MAX));
+        self.is_troubled = self.holds_trouble();
     }
 
     /// Samples, oldest first.
     pub(crate) fn samples(&self) -> impl DoubleEndedIterator<Item = Sample> {
-        self.samples.iter().map(|packed| packed.sample())
+        self.open().map(|packed| packed.sample())
+    }
+
+    /// Samples that began at or after `from`, whatever explained them, newest first.
+    pub(crate) fn all_since(&self, from: Timestamp) -> impl Iterator<Item = Sample> {
+        let from = stamp(from);
+        self.samples.iter().rev().take_while(move |packed| packed.0 >= from).map(|packed| packed.sample())
     }
 
     /// Samples that began at or after `from`, newest first.
     pub(crate) fn since(&self, from: Timestamp) -> impl Iterator<Item = Sample> {
         let from = stamp(from);
-        self.samples.iter().rev().take_while(move |packed| packed.0 >= from).map(|packed| packed.sample())
+        self.open().rev().take_while(move |packed| packed.0 >= from).map(|packed| packed.sample())
     }
 
     /// Samples that began at or after `from` and failed or were slow, newest first.
     pub(crate) fn troubles_since(&self, from: Timestamp) -> impl Iterator<Item = Sample> {
         let from = stamp(from);
-        let recent = self.samples.iter().rev().take_while(move |packed| packed.0 >= from);
+        let recent = self.open().rev().take_while(move |packed| packed.0 >= from);
         recent.filter(|packed| !packed.is_plain_pass()).map(|packed| packed.sample())
     }
 
@@ -248,9 +175,9 @@ impl Cell {
     pub(crate) fn count_since(&self, from: Timestamp) -> (u32, u32) {
         let from = stamp(from);
         let (mut runs, mut passed) = (0, 0);
-        for packed in self.samples.iter().rev().take_while(|packed| packed.0 >= from) {
+        for packed in self.open().rev().take_while(|packed| packed.0 >= from) {
             runs += 1;
-            passed += u32::from(packed.passed() || packed.0 & OWN_FAULT != 0);
+            passed += u32::from(packed.passed() || packed.is_own_fault());
         }
         (runs, passed)
     }
@@ -264,7 +191,7 @@ impl Cell {
     pub(crate) fn counts<const N: usize>(&self, from: &[u64; N]) -> [u32; N] {
         let mut counts = [0; N];
         let (mut window, mut seen) = (0, 0);
-        for packed in self.samples.iter().rev() {
+        for packed in self.open().rev() {
             while packed.0 < from[window] {
                 counts[window] = seen;
                 window += 1;
@@ -330,6 +257,7 @@ fn keep(faded_at: Timestamp, now: Timestamp, half_life: Duration) -> Option<f32>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vocabulary::Cause;
 
     const HALF_LIFE: Duration = Duration::from_hours(16);
 
@@ -346,31 +274,6 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_nothing_of_later_layers() {
-        let sample = failed(0);
-        assert_eq!(sample.failed_at(Layer::Dns), Some(false));
-        assert_eq!(sample.failed_at(Layer::Connect), Some(true));
-        assert_eq!(sample.failed_at(Layer::Http), None);
-    }
-
-    #[test]
-    fn a_packed_sample_is_the_sample() {
-        for (number, cause) in Cause::ALL.iter().enumerate() {
-            for layer in Layer::ALL {
-                let sample = Sample {
-                    at: at(1_761_752_473),
-                    failed: Some((*layer, *cause)),
-                    own_fault: number % 2 == 0,
-                    slow: number % 3 == 0,
-                    maker: [None, Some(Maker::Edge), Some(Maker::Origin)][number % 3],
-                    is_on_demand: number % 5 == 0,
-                };
-                assert_eq!(Packed::from(sample).sample(), sample);
-            }
-        }
-    }
-
-    #[test]
     fn samples_that_arrive_out_of_order_stand_in_order() {
         let mut cell = Cell::default();
         for seconds in [5, 1, 3] {
@@ -382,6 +285,25 @@ mod tests {
         assert_eq!(cell.counts(&marks([4, 2, 0])), [1, 2, 3]);
         assert_eq!(cell.counts(&marks([9, 6, 4])), [0, 0, 1]);
         assert_eq!(cell.counts(&marks([0, 0, 0])), [3, 3, 3]);
+    }
+
+    #[test]
+    fn what_was_explained_is_laid_aside_and_still_known() {
+        let mut cell = Cell::default();
+        for sample in [failed(1), passed(3), passed(7)] {
+            cell.push(sample);
+        }
+        cell.lay_aside(at(5));
+        assert_eq!(cell.samples().count(), 1);
+        assert!(!cell.is_troubled);
+        assert_eq!(cell.all_since(at(0)).filter(|sample| sample.failed.is_some()).count(), 1);
+        cell.push(failed(2)); // late: of what is explained
+        assert_eq!((cell.samples().count(), cell.all_since(at(0)).count()), (1, 4));
+        cell.expire(at(3), HALF_LIFE, |_| unreachable!("an outage is nothing usual"));
+        assert_eq!((cell.samples().count(), cell.all_since(at(0)).count()), (1, 2));
+        let mut learned = 0;
+        cell.expire(at(9), HALF_LIFE, |_| learned += 1);
+        assert_eq!(learned, 1, "only what nothing explained");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Assessment, MINORITY, Scene, TOLD_NATS, count, rounded};
+use super::{Assessment, MINORITY, Scene, TOLD_NATS, count, obstacle::FAILS_ALIKE, rounded};
 use crate::{
     change::Probabilities,
     element::{Element, ElementKind},
@@ -70,7 +70,7 @@ impl Scene<'_> {
         edge.probabilities =
             Probabilities { aws: rounded(aws), azure: rounded(azure), neither: rest, none: rounded(rest / 2.0) };
         edge.confidence = rounded(probability);
-        edge.obstacle = self.edge_obstacle(cloud, &edge, &support, carriers.len());
+        edge.obstacle = self.edge_obstacle(&element, &edge, &ways, carriers.len());
         edge.suspects = Vec::new();
         edge.alibis.retain(|alibi| alibi.party != cloud);
         edge.is_consequence = false;
@@ -128,7 +128,7 @@ impl Scene<'_> {
         looked.into_iter().filter(|looked| *looked).count()
     }
 
-    fn edge_obstacle(&self, cloud: &str, edge: &Assessment, support: &[f64], carriers: usize) -> Option<String> {
+    fn edge_obstacle(&self, element: &Element, edge: &Assessment, ways: &[&Member], carriers: usize) -> Option<String> {
         let doubt = || format!("{carriers} networks lose their ways to one cloud at once: its edge or theirs");
         if edge.confidence < self.settings.open_probability || edge.gain < self.settings.open_nats {
             return Some(doubt());
@@ -139,8 +139,12 @@ impl Scene<'_> {
         if edge.robust_margin < self.settings.robust_nats {
             return Some(format!("not robust: {} lying vantage groups could make it", self.liars));
         }
-        let witnesses = self.witnesses(support);
-        let shortfall = self.groups.shortfall(witnesses.into_iter(), Some(cloud), self.settings)?;
+        if self.fails_as_much_elsewhere(ways, element) {
+            return Some(FAILS_ALIKE.into());
+        }
+        let witnesses = self.witnesses(&self.support(ways));
+        let shortfall =
+            self.groups.shortfall(witnesses.into_iter(), Some(element.verdict().as_str()), self.settings)?;
         Some(format!("insufficient witnesses without the {} loudest: {shortfall}", self.liars))
     }
 }

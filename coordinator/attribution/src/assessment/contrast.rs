@@ -17,37 +17,34 @@ const ALIKE: f64 = 1.5;
 type Runs = (u32, u32);
 
 impl Scene<'_> {
-    /// Whether what exercises the element fails no more than controls that do not, at the same layers, beyond chance: by fewer
-    /// nats than a verdict takes. Says no where too few controls walk a layer.
-    pub(super) fn fails_as_much_elsewhere(&self, member: &Member, element: &Element) -> bool {
+    /// Whether what exercises the element fails no more than controls that do not, beyond chance: by fewer nats than a verdict
+    /// takes, at the layer where the members fail most. Says no where too few controls walk that layer.
+    pub(super) fn fails_as_much_elsewhere(&self, members: &[&Member], element: &Element) -> bool {
         let map = self.known.map();
         let Some(number) = map.elements.binary_search(element).ok().and_then(|at| u32::try_from(at).ok()) else {
             return false;
         };
-        let outside = self.outside(number);
-        let fails = || self.evidence.fails_of(member.element);
+        let fails = || members.iter().flat_map(|member| self.evidence.fails_of(member.element));
+        let failed_at = |layer: Layer| fails().filter(|fail| fail.layer == layer).map(|fail| fail.failed).sum::<f64>();
+        let is_hit = |layer: &&Layer| members.iter().any(|member| member.severities[**layer as usize] > 0.0);
+        let hit = Layer::ALL.iter().filter(is_hit).max_by(|a, b| failed_at(**a).total_cmp(&failed_at(**b)));
+        let Some(layer) = hit.copied() else { return false };
         // Slow is what the last layer is, which differs from probe to probe: it counts only where it is the trouble.
         let is_slow = fails().map(|fail| fail.slow).sum::<f64>() > fails().map(|fail| fail.failed).sum::<f64>();
+        let outside = self.outside(number);
         let troubled = self.groups_in_trouble();
+        // Groups whose own trouble is known explain what they fail; unless they are nearly all.
         let calm: Vec<bool> = map.groups.iter().map(|group| !troubled.contains(group)).collect();
         let all = vec![true; calm.len()];
-        let mut apart = 0.0;
-        for layer in Layer::ALL.iter().copied().filter(|layer| member.severities[*layer as usize] > 0.0) {
-            // Groups whose own trouble is known explain what they fail; unless they are nearly all.
-            let mut groups = &calm;
-            let mut elsewhere = self.elsewhere(&outside, groups, (layer, is_slow));
+        [calm, all].iter().find_map(|groups| {
+            let elsewhere = self.elsewhere(&outside, groups, (layer, is_slow));
             if elsewhere.0 < ENOUGH {
-                groups = &all;
-                elsewhere = self.elsewhere(&outside, groups, (layer, is_slow));
-            }
-            if elsewhere.0 < ENOUGH {
-                return false;
+                return None;
             }
             let mut own = (0, 0);
             self.known.each_holder(number, layer, |_, entry| self.add_runs(entry, groups, (layer, is_slow), &mut own));
-            apart += nats_apart(own, elsewhere);
-        }
-        apart < self.settings.open_nats
+            Some(nats_apart(own, elsewhere) < self.settings.open_nats)
+        }) == Some(true)
     }
 
     /// Controls that exercise the element at no layer. One that fails for most of all who look is down itself, and says
@@ -61,9 +58,10 @@ impl Scene<'_> {
         }
         let mut seen = vec![(0_u32, 0_u32); holds.len()];
         for (entry, target) in self.known.looks() {
-            let (runs, passed) = entry.cell.count_since(self.evidence.from);
             let sums = &mut seen[target as usize];
-            *sums = (sums.0 + runs, sums.1 + passed);
+            for sample in entry.cell.all_since(self.evidence.from) {
+                *sums = (sums.0 + 1, sums.1 + u32::from(sample.failed.is_none() || sample.own_fault));
+            }
         }
         let is_outside = |target: u32| {
             let (runs, passed) = seen[target as usize];
@@ -83,7 +81,7 @@ impl Scene<'_> {
     }
 
     /// Adds the cell's runs in the window that reached the layer, if it is of one of the groups; slow ones are bad if that is
-    /// what is asked.
+    /// what is asked. Those count too that an incident has explained, or the cells that passed would speak for all.
     fn add_runs(&self, entry: &Entry, groups: &[bool], (layer, is_slow): (Layer, bool), sum: &mut Runs) {
         let map = self.known.map();
         let far = &map.far[entry.slot as usize];
@@ -91,12 +89,26 @@ impl Scene<'_> {
         if !is_one || far.layers[layer as usize].is_none() {
             return; // its probe has no such layer
         }
-        for sample in entry.cell.since(self.evidence.from) {
-            let bad = if is_slow { sample.is_bad_at(layer, far.last) } else { sample.failed_at(layer) };
-            if let Some(is_bad) = bad {
-                *sum = (sum.0 + 1, sum.1 + u32::from(is_bad && !sample.own_fault));
+        for sample in entry.cell.all_since(self.evidence.from) {
+            let of_stage = |at: Layer| stage(at) == stage(layer);
+            let (failed, is_before) = match sample.failed {
+                Some((at, _)) => (of_stage(at), stage(at) < stage(layer)),
+                None => (is_slow && sample.slow && far.last.is_some_and(of_stage), false),
+            };
+            if !is_before {
+                *sum = (sum.0 + 1, sum.1 + u32::from(failed && !sample.own_fault));
             }
         }
+    }
+}
+
+/// Layers that compare between protocols: QUIC's handshake carries that of TLS (RFC 9001), so one fails where the other of two
+/// would.
+fn stage(layer: Layer) -> u8 {
+    match layer {
+        Layer::Dns => 0,
+        Layer::Connect | Layer::Tls => 1,
+        Layer::Http => 2,
     }
 }
 

@@ -19,6 +19,10 @@ const BY_CHANCE: f64 = 1.0;
 /// Share of passing runs from which a provider's own endpoints in a place are well, in a noisy fleet too.
 const MOSTLY: f64 = 0.9;
 
+/// What is told of who fails no more than controls do.
+pub(super) const FAILS_ALIKE: &str =
+    "what has nothing to do with it fails as much: it may be the vantage groups themselves";
+
 impl Scene<'_> {
     /// What stands in the way of an accusation.
     pub(super) fn obstacle(
@@ -73,10 +77,8 @@ impl Scene<'_> {
                 "only customers' endpoints fail there, and something else that they may depend on has failed".into(),
             );
         }
-        if !element.kind.is_local() && self.fails_as_much_elsewhere(member, element) {
-            return Some(
-                "what has nothing to do with it fails as much: it may be the vantage groups themselves".into(),
-            );
+        if self.fails_as_much_elsewhere(&[member], element) {
+            return Some(FAILS_ALIKE.into());
         }
         self.is_seen_through_one_customer(element, footprint)
             .then(|| "seen through a single endpoint that is not the provider's own".into())

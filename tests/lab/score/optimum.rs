@@ -128,6 +128,8 @@ pub fn delay(shift: Shift, false_alarm_s: f64) -> Option<f64> {
 struct Lattice {
     up: usize,
     down: usize,
+    /// Nats of one unit.
+    step: f64,
 }
 
 impl Lattice {
@@ -135,21 +137,35 @@ impl Lattice {
     fn new(up: f64, down: f64) -> Self {
         let parts = (down / STEP).ceil();
         let step = down / parts;
-        Self { up: ((up / step).round() as usize).max(1), down: parts as usize }
+        Self { up: ((up / step).round() as usize).max(1), down: parts as usize, step }
     }
 
-    /// The lowest threshold at which a rate of failures of `before` reaches it after `runs` runs at the earliest.
+    /// The lowest threshold at which a rate of failures of `before` reaches it after `runs` runs at the earliest. The logarithm
+    /// of the mean runs grows about as the threshold in nats, and is never below it (Lorden 1971), which tells where to look.
     fn threshold(self, before: f64, runs: f64) -> usize {
-        let (mut low, mut high) = (0, self.up);
-        while self.mean_runs(before, high) < runs {
-            low = high;
-            high *= 2;
-        }
+        let (mut low, mut high) = (0, self.units(runs.ln()).max(self.up));
+        let mut guess = high;
         while high - low > 1 {
-            let middle = usize::midpoint(low, high);
-            *if self.mean_runs(before, middle) < runs { &mut low } else { &mut high } = middle;
+            let short = (runs / self.mean_runs(before, guess)).ln();
+            if short > 0.0 {
+                low = guess;
+                if low >= high {
+                    high = low + self.up; // what was rounded may take a little more
+                }
+                guess = low + self.units(short);
+            } else {
+                high = guess;
+                guess = high.saturating_sub(self.units(-short));
+            }
+            guess = guess.clamp(low + 1, (high - 1).max(low + 1));
         }
         high
+    }
+
+    /// So many nats in units, rounded down, and at least one.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and far below 2^32")]
+    fn units(self, nats: f64) -> usize {
+        ((nats.max(0.0) / self.step) as usize).max(1)
     }
 
     /// Mean number of runs until the statistic, from zero, reaches the threshold.

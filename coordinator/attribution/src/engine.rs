@@ -10,7 +10,7 @@ pub use self::told::{Input, LookAgain, Maker, Observation, Output, SessionChange
 use crate::{
     assessment::{self, Assessment, Scene},
     change::{CellChange, Change, IncidentId, Visibility},
-    element::ElementKind,
+    element::{Element, ElementKind},
     evidence::{self, Evidence},
     explanation::Explanation,
     identifiability::{self, Report},
@@ -301,7 +301,8 @@ impl Engine {
         let Fold { known, groups, sights, .. } = &self.state;
         let liars = groups.live().count().saturating_sub(1) / 5;
         let domains = domains(known, groups);
-        let doubt = Doubt { liars, domains: &domains };
+        let exercise = |element: &Element| known.groups_at(element);
+        let doubt = Doubt { liars, groups: groups.live().count(), exercise: &exercise, domains: &domains };
         let with_uplinks = self.state.cut_off_at.is_none_or(|at| now.since(at) > self.settings.horizon);
         let candidates = known.candidates(now, &self.settings);
         let mut ranked: Vec<(f64, Timestamp)> = self

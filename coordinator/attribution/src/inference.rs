@@ -12,7 +12,7 @@ mod judge;
 mod search;
 
 pub(crate) use self::judge::{explain, explains, verdicts, without_domain};
-use crate::vocabulary::Layer;
+use crate::{element::Element, vocabulary::Layer};
 
 /// Failing shares that are tried for each element, equally likely. Source: design notes 4.3; the last one added, since
 /// many looks at a fault that spares nothing would otherwise fit worse and worse.
@@ -69,6 +69,8 @@ pub(crate) struct Member {
     pub(crate) is_consequence: bool,
     /// Groups that see it fail while others, looking at the same, do not; `None` when they agree.
     pub(crate) disagreement: Option<(usize, usize)>,
+    /// Groups that are assumed to lie, of those who exercise it.
+    pub(crate) liars: usize,
 }
 
 impl Member {
@@ -93,12 +95,45 @@ pub(crate) struct Hypothesis {
 }
 
 /// Who is assumed to lie, and which groups fail together.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Doubt<'a> {
-    /// Groups that are assumed to lie.
+    /// Groups that are assumed to lie, of all.
     pub(crate) liars: usize,
+    /// All groups.
+    pub(crate) groups: usize,
+    /// How many groups exercise an element.
+    pub(crate) exercise: &'a dyn Fn(&Element) -> usize,
     /// Network of each group.
     pub(crate) domains: &'a [u32],
+}
+
+impl Doubt<'_> {
+    /// How many of those who exercise the element are assumed to lie.
+    pub(crate) fn liars_at(&self, element: &Element) -> usize {
+        liars_among((self.exercise)(element), self.liars, self.groups)
+    }
+}
+
+/// Chance that more of some groups lie than is assumed. Source: one in a hundred, as for what a verdict must keep without
+/// them (design notes 4.4).
+const MORE_LIARS: f64 = 0.01;
+
+/// How many of `some` groups lie, at most, where `liars` of `all` do and nobody chose whose they are: the least number that
+/// a binomial count exceeds in one case of a hundred.
+fn liars_among(some: usize, liars: usize, all: usize) -> usize {
+    if some >= all || liars == 0 {
+        return liars;
+    }
+    let real = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+    let share = real(liars) / real(all);
+    let mut chance = (1.0 - share).powf(real(some));
+    let (mut most, mut more) = (0, 1.0 - chance);
+    while more > MORE_LIARS && most < liars {
+        chance *= real(some - most) / real(most + 1) * share / (1.0 - share);
+        most += 1;
+        more -= chance;
+    }
+    most
 }
 
 /// ln(e^a + e^b).

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use self::lately::Lately;
 pub(crate) use self::{map::Map, screen::Suspicions};
 use crate::{
+    element::Element,
     engine::Way,
     settings::Settings,
     time::Timestamp,
@@ -377,6 +378,12 @@ impl Known {
     /// Cells at targets with their places; uplinks are left out.
     pub(crate) fn looks(&self) -> impl Iterator<Item = (&Entry, u32)> {
         self.cells.iter().filter_map(|entry| Some((entry, self.slots[entry.slot as usize].target?)))
+    }
+
+    /// How many groups exercise the element, at any layer.
+    pub(crate) fn groups_at(&self, element: &Element) -> usize {
+        let number = self.map.elements.binary_search(element).ok().and_then(|at| u32::try_from(at).ok());
+        number.map_or(0, |number| self.map.groups_at(number))
     }
 
     /// Calls `each` with every cell that exercises the element at the layer, without walking over those that do not.

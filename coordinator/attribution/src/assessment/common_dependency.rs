@@ -109,7 +109,7 @@ impl Scene<'_> {
     /// Whether it fails for whoever looks, by more than the word of those who may lie.
     fn fails_fully(&self, assessment: &Assessment) -> bool {
         let Some(member) = self.member(&assessment.element) else { return false };
-        let witnesses = self.witnesses(&member.support);
+        let witnesses = self.witnesses(&member.support, self.liars);
         assessment.severity >= FULLY.0
             && member.disagreement.is_none()
             && self.without_liars(&member.support) >= self.settings.robust_nats
@@ -122,11 +122,11 @@ impl Scene<'_> {
     }
 
     /// Groups that support it without the loudest.
-    pub(super) fn witnesses(&self, support: &[f64]) -> Vec<&String> {
+    pub(super) fn witnesses(&self, support: &[f64], liars: usize) -> Vec<&String> {
         let groups = self.evidence.frame.groups.iter().zip(support.iter().copied());
         let mut supporters: Vec<(&String, f64)> = groups.filter(|(_, nats)| *nats > 0.5).collect();
         supporters.sort_by(|a, b| b.1.total_cmp(&a.1));
-        supporters.into_iter().skip(self.liars).map(|(group, _)| group).collect()
+        supporters.into_iter().skip(liars).map(|(group, _)| group).collect()
     }
 
     fn owner(&self, target: u32) -> &str {
@@ -340,7 +340,7 @@ impl Scene<'_> {
         if accused.is_some() && self.fails_elsewhere_too(footprint) {
             return Some("customers' endpoints fail elsewhere too".into());
         }
-        let witnesses = self.witnesses(support);
+        let witnesses = self.witnesses(support, self.liars);
         let shortfall = self.groups.shortfall(witnesses.into_iter(), accused, self.settings)?;
         Some(format!("insufficient witnesses without the {} loudest: {shortfall}", self.liars))
     }

@@ -142,7 +142,7 @@ impl Scene<'_> {
         if self.fails_as_much_elsewhere(ways, element) {
             return Some(FAILS_ALIKE.into());
         }
-        let witnesses = self.witnesses(&self.support(ways));
+        let witnesses = self.witnesses(&self.support(ways), self.liars);
         let shortfall =
             self.groups.shortfall(witnesses.into_iter(), Some(element.verdict().as_str()), self.settings)?;
         Some(format!("insufficient witnesses without the {} loudest: {shortfall}", self.liars))

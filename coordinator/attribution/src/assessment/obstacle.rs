@@ -56,7 +56,7 @@ impl Scene<'_> {
             return self.vantage_obstacle(member, element, failing);
         }
         if member.robust_margin < self.settings.robust_nats {
-            return Some(format!("not robust: {} lying vantage groups could make it", self.liars));
+            return Some(format!("not robust: {} lying vantage groups could make it", member.liars));
         }
         if accused.is_some() && member.domain_margin < self.settings.robust_nats {
             return Some("not robust: the vantage groups of a single network make it".into());
@@ -68,9 +68,9 @@ impl Scene<'_> {
                 "vantage groups disagree: {see} of {look} see it fail, and the others, looking at the same, do not"
             ));
         }
-        let witnesses = self.witnesses(&member.support);
+        let witnesses = self.witnesses(&member.support, member.liars);
         if let Some(shortfall) = self.groups.shortfall(witnesses.into_iter(), accused, self.settings) {
-            return Some(format!("insufficient witnesses without the {} loudest: {shortfall}", self.liars));
+            return Some(format!("insufficient witnesses without the {} loudest: {shortfall}", member.liars));
         }
         if accused.is_some() && self.may_be_a_hidden_dependency(member, element, footprint) {
             return Some(

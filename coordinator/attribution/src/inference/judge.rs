@@ -51,6 +51,7 @@ fn weigh(
         domain_margin: f64::NEG_INFINITY,
         is_consequence,
         disagreement: None,
+        liars: doubt.liars_at(own),
     };
     // One group's own trouble is a state of that vantage; nobody is ever accused of it.
     if own.kind.is_vantage_side() && member.support.iter().filter(|nats| **nats > 0.5).count() < 2 {
@@ -69,7 +70,7 @@ fn weigh(
     let margins = |theirs: &[f64], its_prior: f64| {
         let ahead: Vec<f64> = member.support.iter().zip(theirs).map(|(ours, theirs)| ours - theirs).collect();
         let prior = prior - its_prior;
-        (without_loudest(&ahead, doubt.liars) + prior, without_domain(&ahead, doubt.domains) + prior)
+        (without_loudest(&ahead, member.liars) + prior, without_domain(&ahead, doubt.domains) + prior)
     };
     let (mut robust, mut domain) = margins(&nothing, 0.0);
     if let Some((rival, _)) = rival.copied() {

@@ -19,7 +19,11 @@ fn evidence(elements: &[(ElementKind, &str)], rows: &[Row<'_>]) -> Evidence {
 const DOMAINS: [u32; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 
 fn explained(evidence: &Evidence) -> Hypothesis {
-    explain(evidence, &Settings::default(), Doubt { liars: 1, domains: &DOMAINS })
+    explain(
+        evidence,
+        &Settings::default(),
+        Doubt { liars: 1, groups: DOMAINS.len(), exercise: &|_| DOMAINS.len(), domains: &DOMAINS },
+    )
 }
 
 const BOTH: &[usize] = &[0, 1];
@@ -27,6 +31,15 @@ const FIRST: &[usize] = &[0];
 const SECOND: &[usize] = &[1];
 const REGION: (ElementKind, &str) = (ElementKind::Region, "aws/us-east-1");
 const APP: (ElementKind, &str) = (ElementKind::Endpoint, "endpoint/app");
+
+#[test]
+fn liars_among_a_part_of_the_groups_are_those_that_chance_puts_there() {
+    assert_eq!(liars_among(48, 9, 48), 9, "all of them");
+    assert_eq!(liars_among(9, 9, 48), 5, "P(more) is .002");
+    assert_eq!(liars_among(4, 9, 48), 3, "P(more) is .001");
+    assert_eq!(liars_among(40, 9, 48), 9, "never more than there are");
+    assert_eq!(liars_among(9, 0, 3), 0);
+}
 
 #[test]
 fn passes_of_siblings_clear_the_region() {

@@ -76,6 +76,8 @@ pub(crate) struct Map {
     far_classes: usize,
     /// Cells that exercise each element, at any layer.
     pub(crate) cells_of: Vec<u32>,
+    /// Groups that exercise each element, at any layer: a bit for each.
+    groups_of: Vec<Vec<u64>>,
     scratch: Vec<u32>,
     /// Whether each element is on the path of a CDN: an error that the origin wrote passed through it.
     pub(crate) is_edge: Vec<bool>,
@@ -93,6 +95,7 @@ impl Default for Map {
             between: Vec::new(),
             far_classes: 0,
             cells_of: Vec::new(),
+            groups_of: Vec::new(),
             scratch: Vec::new(),
             is_edge: Vec::new(),
         }
@@ -195,6 +198,7 @@ impl Map {
         let mut map = Self { is_stale: false, groups, near, far, between, far_classes, ..Self::default() };
         map.order(&interner.all);
         map.cells_of = vec![0; map.elements.len()];
+        map.groups_of = vec![vec![0; map.groups.len().div_ceil(64)]; map.elements.len()];
         for entry in &known.cells {
             map.count_cell(entry, &known.slots[entry.slot as usize]);
         }
@@ -316,6 +320,12 @@ impl Map {
             || (holders.is_between && self.others(entry, layer).any(|number| number == element))
     }
 
+    /// How many groups exercise the element, at any layer.
+    pub(crate) fn groups_at(&self, element: u32) -> usize {
+        let bits = self.groups_of[element as usize].iter();
+        bits.map(|bits| bits.count_ones() as usize).sum()
+    }
+
     /// Counts a cell for each element that it exercises at any layer; nobody's but targets' cells count.
     pub(super) fn count_cell(&mut self, entry: &Entry, slot: &Slot) {
         if slot.target.is_none() {
@@ -327,8 +337,12 @@ impl Map {
         }
         elements.sort_unstable();
         elements.dedup();
+        let group = self.near[entry.agent as usize].group as usize;
         for number in elements.drain(..) {
             self.cells_of[number as usize] += 1;
+            if let Some(bits) = self.groups_of[number as usize].get_mut(group / 64) {
+                *bits |= 1 << (group % 64);
+            }
         }
         self.scratch = elements;
     }

@@ -118,7 +118,11 @@ fn explained(engine: &Engine, now: Timestamp) -> Vec<Explained> {
     assert_eq!(windows.len(), WINDOWS_S.len(), "something fails");
     let domains: Vec<u32> = (0..).take(known.map().groups.len()).collect();
     let explain = |window: &Evidence| {
-        let hypothesis = inference::explain(window, settings, Doubt { liars: 1, domains: &domains });
+        let hypothesis = inference::explain(
+            window,
+            settings,
+            Doubt { liars: 1, groups: domains.len(), exercise: &|_| domains.len(), domains: &domains },
+        );
         let name = |member: &Member| window.elements()[member.element].name.clone();
         let gains = hypothesis.members.iter().map(|member| (name(member), member.gain)).collect();
         Explained { score: hypothesis.score, gains }

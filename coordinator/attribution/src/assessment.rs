@@ -91,6 +91,8 @@ pub(crate) struct Scene<'a> {
     /// The cloud that probes of each target test, nobody else's CDN being in front of it.
     pub(crate) clouds: Vec<Option<&'static str>>,
     pub(crate) spells: &'a Spells,
+    /// Regions of clouds that were accused of something within a day.
+    pub(crate) shaken: BTreeSet<String>,
     /// Groups assumed to lie.
     pub(crate) liars: usize,
     /// Network of each group.

@@ -336,6 +336,7 @@ impl Engine {
             settings: &self.settings,
             clouds: assessment::clouds(known),
             spells: &self.state.spells,
+            shaken: self.state.incidents.shaken(),
             liars,
             domains: &domains,
             now,

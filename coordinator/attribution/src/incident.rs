@@ -66,6 +66,15 @@ struct Pending {
 }
 
 impl Incidents {
+    /// Regions of clouds that were accused of something, as long as incidents are kept.
+    pub(crate) fn shaken(&self) -> BTreeSet<String> {
+        let is_accused = |tracked: &&Tracked| {
+            tracked.change.state != State::Retracted && matches!(tracked.change.verdict, Verdict::Aws | Verdict::Azure)
+        };
+        let accused = self.all.iter().filter(is_accused).filter_map(|tracked| tracked.element.as_ref());
+        accused.flat_map(Element::regions).collect()
+    }
+
     /// Takes in what a search found; empty when nothing fails.
     pub(crate) fn assess(
         &mut self,

@@ -16,7 +16,8 @@ use crate::{
 /// alarm a month, as for any verdict (design notes 4.6).
 const BY_CHANCE: f64 = 1.0;
 
-/// Share of passing runs from which a provider's own endpoints in a place are well, in a noisy fleet too.
+/// Share of passing runs from which endpoints are well, in a noisy fleet too; of a fault that takes a share of the runs, they may
+/// see as little of that share.
 const MOSTLY: f64 = 0.9;
 
 /// What is told of who fails no more than controls do.
@@ -167,7 +168,7 @@ impl Scene<'_> {
             let target = self.known.target_of(place).and_then(|target| self.known.target(target));
             target.is_some_and(crate::Target::is_provider_owned)
         };
-        if !is_place || footprint.iter().any(|(place, _)| is_own(*place)) {
+        if !is_place {
             return false;
         }
         let is_other_party = |other: &Member| {
@@ -195,7 +196,11 @@ impl Scene<'_> {
             }
         });
         if runs >= ALIBI.1 {
-            return f64::from(passed) >= MOSTLY * f64::from(runs);
+            let failing = 1.0 - f64::from(passed) / f64::from(runs);
+            return failing <= (1.0 - MOSTLY) * member.severity();
+        }
+        if footprint.iter().any(|(place, _)| is_own(*place)) {
+            return false;
         }
         // Nobody speaks for the provider. Where most of its customers are well, something that the others share may be it.
         let is_well = |(runs, passed): &&(u32, u32)| f64::from(*passed) >= MOSTLY * f64::from(*runs);

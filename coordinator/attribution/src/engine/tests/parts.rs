@@ -44,6 +44,38 @@ fn customers_of_a_cdn_that_fail_at_once_while_others_pass_accuse_it() {
     assert!(sim.changes.last().is_some_and(|change| change.state == State::Resolved));
 }
 
+/// Customers on the balancers of one region of AWS.
+fn on_balancers(count: usize) -> Vec<(TargetId, Target)> {
+    let of = |number: usize| {
+        let site = format!("balanced-{number}");
+        let mut customer = target("aws", "us-east-1", "nlb", &site);
+        customer.host = Some(format!("{site}.example"));
+        customer.service = Some("nlb".into());
+        (TargetId::from(site), customer)
+    };
+    (0..count).map(of).collect()
+}
+
+#[test]
+fn two_of_a_region_that_was_in_fault_are_its_relapse() {
+    let balancer = |id: &TargetId| (0..2).any(|number| id.as_str() == format!("balanced-{number}"));
+    let second_wave = |sim: &mut Sim| {
+        sim.run(90, &|_, _, id, _, _| REFUSED.filter(|_| balancer(id)));
+    };
+    let mut calm = Sim::with(on_balancers(4));
+    second_wave(calm.healthy(200));
+    assert!(verdicts(&calm).iter().all(|(verdict, _)| *verdict == Verdict::Neither), "{:?}", verdicts(&calm));
+
+    let mut shaken = Sim::with(on_balancers(4));
+    let empty = Some((Layer::Dns, Cause::DnsEmptyAnswer));
+    shaken.healthy(90).run(60, &|_, _, id, _, _| empty.filter(|_| id.as_str() == "aws/us-east-1/s3"));
+    shaken.healthy(400);
+    assert_eq!(verdicts(&shaken).len(), 1, "{:?}", verdicts(&shaken));
+    second_wave(&mut shaken);
+    let last = verdicts(&shaken).pop();
+    assert!(last.as_ref().is_some_and(|(verdict, _)| *verdict == Verdict::Aws), "{:?}", verdicts(&shaken));
+}
+
 #[test]
 fn customers_that_fail_one_after_the_other_are_each_their_own() {
     let mut sim = Sim::with(customers(24));

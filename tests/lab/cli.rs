@@ -4,6 +4,7 @@
 //! usage, 3 is "could not be run".
 
 pub(crate) mod bench;
+pub(crate) mod calibrate;
 pub(crate) mod nightly;
 pub(crate) mod quiet;
 pub(crate) mod score;

@@ -24,11 +24,13 @@ enum Command {
     /// Start everything, play a scenario, and say what happens
     Up(cli::up::Up),
     /// Judge scenarios x seeds with the engine and the methods it must beat
-    Score(cli::score::Score),
+    Score(Box<cli::score::Score>),
     /// Count false incidents over simulated days in which nothing breaks
     Quiet(cli::quiet::Quiet),
     /// Judge every scenario on fresh seeds, and count quiet days: what does not fit into CI
     Nightly(cli::nightly::Nightly),
+    /// Try half and twice of each assumption of the engine
+    Calibrate(cli::calibrate::Calibrate),
     /// Measure what the engine costs
     Bench(cli::bench::Bench),
 }
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Score(score) => score.main(),
         Command::Quiet(quiet) => quiet.main(),
         Command::Nightly(nightly) => nightly.main(),
+        Command::Calibrate(calibrate) => calibrate.main(),
         Command::Bench(bench) => bench.main(),
     }
 }

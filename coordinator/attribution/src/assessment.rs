@@ -17,8 +17,14 @@ use std::{
 };
 
 use self::alibi::Charge;
-pub(crate) use self::survey::Survey;
+pub(crate) use self::{
+    common_dependency::{RELAPSE, REPAIR_S, UNNAMED},
+    contrast::ALIKE,
+    obstacle::MOSTLY,
+    survey::Survey,
+};
 use crate::{
+    assumption::Assumption,
     change::{Alibi, EvidenceRow, Probabilities, Suspect},
     element::{Element, brand},
     engine::LookAgain,
@@ -67,14 +73,16 @@ pub(crate) struct Assessment {
     pub(crate) decisive: Vec<LookAgain>,
 }
 
-/// A member that gains less is noise, and nothing is said of it.
-const TOLD_NATS: f64 = 5.0;
+/// A member that gains less is noise, and nothing is said of it. Calibrated: `faultline-lab calibrate
+/// told-nats`.
+pub(crate) static TOLD_NATS: Assumption = Assumption::new("told-nats", 5.0);
 
 /// Rows of evidence kept in an incident.
 const ROWS: usize = 12;
 
-/// Chance that a fault is there which only a minority of those who look can see. Start value.
-const MINORITY_TRUST: f64 = 0.05;
+/// Chance that a fault is there which only a minority of those who look can see. Calibrated: `faultline-lab
+/// calibrate minority-trust`.
+pub(crate) static MINORITY_TRUST: Assumption = Assumption::new("minority-trust", 0.05);
 
 /// A cloud is not accused on the word of one group in so many, when the others see nothing; and so many networks that
 /// lose it together are no accident of theirs.
@@ -114,7 +122,7 @@ impl Scene<'_> {
     pub(crate) fn assess(&self) -> Vec<Assessment> {
         let members = self.hypothesis.members.iter();
         let is_shared = |member: &&Member| self.is_shared(member);
-        let is_told = |member: &&Member| member.gain >= TOLD_NATS || member.is_consequence;
+        let is_told = |member: &&Member| member.gain >= TOLD_NATS.get() || member.is_consequence;
         let mut assessed: Vec<Assessment> =
             members.filter(is_shared).filter(is_told).filter_map(|member| self.assess_member(member)).collect();
         for cloud in ["aws", "azure"] {
@@ -190,7 +198,7 @@ impl Scene<'_> {
         } else {
             member.robust_margin.min(member.domain_margin).min(member.gain - self.settings.suspect_nats)
         };
-        let trust = if is_minority { MINORITY_TRUST } else { 1.0 / (1.0 + (-margin).exp()) };
+        let trust = if is_minority { MINORITY_TRUST.get() } else { 1.0 / (1.0 + (-margin).exp()) };
         let part = |probability: f64| rounded(probability * trust);
         let (aws, azure, neither) = (part(probabilities.aws), part(probabilities.azure), part(probabilities.neither));
         Probabilities { aws, azure, neither, none: rounded(1.0 - aws - azure - neither) }

@@ -91,7 +91,7 @@ impl ElementKind {
         }
     }
 
-    /// Chance that one element of the kind is in fault at a random moment: hazard times repair time. Start values.
+    /// Chance that one element of the kind is in fault at a random moment: hazard times repair time.
     ///
     /// Source: `design/attribution.md` 4.1 of the project's design notes; kinds absent there are set between their
     /// neighbours.

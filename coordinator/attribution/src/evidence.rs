@@ -48,7 +48,7 @@ impl Fail {
     /// Runs that failed or were slow, and all runs.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are small whole numbers")]
     pub(crate) fn counts(&self) -> (u32, u32) {
-        let halves = self.slow * SLOW_WEIGHT;
+        let halves = self.slow * SLOW_WEIGHT.get();
         ((self.failed - halves + self.slow) as u32, (self.runs - halves + self.slow) as u32)
     }
 

@@ -13,9 +13,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::tracked::Tracked;
+pub(crate) use self::tracked::{RECOVERED, RECOVERED_OF_ALL, Tracked};
 use crate::{
     assessment::Assessment,
+    assumption::Assumption,
     change::{Change, IncidentId},
     element::{Element, ElementKind},
     engine::Output,
@@ -28,9 +29,9 @@ use crate::{
 /// Ticks in a row that must agree before anything is published or changed.
 const AGREEING_TICKS: u32 = 2;
 
-/// How long one party's own trouble waits before it is told. Start value: in one run two dependants of a service were told
-/// 3 and 4 s before it.
-const LOCAL_WAIT: Duration = Duration::from_secs(6);
+/// Seconds that one party's own trouble waits before it is told: in one run two dependants of a service were told 3 and 4 s
+/// before it. Calibrated: `faultline-lab calibrate local-wait-s`.
+pub(crate) static LOCAL_WAIT_S: Assumption = Assumption::new("local-wait-s", 6.0);
 
 /// The same for a carrier's way to one place: other carriers' ways there may show a little later, and it is the place's
 /// edge then. And for a path: at first a network that is cut off seems to get through to some. Source: half of the usual
@@ -373,7 +374,9 @@ fn follows(cause: Timestamp, effect: Timestamp) -> bool {
 fn wait(assessment: &Assessment) -> Duration {
     match assessment.element.kind {
         ElementKind::Interconnect | ElementKind::Path => WAY_WAIT,
-        kind if kind.is_local() || kind.is_vantage_side() || assessment.is_part => LOCAL_WAIT,
+        kind if kind.is_local() || kind.is_vantage_side() || assessment.is_part => {
+            Duration::from_secs_f64(LOCAL_WAIT_S.get())
+        }
         _ => Duration::ZERO,
     }
 }

@@ -11,18 +11,18 @@
 mod judge;
 mod search;
 
-pub(crate) use self::judge::{explain, explains, verdicts, without_domain};
-use crate::{element::Element, vocabulary::Layer};
+pub(crate) use self::judge::{DISAGREE_NATS, MODEL_ERROR, explain, explains, verdicts, without_domain};
+use crate::{assumption::Assumption, element::Element, vocabulary::Layer};
 
 /// Failing shares that are tried for each element, equally likely. Source: design notes 4.3; the last one added, since
 /// many looks at a fault that spares nothing would otherwise fit worse and worse.
 const SEVERITIES: [f64; 5] = [0.06, 0.2, 0.5, 0.95, 0.995];
 
-/// Gain below which an element is not worth its place.
-const MIN_GAIN: f64 = 2.0;
+/// Gain below which an element is not worth its place. Calibrated: `faultline-lab calibrate min-gain`.
+pub(crate) static MIN_GAIN: Assumption = Assumption::new("min-gain", 2.0);
 
-/// Chance that a failed element shows at one more layer. Start value.
-const ONE_MORE_LAYER: f64 = 0.1;
+/// Chance that a failed element shows at one more layer. Calibrated: `faultline-lab calibrate one-more-layer`.
+pub(crate) static ONE_MORE_LAYER: Assumption = Assumption::new("one-more-layer", 0.1);
 
 /// Elements that others depend on in one explanation, at most: more means that nothing is understood.
 const MAX_FAR: usize = 8;

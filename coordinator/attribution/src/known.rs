@@ -14,7 +14,10 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use self::lately::Lately;
-pub(crate) use self::{map::Map, screen::Suspicions};
+pub(crate) use self::{
+    map::Map,
+    screen::{SUSPICIOUS_NATS, Suspicions},
+};
 use crate::{
     element::Element,
     engine::Way,

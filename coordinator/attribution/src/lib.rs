@@ -6,6 +6,7 @@
 //! is known, `inference` explains it, `incident` gives the explanation a life, [`change`] is what is published.
 
 mod assessment;
+pub mod assumption;
 pub mod change;
 #[cfg(test)]
 mod dice;

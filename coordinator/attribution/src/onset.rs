@@ -49,7 +49,7 @@ impl Ratios {
         for sample in cell.since(self.start) {
             let Some(is_bad) = sample.is_bad_at(layer, last) else { continue };
             let ratio = match (is_bad, sample.failed) {
-                (true, None) => failure * SLOW_WEIGHT,
+                (true, None) => failure * SLOW_WEIGHT.get(),
                 (true, Some(_)) => failure,
                 (false, _) => pass,
             };

@@ -9,16 +9,17 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::Timestamp;
+use crate::{assumption::Assumption, time::Timestamp};
 
-/// Troubles of a group with less than this between them are one. Start value.
-const ONE: Duration = Duration::from_mins(1);
+/// Seconds: troubles of a group with less between them are one. Calibrated: `faultline-lab calibrate trouble-s`.
+pub(crate) static TROUBLE_S: Assumption = Assumption::new("trouble-s", 60.0);
 
 /// How far back the rate is counted.
 const SPAN: Duration = Duration::from_hours(1);
 
-/// One trouble in so much of a group's time is assumed beside what was heard. Start value.
-const UNHEARD: Duration = Duration::from_hours(10);
+/// Seconds: one trouble in so much of a group's time is assumed beside what was heard. Calibrated: `faultline-lab calibrate
+/// unheard-s`.
+pub(crate) static UNHEARD_S: Assumption = Assumption::new("unheard-s", 36_000.0);
 
 const MONTH: Duration = Duration::from_hours(30 * 24);
 
@@ -39,10 +40,10 @@ impl Spells {
     pub(crate) fn note<'a>(&mut self, groups: impl Iterator<Item = &'a String>, now: Timestamp) {
         for group in groups {
             let (last, counted) = self.last.get(group).copied().unzip();
-            if last.is_none_or(|last| now.since(last) > ONE) {
+            if last.is_none_or(|last| now.since(last) > one()) {
                 self.begun.push((now, group.clone()));
             }
-            let counted = counted.filter(|counted| now.since(*counted) <= ONE);
+            let counted = counted.filter(|counted| now.since(*counted) <= one());
             if counted.is_none() {
                 self.minutes.push((now, group.clone()));
             }
@@ -71,8 +72,8 @@ impl Spells {
     ) -> f64 {
         let heard = self.since.map_or(Duration::ZERO, |since| now.since(since)).min(SPAN);
         let others = self.minutes.iter().filter(|(_, group)| !groups.contains(group)).count();
-        let watched = heard.as_secs_f64() * f64::from(count(all.saturating_sub(groups.len()))) + UNHEARD.as_secs_f64();
-        let span = (together + ONE).as_secs_f64();
+        let watched = heard.as_secs_f64() * f64::from(count(all.saturating_sub(groups.len()))) + UNHEARD_S.get();
+        let span = (together + one()).as_secs_f64();
         let chance = (f64::from(count(others)) + 1.0) / watched * span;
         MONTH.as_secs_f64() / span * f64::from(count(sets)) * chance.min(1.0).powf(f64::from(count(groups.len())))
     }
@@ -83,9 +84,13 @@ impl Spells {
         let heard = self.since.map_or(Duration::ZERO, |since| now.since(since)).min(SPAN);
         let others = self.begun.iter().filter(|(_, group)| !groups.contains(group)).count();
         // One more, and a minute more: what was not seen yet may come.
-        let rate = (f64::from(count(others)) + 1.0) / (heard + ONE).as_secs_f64();
+        let rate = (f64::from(count(others)) + 1.0) / (heard + one()).as_secs_f64();
         surprise(groups.len(), rate * together.as_secs_f64())
     }
+}
+
+fn one() -> Duration {
+    Duration::from_secs_f64(TROUBLE_S.get())
 }
 
 fn count(n: usize) -> u32 {

@@ -17,7 +17,7 @@ pub(crate) use self::{
 use serde::{Deserialize, Serialize};
 
 use self::sample::{Packed, stamp};
-use crate::{time::Timestamp, vocabulary::Layer};
+use crate::{assumption::Assumption, time::Timestamp, vocabulary::Layer};
 
 /// Chance of a failure at a layer without any fault, before anything is known of the cell.
 ///
@@ -37,8 +37,9 @@ const MAX_SAMPLES: usize = 128;
 /// Room for a 30 s interval in a horizon of five minutes, without growing.
 const USUAL_SAMPLES: usize = 12;
 
-/// A pass is slow from so many times its usual duration, and never below [`LEAST_SLOW`]. Start value.
-const SLOW_TIMES: f32 = 4.0;
+/// A pass is slow from so many times its usual duration, and never below [`LEAST_SLOW`]. Calibrated: `faultline-lab calibrate
+/// slow-times`.
+pub(crate) static SLOW_TIMES: Assumption = Assumption::new("slow-times", 4.0);
 
 /// Source: a retransmitted SYN costs one second (RFC 6298), which is trouble and no longer noise.
 const LEAST_SLOW: Duration = Duration::from_millis(900);
@@ -108,7 +109,7 @@ impl Cell {
     pub(crate) fn is_slow(&mut self, took: Duration) -> bool {
         let ln = took.as_secs_f32().max(1e-4).ln();
         let known = self.usual_runs >= KNOWN_USUAL;
-        if known && took >= LEAST_SLOW && ln > self.usual_ln + SLOW_TIMES.ln() {
+        if known && took >= LEAST_SLOW && f64::from(ln - self.usual_ln) > SLOW_TIMES.get().ln() {
             return true;
         }
         if !self.is_frozen {

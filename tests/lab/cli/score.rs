@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use faultline_attribution::assumption;
 use faultline_lab::score::{
     components,
     entry::{self, Choice, Chosen},
@@ -67,6 +68,9 @@ pub(crate) struct Score {
     /// Also print each change of the engine's answer, in seconds from the start of the record
     #[arg(long)]
     timeline: bool,
+    /// Let the engine assume another number, as `calibrate` does: `slow-weight=0.25`
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assumed)]
+    assume: Option<(String, f64)>,
     /// Cases judged at once [default: one a core]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -81,6 +85,12 @@ enum Work {
 impl Score {
     /// Runs the command.
     pub(crate) fn main(&self) -> ExitCode {
+        if let Some((name, value)) = &self.assume
+            && let Err(error) = assumption::assume(name, *value)
+        {
+            complain(&format!("--assume {name}={value}: {error}"));
+            return ExitCode::from(2);
+        }
         let prepared = self.contenders().and_then(|contenders| Ok((contenders, self.work()?)));
         let (contenders, work) = match prepared {
             Ok(prepared) => prepared,
@@ -205,6 +215,12 @@ impl Score {
         }
         Ok(entry)
     }
+}
+
+fn assumed(text: &str) -> Result<(String, f64), String> {
+    let (name, value) = text.split_once('=').ok_or("not NAME=VALUE")?;
+    let value = value.parse().map_err(|error| format!("{value:?}: {error}"))?;
+    Ok((name.to_owned(), value))
 }
 
 /// Says at once what the engine got wrong: a long run need not end before one can look into it.

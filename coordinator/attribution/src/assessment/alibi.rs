@@ -112,7 +112,7 @@ impl Scene<'_> {
                 }
                 passed += 1;
                 if sample.slow && is_last {
-                    failures += SLOW_WEIGHT;
+                    failures += SLOW_WEIGHT.get();
                 } else {
                     looks.passes += 1.0;
                 }

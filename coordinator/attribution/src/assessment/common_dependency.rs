@@ -14,6 +14,7 @@ use std::{
 
 use super::{Assessment, ROWS, Scene, TOLD_NATS, alibi::Charge, count, rounded};
 use crate::{
+    assumption::Assumption,
     change::Probabilities,
     element::{Element, ElementKind},
     incident::{is_dependency, together},
@@ -32,16 +33,18 @@ const LEAST_SHAKEN: usize = 2;
 
 /// Chance that one more element of a region that was in fault is, within a day. Source: of the 7 incidents of a single region
 /// in `tests/scenarios`, one came back in another service (2025-10-20), of a dozen or so that probes tell apart.
-const RELAPSE: f64 = 0.01;
+pub(crate) static RELAPSE: Assumption = Assumption::new("relapse", 0.01);
 
 /// Onsets this close to the middle one, each give or take its half-width, count as one. Source: as for a common path.
 const TOGETHER: Duration = Duration::from_secs(4);
 
-/// How long an endpoint that fails stays down: with its prior it says how often endpoints begin to fail. Start value.
-const REPAIR: Duration = Duration::from_hours(1);
+/// Seconds for which an endpoint that fails stays down: with its prior they say how often endpoints begin to fail. Calibrated:
+/// `faultline-lab calibrate repair-s`.
+pub(crate) static REPAIR_S: Assumption = Assumption::new("repair-s", 3600.0);
 
-/// Chance that something is in fault which endpoints depend on and no catalog names. Start value: as an endpoint.
-const UNNAMED: f64 = 1e-3;
+/// Chance that something is in fault which endpoints depend on and no catalog names: that of an endpoint. Calibrated:
+/// `faultline-lab calibrate unnamed`.
+pub(crate) static UNNAMED: Assumption = Assumption::new("unnamed", 1e-3);
 
 /// Chance that an endpoint elsewhere depends on it too, unseen. Source: design notes 4.3 (hidden dependency).
 const ELSEWHERE: f64 = 0.02;
@@ -192,11 +195,11 @@ impl Scene<'_> {
         };
         let (failing, well) = (owners(true, None), owners(false, None));
         let accident = ElementKind::Endpoint.prior().ln();
-        let coincidence = ((TOGETHER * 2).as_secs_f64() / REPAIR.as_secs_f64()).ln();
+        let coincidence = ((TOGETHER * 2).as_secs_f64() / REPAIR_S.get()).ln();
         let several = f64::from(count(failing));
         let mut stories: Vec<Story> = vec![
             (None, several * accident + (several - 1.0) * coincidence),
-            (None, UNNAMED.ln() + ln_any_share(failing, failing + well)),
+            (None, UNNAMED.get().ln() + ln_any_share(failing, failing + well)),
         ];
         let map = self.known.map();
         let candidates: BTreeSet<u32> =
@@ -205,7 +208,7 @@ impl Scene<'_> {
             let (its_failing, its_well) = (owners(true, Some(element)), owners(false, Some(element)));
             let own = &map.elements[element as usize];
             let is_shaken = own.regions().iter().any(|region| self.shaken.contains(region));
-            let (least, prior) = if is_shaken { (LEAST_SHAKEN, RELAPSE) } else { (LEAST, own.prior()) };
+            let (least, prior) = if is_shaken { (LEAST_SHAKEN, RELAPSE.get()) } else { (LEAST, own.prior()) };
             if its_failing >= least {
                 let elsewhere = f64::from(count(failing - its_failing));
                 let share = ln_any_share(its_failing, its_failing + its_well);
@@ -368,7 +371,7 @@ impl Scene<'_> {
             );
             own.obstacle.get_or_insert(reason);
             own.probabilities = *probabilities;
-            own.gain = own.gain.max(TOLD_NATS);
+            own.gain = own.gain.max(TOLD_NATS.get());
         }
     }
 }

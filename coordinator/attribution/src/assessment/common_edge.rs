@@ -25,7 +25,7 @@ impl Scene<'_> {
                 && element.ends().and_then(|(_, far)| far.split_once('/')).is_some_and(|(to, _)| to == cloud)
         };
         let near = |element: &Element| element.ends().map(|(near, _)| near.to_owned());
-        let told = |member: &&Member| member.gain >= TOLD_NATS && goes_there(&elements[member.element]);
+        let told = |member: &&Member| member.gain >= TOLD_NATS.get() && goes_there(&elements[member.element]);
         let ways: Vec<&Member> = self.hypothesis.members.iter().filter(told).collect();
         let carriers: BTreeSet<String> = ways.iter().filter_map(|way| near(&elements[way.element])).collect();
         if carriers.len() < SEVERAL {

@@ -5,13 +5,14 @@
 //! not at fault.
 
 use super::{Scene, count};
-use crate::{element::Element, inference::Member, known::Entry, vocabulary::Layer};
+use crate::{assumption::Assumption, element::Element, inference::Member, known::Entry, vocabulary::Layer};
 
 /// Runs at controls that say something.
 const ENOUGH: u32 = 20;
 
-/// No two sets of targets fail quite alike: up to so many times what the controls fail, it is the same. Start value.
-const ALIKE: f64 = 1.5;
+/// No two sets of targets fail quite alike: up to so many times what the controls fail, it is the same. Calibrated:
+/// `faultline-lab calibrate alike`.
+pub(crate) static ALIKE: Assumption = Assumption::new("alike", 1.5);
 
 /// Runs, and those of them that failed or were slow.
 type Runs = (u32, u32);
@@ -115,7 +116,7 @@ fn stage(layer: Layer) -> u8 {
 /// Nats by which the first runs fail more than [`ALIKE`] the second.
 fn nats_apart(own: Runs, elsewhere: Runs) -> f64 {
     // As if half of one more run had failed: what was not seen yet may come (Jeffreys).
-    let usual = (ALIKE * (f64::from(elsewhere.1) + 0.5) / (f64::from(elsewhere.0) + 1.0)).min(0.999);
+    let usual = (ALIKE.get() * (f64::from(elsewhere.1) + 0.5) / (f64::from(elsewhere.0) + 1.0)).min(0.999);
     let (failed, passed) = (f64::from(own.1), f64::from(own.0 - own.1));
     let share = failed / f64::from(own.0.max(1));
     if share <= usual {

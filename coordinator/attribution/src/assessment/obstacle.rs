@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{MINORITY, Scene, TOLD_NATS, alibi::ALIBI, common_path, count};
 use crate::{
+    assumption::Assumption,
     change::Probabilities,
     element::{Element, ElementKind},
     evidence::Fail,
@@ -17,8 +18,8 @@ use crate::{
 const BY_CHANCE: f64 = 1.0;
 
 /// Share of passing runs from which endpoints are well, in a noisy fleet too; of a fault that takes a share of the runs, they may
-/// see as little of that share.
-const MOSTLY: f64 = 0.9;
+/// see as little of that share. Calibrated: `faultline-lab calibrate mostly`.
+pub(crate) static MOSTLY: Assumption = Assumption::new("mostly", 0.9);
 
 /// What is told of who fails no more than controls do.
 pub(super) const FAILS_ALIKE: &str =
@@ -174,7 +175,7 @@ impl Scene<'_> {
         let is_other_party = |other: &Member| {
             let other_element = &elements[other.element];
             let is_shared = !other_element.kind.is_vantage_side() && !other_element.kind.is_local();
-            is_shared && other.gain >= TOLD_NATS && other_element.verdict() != element.verdict()
+            is_shared && other.gain >= TOLD_NATS.get() && other_element.verdict() != element.verdict()
         };
         let fails_elsewhere = self.fails_elsewhere_too(footprint);
         if !self.hypothesis.members.iter().any(is_other_party) && !fails_elsewhere {
@@ -197,13 +198,13 @@ impl Scene<'_> {
         });
         if runs >= ALIBI.1 {
             let failing = 1.0 - f64::from(passed) / f64::from(runs);
-            return failing <= (1.0 - MOSTLY) * member.severity();
+            return failing <= (1.0 - MOSTLY.get()) * member.severity();
         }
         if footprint.iter().any(|(place, _)| is_own(*place)) {
             return false;
         }
         // Nobody speaks for the provider. Where most of its customers are well, something that the others share may be it.
-        let is_well = |(runs, passed): &&(u32, u32)| f64::from(*passed) >= MOSTLY * f64::from(*runs);
+        let is_well = |(runs, passed): &&(u32, u32)| f64::from(*passed) >= MOSTLY.get() * f64::from(*runs);
         let well = customers.values().filter(is_well).count();
         fails_elsewhere || well * 2 > customers.len()
     }

@@ -151,7 +151,7 @@ impl Scene<'_> {
         let severities = members.iter().map(|(number, member)| (*number, &member.severities)).collect();
         let mut found: BTreeMap<(Place, Layer), Option<Surprise>> = BTreeMap::new();
         for (number, member) in members {
-            if member.gain < TOLD_NATS || !self.is_shared(member) {
+            if member.gain < TOLD_NATS.get() || !self.is_shared(member) {
                 continue;
             }
             for layer in Layer::ALL.iter().filter(|layer| member.severities[**layer as usize] > 0.0) {

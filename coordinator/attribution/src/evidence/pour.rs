@@ -12,6 +12,7 @@ use super::{
     ln_any,
 };
 use crate::{
+    assumption::Assumption,
     engine::Maker,
     known::{Entry, Known, Map, Place},
     settings::Settings,
@@ -26,8 +27,9 @@ pub(crate) const WINDOWS: usize = 4;
 /// A number for each window.
 type Lanes = [f32; WINDOWS];
 
-/// How much of a failure a slow pass is: weak evidence of trouble, and no evidence of health. Start value.
-pub(crate) const SLOW_WEIGHT: f64 = 0.5;
+/// How much of a failure a slow pass is: weak evidence of trouble, and no evidence of health. Calibrated: `faultline-lab
+/// calibrate slow-weight`.
+pub(crate) static SLOW_WEIGHT: Assumption = Assumption::new("slow-weight", 0.5);
 
 /// What a cell brings to one layer of one window.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +55,7 @@ impl Tally {
             Some(true) if sample.maker == Some(Maker::Origin) => self.origin += 1.0,
             Some(true) => self.failed += 1.0,
             Some(false) if sample.slow && is_last => {
-                self.failed += SLOW_WEIGHT;
+                self.failed += SLOW_WEIGHT.get();
                 self.slow += 1.0;
             }
             Some(false) => self.passed += 1.0,

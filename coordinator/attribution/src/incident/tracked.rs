@@ -8,6 +8,7 @@ use super::covers;
 use crate::{
     ENGINE_VERSION,
     assessment::Assessment,
+    assumption::Assumption,
     change::{Change, IncidentId, Probabilities, RecordType},
     element::Element,
     explanation::Explanation,
@@ -26,8 +27,12 @@ const ONSET_MOVED: Duration = Duration::from_secs(1);
 /// An onset with a wider half-width than this is worth a revision once it is twice as sharp.
 const VAGUE_ONSET_S: f64 = 5.0;
 
-/// Share of failures in the recent span, relative to its peak, below which an incident recovers.
-const RECOVERED: (f64, f64) = (0.03, 0.1);
+/// Share of failures in the recent span, relative to its peak, below which an incident recovers. Calibrated: `faultline-lab
+/// calibrate recovered`.
+pub(crate) static RECOVERED: Assumption = Assumption::new("recovered", 0.1);
+
+/// The same of all runs, whatever the peak. Calibrated: `faultline-lab calibrate recovered-of-all`.
+pub(crate) static RECOVERED_OF_ALL: Assumption = Assumption::new("recovered-of-all", 0.03);
 
 /// An incident and what its life needs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -250,7 +255,7 @@ impl Tracked {
         }
         let share = f64::from(failed) / f64::from(runs);
         self.peak = self.peak.max(share);
-        let quiet = share <= RECOVERED.0.max(RECOVERED.1 * self.peak).min(self.peak / 2.0);
+        let quiet = share <= RECOVERED_OF_ALL.get().max(RECOVERED.get() * self.peak).min(self.peak / 2.0);
         if !quiet {
             self.quiet_since = None;
             if self.change.state == State::Recovering {

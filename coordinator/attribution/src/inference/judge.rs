@@ -3,6 +3,7 @@
 
 use super::{Doubt, Hypothesis, Member, Severities, ln_sum, search::Search};
 use crate::{
+    assumption::Assumption,
     element::ElementKind,
     evidence::Evidence,
     settings::Settings,
@@ -109,8 +110,9 @@ pub(crate) fn without_domain(ahead: &[f64], domains: &[u32]) -> f64 {
     ahead.iter().sum::<f64>() - of_domain.iter().copied().fold(0.0, f64::max)
 }
 
-/// Nats by which "some groups see it and the others do not" must explain better than "all see it alike".
-const DISAGREE_NATS: f64 = 5.0;
+/// Nats by which "some groups see it and the others do not" must explain better than "all see it alike". Calibrated:
+/// `faultline-lab calibrate disagree-nats`.
+pub(crate) static DISAGREE_NATS: Assumption = Assumption::new("disagree-nats", 5.0);
 
 /// Failing shares of those groups that see it, tried one by one.
 const SEEN_SHARES: [f64; 6] = [0.2, 0.4, 0.6, 0.8, 0.95, 0.995];
@@ -148,16 +150,16 @@ pub(super) fn disagreement(evidence: &Evidence, member: &Member) -> Option<(usiz
         }
     }
     let (nats, seen, part) = best;
-    if nats - alike < DISAGREE_NATS {
+    if nats - alike < DISAGREE_NATS.get() {
         return None;
     }
     let does_see = |count: &&(f64, f64)| part.ln() + fits(count, seen) > (1.0 - part).ln() + fits(count, UNSEEN_SHARE);
     Some((counts.iter().filter(does_see).count(), counts.len()))
 }
 
-/// Chance that the model itself is wrong, shared evenly by the answers: no answer is ever certain. Start value, to be
-/// measured.
-const MODEL_ERROR: f64 = 0.002;
+/// Chance that the model itself is wrong, shared evenly by the answers: no answer is ever certain. Calibrated: `faultline-lab
+/// calibrate model-error`.
+pub(crate) static MODEL_ERROR: Assumption = Assumption::new("model-error", 0.002);
 
 /// Probability of each verdict, and of nothing, in the member's place: aws, azure, neither, none.
 pub(crate) fn verdicts(evidence: &Evidence, member: &Member) -> [f64; 4] {
@@ -172,7 +174,8 @@ pub(crate) fn verdicts(evidence: &Evidence, member: &Member) -> [f64; 4] {
         sums[place] += probability;
     }
     let total: f64 = sums.iter().sum();
-    sums.map(|sum| if total > 0.0 { (1.0 - MODEL_ERROR) * sum / total + MODEL_ERROR / 4.0 } else { 0.25 })
+    let error = MODEL_ERROR.get();
+    sums.map(|sum| if total > 0.0 { (1.0 - error) * sum / total + error / 4.0 } else { 0.25 })
 }
 
 /// Whether the member is what makes these failures: without it, they would be twice as surprising.

@@ -192,7 +192,7 @@ impl<'a> Search<'a> {
         let mut of_held = 0.0;
         let mut gain = f64::NEG_INFINITY;
         while !layers.is_empty() {
-            let price = if gain == f64::NEG_INFINITY { 0.0 } else { gain + ONE_MORE_LAYER.ln() };
+            let price = if gain == f64::NEG_INFINITY { 0.0 } else { gain + ONE_MORE_LAYER.get().ln() };
             let mut best: Option<(usize, f64, f64)> = None;
             for (place, layer) in layers.iter().enumerate() {
                 let (total, severity) = self.try_layer(element, *layer, &held);
@@ -373,7 +373,7 @@ impl<'a> Search<'a> {
                     continue;
                 }
                 let value = self.value(element);
-                if value > MIN_GAIN {
+                if value > MIN_GAIN.get() {
                     ranked.push((element, value));
                 }
             }

@@ -7,13 +7,14 @@
 use std::time::Duration;
 
 use super::{Known, UPLINK};
-use crate::{evidence::SLOW_WEIGHT, settings::Settings, time::Timestamp, window::Cell};
+use crate::{assumption::Assumption, evidence::SLOW_WEIGHT, settings::Settings, time::Timestamp, window::Cell};
 
 /// Failures of one group at one element that count towards a search.
 const PER_GROUP: f32 = 3.0;
 
-/// Nats, prior included, from which a search begins; a search asks for far more before it says anything. Start value.
-const SUSPICIOUS_NATS: f64 = 6.0;
+/// Nats, prior included, from which a search begins; a search asks for far more before it says anything. Calibrated:
+/// `faultline-lab calibrate suspicious-nats`.
+pub(crate) static SUSPICIOUS_NATS: Assumption = Assumption::new("suspicious-nats", 6.0);
 
 /// Nats, prior included, from which a search tries an element. The looks are only estimated, hence the room.
 const CANDIDATE_NATS: f64 = -1.0;
@@ -76,7 +77,7 @@ impl Known {
             }
             if tally.silent_groups >= least {
                 // What is silent looks at nothing: its looks cannot be held against it.
-                let nats = f64::from(tally.silent_groups) * SUSPICIOUS_NATS;
+                let nats = f64::from(tally.silent_groups) * SUSPICIOUS_NATS.get();
                 most = most.max(nats);
                 for (promise, window) in suspicions.promise.iter_mut().zip(&settings.windows) {
                     if SILENCE.contains(window) {
@@ -84,7 +85,7 @@ impl Known {
                     }
                 }
             }
-            if most >= SUSPICIOUS_NATS {
+            if most >= SUSPICIOUS_NATS.get() {
                 suspicions.elements.push((number, most));
             }
         }
@@ -140,7 +141,7 @@ impl Known {
             for sample in entry.cell.troubles_since(horizon) {
                 let (layer, weight) = match (sample.failed, far.last) {
                     (Some((layer, _)), _) => (layer, 1.0),
-                    (None, Some(last)) => (last, SLOW_WEIGHT),
+                    (None, Some(last)) => (last, SLOW_WEIGHT.get()),
                     (None, None) => continue,
                 };
                 let ln_rate = self.base_rate(entry, layer).ln();
@@ -193,7 +194,7 @@ impl Tally {
     fn nats(&self, place: usize, looks: f64) -> f64 {
         let failed = f64::from(self.failures[place]);
         let share = (failed / looks.max(failed)).clamp(0.0, 0.98);
-        let rate = (self.ln_rate / self.samples.max(SLOW_WEIGHT)).exp();
+        let rate = (self.ln_rate / self.samples.max(SLOW_WEIGHT.get())).exp();
         let passed = (looks - failed).max(0.0);
         failed * (share.max(rate) / rate).ln() + passed * ((1.0 - share) / (1.0 - rate)).min(1.0).ln()
     }
@@ -215,7 +216,7 @@ mod tests {
             tally
         };
         let prior = 1e-3_f64.ln();
-        assert!(tally(6, 1).nats(0, 12.0) + prior > SUSPICIOUS_NATS);
-        assert!(tally(1, 50).nats(0, 400.0) + prior < SUSPICIOUS_NATS, "a single noisy group");
+        assert!(tally(6, 1).nats(0, 12.0) + prior > SUSPICIOUS_NATS.get());
+        assert!(tally(1, 50).nats(0, 400.0) + prior < SUSPICIOUS_NATS.get(), "a single noisy group");
     }
 }

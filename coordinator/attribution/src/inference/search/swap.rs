@@ -67,7 +67,7 @@ impl Search<'_> {
             let best = others.fold(None, |best: Option<(usize, f64)>, (other, value)| {
                 if best.is_none_or(|(_, held)| *value > held) { Some((*other, *value)) } else { best }
             });
-            if let Some((better, _)) = best.filter(|(_, value)| *value > (held + 0.5).max(MIN_GAIN)) {
+            if let Some((better, _)) = best.filter(|(_, value)| *value > (held + 0.5).max(MIN_GAIN.get())) {
                 let its_severities = self.gain(better).1;
                 self.add(better, its_severities);
                 return false;

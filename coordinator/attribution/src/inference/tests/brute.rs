@@ -42,7 +42,7 @@ fn small_worlds_equal_brute_force() {
             &Settings::default(),
             Doubt { liars: 1, groups: domains.len(), exercise: &|_| domains.len(), domains: &domains },
         );
-        let sets: Vec<Set> = every_set(&evidence).into_iter().filter(|set| set.least > MIN_GAIN).collect();
+        let sets: Vec<Set> = every_set(&evidence).into_iter().filter(|set| set.least > MIN_GAIN.get()).collect();
         let best = sets.iter().map(|set| set.score).fold(0.0, f64::max);
         if best - found.score > 1.0 {
             short.push((seed, best - found.score));

@@ -77,7 +77,7 @@ pub(crate) struct Assessment {
 /// told-nats`.
 pub(crate) static TOLD_NATS: Assumption = Assumption::new("told-nats", 5.0);
 
-/// Rows of evidence kept in an incident.
+/// Rows of evidence kept in an incident. Source: a screenful; no verdict depends on it.
 const ROWS: usize = 12;
 
 /// Chance that a fault is there which only a minority of those who look can see. Calibrated: `faultline-lab
@@ -85,7 +85,7 @@ const ROWS: usize = 12;
 pub(crate) static MINORITY_TRUST: Assumption = Assumption::new("minority-trust", 0.05);
 
 /// A cloud is not accused on the word of one group in so many, when the others see nothing; and so many networks that
-/// lose it together are no accident of theirs.
+/// lose it together are no accident of theirs. Source: the quorum of a verdict.
 const MINORITY: usize = 3;
 
 /// What an assessment looks at.

@@ -26,7 +26,7 @@ use crate::{
     vocabulary::{Layer, State, Verdict},
 };
 
-/// Ticks in a row that must agree before anything is published or changed.
+/// Ticks in a row that must agree before anything is published or changed. Source: design notes 4.6.
 const AGREEING_TICKS: u32 = 2;
 
 /// Seconds that one party's own trouble waits before it is told: in one run two dependants of a service were told 3 and 4 s
@@ -38,7 +38,8 @@ pub(crate) static LOCAL_WAIT_S: Assumption = Assumption::new("local-wait-s", 6.0
 /// interval.
 const WAY_WAIT: Duration = Duration::from_secs(15);
 
-/// Incidents are kept for this long after their end, so that they can still be explained.
+/// Incidents are kept for this long after their end, so that they can still be explained. Source: a day,
+/// within which people ask.
 const KEPT: Duration = Duration::from_hours(24);
 
 /// Probability that a new verdict needs to replace a published one. Source: design notes 4.6.

@@ -16,10 +16,11 @@ use crate::{
     world::{AgentId, TargetId},
 };
 
-/// Looks proposed in one tick, at most.
+/// Looks proposed in one tick, at most. Source: a fiftieth of what 48 agents look at in a second.
 const A_TICK: usize = 8;
 
-/// The same agent is asked to look at the same target this often at most.
+/// The same agent is asked to look at the same target this often at most. Source: more than the 2 s that agents keep by
+/// themselves (DESIGN section 5).
 const SPACING: Duration = Duration::from_secs(5);
 
 /// Looks at one target within [`SPAN`], at most. Source: the bound that agents keep by themselves.

@@ -15,7 +15,8 @@ pub(crate) struct Onset {
     pub(crate) uncertainty: Duration,
 }
 
-/// Change points this many nats worse than the best are still believed.
+/// Change points this many nats worse than the best are still believed. Source: design notes 4.6; Wilks 1938, 95 % for one
+/// parameter are 1.92.
 const BELIEVED_NATS: f64 = 2.0;
 
 /// Onsets are told to the second: steps are half of that.

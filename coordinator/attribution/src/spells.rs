@@ -14,7 +14,7 @@ use crate::{assumption::Assumption, time::Timestamp};
 /// Seconds: troubles of a group with less between them are one. Calibrated: `faultline-lab calibrate trouble-s`.
 pub(crate) static TROUBLE_S: Assumption = Assumption::new("trouble-s", 60.0);
 
-/// How far back the rate is counted.
+/// How far back the rate is counted. Source: an agent's past has the same half life (`window`).
 const SPAN: Duration = Duration::from_hours(1);
 
 /// Seconds: one trouble in so much of a group's time is assumed beside what was heard. Calibrated: `faultline-lab calibrate

@@ -49,10 +49,11 @@ pub(crate) static UNNAMED: Assumption = Assumption::new("unnamed", 1e-3);
 /// Chance that an endpoint elsewhere depends on it too, unseen. Source: design notes 4.3 (hidden dependency).
 const ELSEWHERE: f64 = 0.02;
 
-/// Share of its runs that an endpoint fails which fails fully, and passes which is well.
+/// Share of its runs that an endpoint fails which fails fully, and passes which is well. Source: most of them; and all but the
+/// highest usual rate of an agent, a twentieth.
 const FULLY: (f64, f64) = (0.5, 0.95);
 
-/// Nats of doubt beyond which an explanation is not remembered.
+/// Nats of doubt beyond which an explanation is not remembered. Source: two in a billion, below any probability that is told.
 const NEGLIGIBLE: f64 = 20.0;
 
 /// An endpoint that fails, or one that passes: whose it is, and what it shares with others.

@@ -13,7 +13,7 @@ use crate::{
     inference::{self, Member},
 };
 
-/// Carriers that must lose their ways for it to be a coincidence at all.
+/// Carriers that must lose their ways for it to be a coincidence at all. Source: it takes two.
 const SEVERAL: usize = 2;
 
 impl Scene<'_> {

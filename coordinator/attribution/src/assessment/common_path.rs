@@ -32,17 +32,19 @@ pub(super) const TOGETHER: std::time::Duration = std::time::Duration::from_secs(
 /// takes part of what everybody looks at, as often on one cloud as on another.
 pub(super) const OF_ONE_CLOUD: f64 = 0.9;
 
-/// A coincidence is told that chance would bring once in so long, or more seldom.
+/// A coincidence is told that chance would bring once in so long, or more seldom. Source: a twelfth of the false alarms that a
+/// verdict is allowed (design notes 4.6), as there is a path between any two places.
 const SELDOM: std::time::Duration = std::time::Duration::from_hours(365 * 24);
 
-/// Nats of trouble from which a group counts.
+/// Nats of trouble from which a group counts. Source: 400 to 1; four times the 100 to 1 of a verdict (design notes 4.4).
 const TROUBLE_NATS: f64 = 6.0;
 
 /// A group that gets through to next to nobody in such a stretch of time is cut off, which is trouble of its own network.
 /// Source: the shortest window.
 const STRETCH: std::time::Duration = std::time::Duration::from_secs(8);
 
-/// Runs in the stretch from which that is known, and the share of them that pass.
+/// Runs in the stretch from which that is known, and the share of them that pass. Source: where as many fail
+/// as pass, nine of ten or more fail in one stretch of a hundred.
 const CUT_OFF: (u32, f64) = (10, 0.1);
 
 impl Scene<'_> {

@@ -7,7 +7,7 @@
 use super::{Scene, count};
 use crate::{assumption::Assumption, element::Element, inference::Member, known::Entry, vocabulary::Layer};
 
-/// Runs at controls that say something.
+/// Runs at controls that say something. Source: 20 passes without a failure bound the failing share at 14 % (95 %).
 const ENOUGH: u32 = 20;
 
 /// No two sets of targets fail quite alike: up to so many times what the controls fail, it is the same. Calibrated:

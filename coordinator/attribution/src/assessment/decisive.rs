@@ -3,10 +3,10 @@
 use super::Scene;
 use crate::{element::ElementKind, engine::LookAgain, inference::Member, known::Place, vocabulary::Layer};
 
-/// Looks named for one assessment, at most.
+/// Looks named for one assessment, at most. Source: the looks of one tick.
 const LOOKS: usize = 8;
 
-/// Looks of one agent among them, at most: other witnesses are worth more.
+/// Looks of one agent among them, at most. Source: one more than a single look, since other witnesses are worth more.
 const OF_AGENT: usize = 2;
 
 impl Scene<'_> {

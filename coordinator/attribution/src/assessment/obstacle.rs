@@ -17,8 +17,8 @@ use crate::{
 /// alarm a month, as for any verdict (design notes 4.6).
 const BY_CHANCE: f64 = 1.0;
 
-/// Share of passing runs from which endpoints are well, in a noisy fleet too; of a fault that takes a share of the runs, they may
-/// see as little of that share. Calibrated: `faultline-lab calibrate mostly`.
+/// Share of passing runs from which endpoints are well, in a noisy fleet too; of a fault that takes a share of the runs, they
+/// may see as little of that share. Calibrated: `faultline-lab calibrate mostly`.
 pub(crate) static MOSTLY: Assumption = Assumption::new("mostly", 0.9);
 
 /// What is told of who fails no more than controls do.

@@ -18,7 +18,7 @@ use crate::{
     window::Cell,
 };
 
-/// Residuals of each sort that are kept.
+/// Residuals of each sort that are kept. Source: a screenful of both; no verdict depends on it.
 const KEPT: usize = 5;
 
 /// A pass that a member does not expect is told from this surprise on: ln 20, the usual one in twenty.

@@ -21,7 +21,7 @@ use crate::{
     window::{Cell, Sample, UsualRates},
 };
 
-/// Windows that can be gathered at once.
+/// Windows that can be gathered at once. Source: a lane of a 128-bit register each.
 pub(crate) const WINDOWS: usize = 4;
 
 /// A number for each window.

@@ -19,7 +19,8 @@ use crate::{
     world::{AgentId, Learned, Target, TargetId, Vantage},
 };
 
-/// Pairs for which additions are sought; a report with more of them needs another fleet, not a list.
+/// Pairs for which additions are sought; a report with more of them needs another fleet, not a list. Source: as many as
+/// people read at most.
 const PAIRS: usize = 1000;
 
 /// A target or an agent to try.

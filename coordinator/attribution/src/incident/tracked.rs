@@ -18,13 +18,14 @@ use crate::{
     vocabulary::{Layer, State, Verdict},
 };
 
-/// Numbers that moved are published this often.
+/// Numbers that moved are published this often. Source: the usual interval.
 const NUMBERS: Duration = Duration::from_secs(30);
 
-/// An onset that moved by less is the same onset.
+/// An onset that moved by less is the same onset. Source: onsets are told to the second.
 const ONSET_MOVED: Duration = Duration::from_secs(1);
 
-/// An onset with a wider half-width than this is worth a revision once it is twice as sharp.
+/// An onset with a wider half-width than this is worth a revision once it is twice as sharp. Source: a sixth of
+/// the usual interval.
 const VAGUE_ONSET_S: f64 = 5.0;
 
 /// Share of failures in the recent span, relative to its peak, below which an incident recovers. Calibrated: `faultline-lab

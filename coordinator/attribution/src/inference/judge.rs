@@ -114,10 +114,11 @@ pub(crate) fn without_domain(ahead: &[f64], domains: &[u32]) -> f64 {
 /// `faultline-lab calibrate disagree-nats`.
 pub(crate) static DISAGREE_NATS: Assumption = Assumption::new("disagree-nats", 5.0);
 
-/// Failing shares of those groups that see it, tried one by one.
+/// Failing shares of those groups that see it, tried one by one. Source: as for severities (design notes 4.3),
+/// none of them grey.
 const SEEN_SHARES: [f64; 6] = [0.2, 0.4, 0.6, 0.8, 0.95, 0.995];
 
-/// Failing share of those that do not.
+/// Failing share of those that do not. Source: the typical rate of a cell, and half as much again.
 const UNSEEN_SHARE: f64 = 0.003;
 
 /// Groups that see the member fail, of those that look, when some see it plainly and the others not at all.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::{Known, UPLINK};
 use crate::{assumption::Assumption, evidence::SLOW_WEIGHT, settings::Settings, time::Timestamp, window::Cell};
 
-/// Failures of one group at one element that count towards a search.
+/// Failures of one group at one element that count towards a search. Source: three at the typical rate are worth twice what one
+/// group may say in a search, ln(1000).
 const PER_GROUP: f32 = 3.0;
 
 /// Nats, prior included, from which a search begins; a search asks for far more before it says anything. Calibrated:
@@ -17,12 +18,13 @@ const PER_GROUP: f32 = 3.0;
 pub(crate) static SUSPICIOUS_NATS: Assumption = Assumption::new("suspicious-nats", 6.0);
 
 /// Nats, prior included, from which a search tries an element. The looks are only estimated, hence the room.
+/// Source: `inference::search` tries none below -3 nats with every group believed; here each counts in full.
 const CANDIDATE_NATS: f64 = -1.0;
 
 /// Windows in which silence shows. Source: sessions are looked at every 15 s, and silence is known after 37 s.
 const SILENCE: std::ops::RangeInclusive<Duration> = Duration::from_secs(30)..=Duration::from_mins(1);
 
-/// Windows that can be screened at once.
+/// Windows that can be screened at once. Source: six are set, and room for two.
 const WINDOWS: usize = 8;
 
 /// What failed at one element.

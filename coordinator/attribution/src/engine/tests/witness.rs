@@ -6,7 +6,12 @@ use super::{
     super::*,
     script::{Look, Script, Trouble, noise, world},
 };
-use crate::{Vantage, World, dice::Dice};
+use crate::{
+    Vantage, World,
+    dice::Dice,
+    evidence::{self, Evidence},
+    inference::{self, Doubt, Member},
+};
 
 /// Noise, of 10,000 looks.
 const NOISE: u64 = 30;

@@ -22,12 +22,14 @@ pub(super) fn draw(report: &Report<'_>, directory: &Path) -> Result<(), ReportEr
         let rows = report.of(method, |_| true);
         put(directory, &format!("confusion-{method}.svg"), |path| matrix(path, method, &rows))?;
         let families = summary::distinct(&rows, |row| &row.family);
-        let lines = families.into_iter().map(|family| {
+        let spans = families.into_iter().filter_map(|family| {
             let own: Vec<&Row> = rows.iter().copied().filter(|row| row.family == family).collect();
-            (family.to_owned(), delays(&own))
+            Span::of(family, &own)
         });
-        let (title, lines) = (format!("Time to the right verdict by family: {method}"), lines.collect::<Vec<_>>());
-        put(directory, &format!("time-to-verdict-{method}.svg"), |path| arrivals(path, &title, &lines))?;
+        let mut spans: Vec<Span> = spans.collect();
+        spans.sort_by(|a, b| a.median.total_cmp(&b.median).then_with(|| a.name.cmp(&b.name)));
+        let title = format!("Seconds to the right verdict by family: {method} (median; 10 to 90 % of what broke)");
+        put(directory, &format!("time-to-verdict-{method}.svg"), |path| ranges(path, &title, &spans))?;
     }
     let each = |line: &dyn Fn(&[&Row]) -> Line| -> Vec<(String, Line)> {
         report.methods.iter().map(|method| ((*method).to_owned(), line(&report.of(method, |_| true)))).collect()
@@ -90,6 +92,66 @@ fn delays(rows: &[&Row]) -> Line {
     }
     line.push((DELAY.end, share));
     if seconds.is_empty() { Vec::new() } else { line }
+}
+
+/// How long the faults of a family took to be told; infinite where they never were.
+struct Span {
+    name: String,
+    low: f64,
+    median: f64,
+    high: f64,
+    never: f64,
+}
+
+impl Span {
+    /// `None` where nothing broke.
+    fn of(family: &str, rows: &[&Row]) -> Option<Self> {
+        let incidents = rows.iter().flat_map(|row| &row.judged.incidents);
+        let mut seconds: Vec<f64> = incidents.map(|incident| incident.seconds).collect();
+        seconds.sort_by(f64::total_cmp);
+        let at = |tenths: usize| seconds.get((seconds.len() * tenths / 10).min(seconds.len() - 1)).copied();
+        if seconds.is_empty() {
+            return None;
+        }
+        let never = stats::share(seconds.iter().filter(|at| at.is_infinite()).count(), seconds.len())?;
+        Some(Self { name: family.to_owned(), low: at(1)?, median: at(5)?, high: at(9)?, never })
+    }
+}
+
+/// A row for each family over a logarithmic axis; what was never told reaches to its end.
+fn ranges(path: &Path, title: &str, spans: &[Span]) -> Drawn {
+    const ROW: i32 = 18;
+    const LEFT: i32 = 330;
+    const TOP: i32 = 70;
+    const RIGHT: i32 = 860;
+    let height = TOP + ROW * i32::try_from(spans.len())? + 20;
+    let root = SVGBackend::new(path, (980, u32::try_from(height)?)).into_drawing_area();
+    root.fill(&WHITE)?;
+    root.draw(&Text::new(title.to_owned(), (12, 12), ("sans-serif", 18)))?;
+    #[expect(clippy::cast_possible_truncation, reason = "within the picture")]
+    let x = |seconds: f64| {
+        let share = seconds.clamp(1.0, 1000.0).log10() / 3.0;
+        LEFT + (share * f64::from(RIGHT - LEFT)) as i32
+    };
+    let gray = RGBColor(200, 200, 200);
+    for mark in [1, 3, 10, 30, 100, 300, 1000] {
+        let at = x(f64::from(mark));
+        root.draw(&PathElement::new(vec![(at, TOP - 8), (at, height - 16)], gray))?;
+        root.draw(&Text::new(format!("{mark} s"), (at - 8, TOP - 26), ("sans-serif", 12)))?;
+    }
+    let blue = RGBColor(30, 90, 160);
+    for (row, span) in (0..).zip(spans) {
+        let y = TOP + ROW * row + ROW / 2;
+        root.draw(&Text::new(span.name.clone(), (12, y - 6), ("sans-serif", 12)))?;
+        root.draw(&PathElement::new(vec![(x(span.low), y), (x(span.high), y)], blue.stroke_width(3)))?;
+        root.draw(&Circle::new((x(span.median), y), 5, blue.filled()))?;
+        if span.never > 0.0 {
+            let never = format!("{:.0} % never", span.never * 100.0);
+            root.draw(&Text::new(never, (RIGHT + 20, y - 6), ("sans-serif", 12)))?;
+        }
+    }
+    root.present()?;
+    Ok(())
 }
 
 /// Seconds that are shown.

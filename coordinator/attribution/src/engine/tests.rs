@@ -1,5 +1,6 @@
 //! The engine asked about a small world in which something breaks.
 
+mod breathless;
 mod explanation;
 mod liars;
 mod parts;

@@ -11,6 +11,7 @@ mod obstacle;
 mod survey;
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
     time::Duration,
@@ -106,6 +107,8 @@ pub(crate) struct Scene<'a> {
     /// Network of each group.
     pub(crate) domains: &'a [u32],
     pub(crate) now: Timestamp,
+    /// Runs at each target in the window, and those that passed; worked out when it is first asked.
+    pub(crate) seen: OnceCell<Vec<(u32, u32)>>,
 }
 
 /// The cloud that probes of each target test.

@@ -57,19 +57,24 @@ impl Scene<'_> {
                 self.known.target_of(place).into_iter().for_each(|target| holds[target as usize] = true);
             });
         }
-        let mut seen = vec![(0_u32, 0_u32); holds.len()];
-        for (entry, target) in self.known.looks() {
-            let sums = &mut seen[target as usize];
-            for sample in entry.cell.all_since(self.evidence.from) {
-                *sums = (sums.0 + 1, sums.1 + u32::from(sample.failed.is_none() || sample.own_fault));
-            }
-        }
+        let seen = self.seen.get_or_init(|| self.runs_and_passes());
         let is_outside = |target: u32| {
             let (runs, passed) = seen[target as usize];
             let is_control = self.known.target(target).is_some_and(crate::Target::is_control);
             !holds[target as usize] && passed * 2 > runs && is_control
         };
         (0..count(holds.len())).map(is_outside).collect()
+    }
+
+    fn runs_and_passes(&self) -> Vec<(u32, u32)> {
+        let mut seen = vec![(0, 0); self.known.target_count()];
+        for (entry, target) in self.known.looks() {
+            let sums: &mut (u32, u32) = &mut seen[target as usize];
+            for sample in entry.cell.all_since(self.evidence.from) {
+                *sums = (sums.0 + 1, sums.1 + u32::from(sample.failed.is_none() || sample.own_fault));
+            }
+        }
+        seen
     }
 
     /// What fails at these targets at the layer, for these groups.

@@ -1,6 +1,6 @@
 //! Searching: when it is worth the while, and what explains what was seen.
 
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{cell::OnceCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use super::{CALM, Engine, FRESH_ONSET, Fold, SAME_ONSET, YOUNG};
 use crate::{
@@ -108,6 +108,7 @@ impl Engine {
             liars,
             domains: &domains,
             now,
+            seen: OnceCell::new(),
         };
         let mut assessments = scene.assess();
         if !assessments.is_empty() {

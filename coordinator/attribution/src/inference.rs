@@ -11,7 +11,9 @@
 mod judge;
 mod search;
 
-pub(crate) use self::judge::{DISAGREE_NATS, MODEL_ERROR, explain, explains, verdicts, without_domain};
+pub(crate) use self::judge::{
+    DISAGREE_NATS, MODEL_ERROR, explain, explains, verdicts, without_domain, without_loudest,
+};
 use crate::{assumption::Assumption, element::Element, vocabulary::Layer};
 
 /// Failing shares that are tried for each element, equally likely. Source: design notes 4.3; the last one added, since
@@ -121,7 +123,7 @@ const MORE_LIARS: f64 = 0.01;
 
 /// How many of `some` groups lie, at most, where `liars` of `all` do and nobody chose whose they are: the least number that
 /// a binomial count exceeds in one case of a hundred.
-fn liars_among(some: usize, liars: usize, all: usize) -> usize {
+pub(crate) fn liars_among(some: usize, liars: usize, all: usize) -> usize {
     if some >= all || liars == 0 {
         return liars;
     }

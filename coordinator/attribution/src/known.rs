@@ -276,10 +276,10 @@ impl Known {
         self.cells.iter().filter_map(|entry| Some((entry, self.slots[entry.slot as usize].target?)))
     }
 
-    /// How many groups exercise the element, at any layer.
-    pub(crate) fn groups_at(&self, element: &Element) -> usize {
-        let number = self.map.elements.binary_search(element).ok().and_then(|at| u32::try_from(at).ok());
-        number.map_or(0, |number| self.map.groups_at(number))
+    /// How many groups exercise any of these elements, at any layer.
+    pub(crate) fn groups_at<'a>(&self, elements: impl Iterator<Item = &'a Element>) -> usize {
+        let number = |element: &Element| self.map.elements.binary_search(element).ok();
+        self.map.groups_at(elements.filter_map(number).filter_map(|at| u32::try_from(at).ok()))
     }
 
     /// Calls `each` with every cell that exercises the element at the layer, without walking over those that do not.

@@ -123,7 +123,7 @@ impl Scene<'_> {
         let witnesses = self.witnesses(&member.support, self.liars);
         assessment.severity >= FULLY.0
             && member.disagreement.is_none()
-            && self.without_liars(&member.support) >= self.settings.robust_nats
+            && inference::without_loudest(&member.support, self.liars) >= self.settings.robust_nats
             && self.groups.shortfall(witnesses.into_iter(), None, self.settings).is_none()
     }
 
@@ -320,7 +320,7 @@ impl Scene<'_> {
             evidence,
             alibis: alibis.into_iter().filter(|alibi| !element.name.starts_with(&alibi.party)).collect(),
             caveats: vec![format!("{} of its endpoints fail fully, others that share it pass", parts.len())],
-            robust_margin: margin.min(self.without_liars(&support)),
+            robust_margin: margin.min(inference::without_loudest(&support, self.liars)),
             domain_margin: inference::without_domain(&support, self.domains),
             survey: Rc::default(),
             decisive: Vec::new(),

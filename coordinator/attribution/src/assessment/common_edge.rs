@@ -63,14 +63,16 @@ impl Scene<'_> {
         let support = self.support(&ways);
         edge.gain = ways.iter().map(|way| way.gain).sum::<f64>() + odds.max(0.0);
         edge.total_groups = edge.total_groups.max(count(self.looking_at(&element)));
-        edge.robust_margin = self.without_liars(&support);
+        let behind = self.known.groups_at(ways.iter().map(|way| &elements[way.element]));
+        let liars = inference::liars_among(behind, self.liars, self.groups.live().count());
+        edge.robust_margin = inference::without_loudest(&support, liars);
         edge.domain_margin = inference::without_domain(&support, self.domains);
         let rest = rounded((1.0 - probability) / 2.0);
         let (aws, azure) = if cloud == "aws" { (probability, 0.0) } else { (0.0, probability) };
         edge.probabilities =
             Probabilities { aws: rounded(aws), azure: rounded(azure), neither: rest, none: rounded(rest / 2.0) };
         edge.confidence = rounded(probability);
-        edge.obstacle = self.edge_obstacle(&element, &edge, &ways, carriers.len());
+        edge.obstacle = self.edge_obstacle(&element, &edge, &ways, (carriers.len(), behind, liars));
         edge.suspects = Vec::new();
         edge.alibis.retain(|alibi| alibi.party != cloud);
         edge.is_consequence = false;
@@ -109,12 +111,6 @@ impl Scene<'_> {
         support
     }
 
-    pub(super) fn without_liars(&self, support: &[f64]) -> f64 {
-        let mut support = support.to_vec();
-        support.sort_by(|a, b| b.total_cmp(a));
-        support.iter().skip(self.liars).sum()
-    }
-
     /// Groups that look at the element at a layer where it fails.
     fn looking_at(&self, element: &Element) -> usize {
         let Some(place) = self.evidence.elements().iter().position(|other| other == element) else { return 0 };
@@ -128,24 +124,32 @@ impl Scene<'_> {
         looked.into_iter().filter(|looked| *looked).count()
     }
 
-    fn edge_obstacle(&self, element: &Element, edge: &Assessment, ways: &[&Member], carriers: usize) -> Option<String> {
+    fn edge_obstacle(
+        &self,
+        element: &Element,
+        edge: &Assessment,
+        ways: &[&Member],
+        (carriers, behind, liars): (usize, usize, usize),
+    ) -> Option<String> {
         let doubt = || format!("{carriers} networks lose their ways to one cloud at once: its edge or theirs");
         if edge.confidence < self.settings.open_probability || edge.gain < self.settings.open_nats {
             return Some(doubt());
         }
-        if edge.failing_groups.len() * MINORITY <= edge.total_groups as usize {
+        // Those behind other carriers say nothing of these ways.
+        if edge.failing_groups.len() * MINORITY <= behind {
             return Some(format!("{}, and few vantage groups see it", doubt()));
         }
         if edge.robust_margin < self.settings.robust_nats {
-            return Some(format!("not robust: {} lying vantage groups could make it", self.liars));
+            return Some(format!("not robust: {liars} lying vantage groups could make it"));
         }
-        if self.fails_as_much_elsewhere(ways, element) {
+        let elements: Vec<&Element> = ways.iter().map(|way| &self.evidence.elements()[way.element]).collect();
+        if self.fails_as_much_elsewhere(ways, &elements) {
             return Some(FAILS_ALIKE.into());
         }
-        let witnesses = self.witnesses(&self.support(ways), self.liars);
+        let witnesses = self.witnesses(&self.support(ways), liars);
         let shortfall =
             self.groups.shortfall(witnesses.into_iter(), Some(element.verdict().as_str()), self.settings)?;
-        Some(format!("insufficient witnesses without the {} loudest: {shortfall}", self.liars))
+        Some(format!("insufficient witnesses without the {liars} loudest: {shortfall}"))
     }
 }
 

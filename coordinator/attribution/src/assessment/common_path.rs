@@ -112,7 +112,7 @@ impl Scene<'_> {
             evidence: self.rows(&[severity; 4], &fails),
             alibis,
             caveats: vec!["no carrier is known on these paths: vantages that name theirs would name it".into()],
-            robust_margin: self.without_liars(&support) + priors,
+            robust_margin: inference::without_loudest(&support, self.liars) + priors,
             domain_margin: inference::without_domain(&support, self.domains) + priors,
             survey: Rc::default(),
             decisive: Vec::new(),

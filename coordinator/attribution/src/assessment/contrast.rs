@@ -5,7 +5,13 @@
 //! not at fault.
 
 use super::{Scene, count};
-use crate::{assumption::Assumption, element::Element, inference::Member, known::Entry, vocabulary::Layer};
+use crate::{
+    assumption::Assumption,
+    element::{Element, ElementKind},
+    inference::Member,
+    known::Entry,
+    vocabulary::Layer,
+};
 
 /// Runs at controls that say something. Source: 20 passes without a failure bound the failing share at 14 % (95 %).
 const ENOUGH: u32 = 20;
@@ -18,13 +24,15 @@ pub(crate) static ALIKE: Assumption = Assumption::new("alike", 1.5);
 type Runs = (u32, u32);
 
 impl Scene<'_> {
-    /// Whether what exercises the element fails no more than controls that do not, beyond chance: by fewer nats than a verdict
+    /// Whether what exercises these elements fails no more than controls that do not, beyond chance: by fewer nats than a verdict
     /// takes, at the layer where the members fail most. Says no where too few controls walk that layer.
-    pub(super) fn fails_as_much_elsewhere(&self, members: &[&Member], element: &Element) -> bool {
+    pub(super) fn fails_as_much_elsewhere(&self, members: &[&Member], elements: &[&Element]) -> bool {
         let map = self.known.map();
-        let Some(number) = map.elements.binary_search(element).ok().and_then(|at| u32::try_from(at).ok()) else {
+        let number = |element: &&Element| u32::try_from(map.elements.binary_search(element).ok()?).ok();
+        let numbers: Vec<u32> = elements.iter().filter_map(number).collect();
+        if numbers.is_empty() {
             return false;
-        };
+        }
         let fails = || members.iter().flat_map(|member| self.evidence.fails_of(member.element));
         let failed_at = |layer: Layer| fails().filter(|fail| fail.layer == layer).map(|fail| fail.failed).sum::<f64>();
         let is_hit = |layer: &&Layer| members.iter().any(|member| member.severities[**layer as usize] > 0.0);
@@ -32,28 +40,34 @@ impl Scene<'_> {
         let Some(layer) = hit.copied() else { return false };
         // Slow is what the last layer is, which differs from probe to probe: it counts only where it is the trouble.
         let is_slow = fails().map(|fail| fail.slow).sum::<f64>() > fails().map(|fail| fail.failed).sum::<f64>();
-        let outside = self.outside(number);
-        let troubled = self.groups_in_trouble();
-        // Groups whose own trouble is known explain what they fail; unless they are nearly all.
+        let outside = self.outside(&numbers);
+        let all = vec![true; map.groups.len()];
+        // Groups whose own trouble is known explain what they fail; unless they are nearly all, or it is their ways that fail.
+        let are_ways = elements.iter().all(|element| element.kind == ElementKind::Interconnect);
+        let troubled = if are_ways { Vec::new() } else { self.groups_in_trouble() };
         let calm: Vec<bool> = map.groups.iter().map(|group| !troubled.contains(group)).collect();
-        let all = vec![true; calm.len()];
         [calm, all].iter().find_map(|groups| {
             let elsewhere = self.elsewhere(&outside, groups, (layer, is_slow));
             if elsewhere.0 < ENOUGH {
                 return None;
             }
             let mut own = (0, 0);
-            self.known.each_holder(number, layer, |_, entry| self.add_runs(entry, groups, (layer, is_slow), &mut own));
+            for number in &numbers {
+                let add = |_, entry: &Entry| self.add_runs(entry, groups, (layer, is_slow), &mut own);
+                self.known.each_holder(*number, layer, add);
+            }
             Some(nats_apart(own, elsewhere) < self.settings.open_nats)
         }) == Some(true)
     }
 
-    /// Controls that exercise the element at no layer. One that fails for most of all who look is down itself, and says
+    /// Controls that exercise none of the elements at any layer. One that fails for most of all who look is down itself, and says
     /// nothing.
-    fn outside(&self, element: u32) -> Vec<bool> {
+    fn outside(&self, elements: &[u32]) -> Vec<bool> {
         let mut holds = vec![false; self.known.target_count()];
-        for layer in Layer::ALL {
-            self.known.each_holder(element, *layer, |place, _| {
+        for (element, layer) in
+            elements.iter().flat_map(|element| Layer::ALL.iter().map(move |layer| (*element, *layer)))
+        {
+            self.known.each_holder(element, layer, |place, _| {
                 self.known.target_of(place).into_iter().for_each(|target| holds[target as usize] = true);
             });
         }

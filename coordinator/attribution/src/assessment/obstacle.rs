@@ -79,7 +79,7 @@ impl Scene<'_> {
                 "only customers' endpoints fail there, and something else that they may depend on has failed".into(),
             );
         }
-        if self.fails_as_much_elsewhere(&[member], element) {
+        if self.fails_as_much_elsewhere(&[member], &[element]) {
             return Some(FAILS_ALIKE.into());
         }
         self.is_seen_through_one_customer(element, footprint)

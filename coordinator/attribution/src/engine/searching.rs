@@ -69,7 +69,7 @@ impl Engine {
         let Fold { known, groups, sights, .. } = &self.state;
         let liars = groups.live().count().saturating_sub(1) / 5;
         let domains = domains(known, groups);
-        let exercise = |element: &Element| known.groups_at(element);
+        let exercise = |element: &Element| known.groups_at(std::iter::once(element));
         let doubt = Doubt { liars, groups: groups.live().count(), exercise: &exercise, domains: &domains };
         let with_uplinks = self.state.cut_off_at.is_none_or(|at| now.since(at) > self.settings.horizon);
         let candidates = known.candidates(now, &self.settings);

@@ -95,7 +95,7 @@ fn alternatives(values: &[(usize, f64)]) -> Vec<(Option<usize>, f64)> {
 }
 
 /// What is left of the advantage without the groups that give most of it.
-fn without_loudest(ahead: &[f64], liars: usize) -> f64 {
+pub(crate) fn without_loudest(ahead: &[f64], liars: usize) -> f64 {
     let mut ahead = ahead.to_vec();
     ahead.sort_by(|a, b| b.total_cmp(a));
     ahead.iter().skip(liars).sum()

@@ -320,10 +320,13 @@ impl Map {
             || (holders.is_between && self.others(entry, layer).any(|number| number == element))
     }
 
-    /// How many groups exercise the element, at any layer.
-    pub(crate) fn groups_at(&self, element: u32) -> usize {
-        let bits = self.groups_of[element as usize].iter();
-        bits.map(|bits| bits.count_ones() as usize).sum()
+    /// How many groups exercise any of these elements, at any layer.
+    pub(crate) fn groups_at(&self, elements: impl Iterator<Item = u32>) -> usize {
+        let mut any = vec![0_u64; self.groups.len().div_ceil(64)];
+        for element in elements {
+            any.iter_mut().zip(&self.groups_of[element as usize]).for_each(|(any, bits)| *any |= bits);
+        }
+        any.iter().map(|bits| bits.count_ones() as usize).sum()
     }
 
     /// Counts a cell for each element that it exercises at any layer; nobody's but targets' cells count.

@@ -6,10 +6,14 @@
 
 mod frame;
 mod pour;
+mod tally;
 
 use std::{rc::Rc, sync::LazyLock};
 
-pub(crate) use self::pour::{SLOW_WEIGHT, WINDOWS, gather};
+pub(crate) use self::{
+    pour::{WINDOWS, gather},
+    tally::SLOW_WEIGHT,
+};
 use crate::{
     element::Element,
     known::Place,

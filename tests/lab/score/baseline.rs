@@ -13,6 +13,7 @@
 
 mod blameit;
 mod calibrate;
+mod cell;
 mod cells;
 mod cover;
 mod flock;

@@ -1,25 +1,22 @@
 //! Names: every code and every silence has its cause, chains are followed, and cut answers are asked for over TCP.
 
-use std::{net::SocketAddr, sync::Arc};
+mod server;
 
 use faultline_proto::types::v1::{Cause, DnsSpec, HttpSpec, Layer, Protocol, Reason, TcpSpec, assignment::Spec};
 use hickory_resolver::proto::{
-    op::{Message, MessageType, OpCode, Query, ResponseCode},
+    op::ResponseCode,
     rr::{
-        Name, RData, Record, RecordType,
-        rdata::{A, AAAA, CNAME, NS, SOA, TXT},
+        RData, Record, RecordType,
+        rdata::{A, AAAA, NS, SOA, TXT},
     },
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, UdpSocket},
-    task::JoinSet,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use self::server::*;
 use super::{AUTHORITATIVE, SYSTEM, split_server};
 use crate::{
     policy::Policy,
-    probe::{Observed, Outcome, ProbeSettings, Prober, ResolverChoice, testing::*},
+    probe::{Outcome, ProbeSettings, Prober, ResolverChoice, testing::*},
 };
 
 #[tokio::test]
@@ -290,114 +287,4 @@ fn servers_are_hosts_with_an_optional_port() {
     assert_eq!(split_server("[2001:db8::1]:5300"), Some(("2001:db8::1", 5300)));
     assert_eq!(split_server("dns.example:0"), None);
     assert_eq!(split_server("dns.example:port"), None);
-}
-
-/// What the server does with the answer that the test has filled in.
-enum Act {
-    Answer,
-    Nothing,
-    /// The question's id and then nonsense.
-    Garbled,
-    Raw(&'static [u8]),
-}
-
-/// How a question arrived.
-struct Seen {
-    metadata: hickory_resolver::proto::op::Metadata,
-    transport: Protocol,
-}
-
-struct DnsServer {
-    address: SocketAddr,
-    _tasks: JoinSet<()>,
-}
-
-type Answerer = dyn Fn(&Query, &mut Message, &Seen) -> Act + Send + Sync;
-
-impl DnsServer {
-    async fn new(answer: impl Fn(&Query, &mut Message, &Seen) -> Act + Send + Sync + 'static) -> Self {
-        let answer: Arc<Answerer> = Arc::new(answer);
-        let (udp, tcp) = loop {
-            let udp = UdpSocket::bind((HOST, 0)).await.expect("a port");
-            let address = udp.local_addr().expect("an address");
-            if let Ok(tcp) = TcpListener::bind(address).await {
-                break (udp, tcp);
-            }
-        };
-        let address = udp.local_addr().expect("an address");
-        let mut tasks = JoinSet::new();
-        let answerer = Arc::clone(&answer);
-        tasks.spawn(async move {
-            let mut buffer = [0; 4096];
-            while let Ok((length, peer)) = udp.recv_from(&mut buffer).await {
-                if let Some(bytes) = respond(&*answerer, &buffer[..length], Protocol::DnsUdp) {
-                    udp.send_to(&bytes, peer).await.ok();
-                }
-            }
-        });
-        tasks.spawn(async move {
-            while let Ok((mut stream, _)) = tcp.accept().await {
-                let length = stream.read_u16().await.expect("a length");
-                let mut question = vec![0; usize::from(length)];
-                stream.read_exact(&mut question).await.expect("a question");
-                if let Some(bytes) = respond(&*answer, &question, Protocol::DnsTcp) {
-                    stream.write_u16(u16::try_from(bytes.len()).expect("short")).await.ok();
-                    stream.write_all(&bytes).await.ok();
-                }
-            }
-        });
-        Self { address, _tasks: tasks }
-    }
-}
-
-fn respond(answerer: &Answerer, question: &[u8], transport: Protocol) -> Option<Vec<u8>> {
-    let question = Message::from_vec(question).expect("a question");
-    let seen = Seen { metadata: question.metadata, transport };
-    let mut answer = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
-    answer.metadata.recursion_available = true;
-    answer.add_queries(question.queries.clone());
-    match answerer(&question.queries[0], &mut answer, &seen) {
-        Act::Answer => Some(answer.to_vec().expect("an answer")),
-        Act::Nothing => None,
-        Act::Garbled => {
-            let mut bytes = question.metadata.id.to_be_bytes().to_vec();
-            bytes.extend_from_slice(b"this is not DNS at all");
-            Some(bytes)
-        }
-        Act::Raw(bytes) => Some(bytes.to_vec()),
-    }
-}
-
-fn address(answer: &mut Message, owner: &Name) {
-    answer.add_answer(Record::from_rdata(owner.clone(), 60, RData::A(A::new(127, 0, 0, 1))));
-}
-
-fn alias_to(answer: &mut Message, owner: &Name, target: &str) {
-    answer.add_answer(Record::from_rdata(owner.clone(), 60, RData::CNAME(CNAME(name(target)))));
-}
-
-fn name(text: &str) -> Name {
-    Name::from_ascii(text).expect("a name")
-}
-
-fn dns_spec(name: &str, record_type: &str, server: &str) -> Spec {
-    Spec::Dns(DnsSpec { name: name.into(), record_type: record_type.into(), server: server.into(), rcodes: Vec::new() })
-}
-
-fn prober_of(servers: Vec<SocketAddr>) -> Prober {
-    let resolver = ResolverChoice::Servers(servers);
-    Prober::new(ProbeSettings { resolver, ..settings(&Authority::new()) }).expect("a prober")
-}
-
-fn system_prober(server: &DnsServer) -> Prober {
-    prober_of(vec![server.address])
-}
-
-async fn ask(server: &DnsServer, name: &str) -> Observed {
-    run(&system_prober(server), dns_spec(name, "A", SYSTEM)).await
-}
-
-async fn connect_to(server: &DnsServer, host: &str, port: u16) -> Observed {
-    let spec = Spec::Tcp(TcpSpec { host: host.into(), port: port.into() });
-    run(&system_prober(server), spec).await
 }

@@ -10,15 +10,14 @@ use super::{
     Evidence, Fail, Frame,
     frame::{Rows, frame, row},
     ln_any,
+    tally::Tally,
 };
 use crate::{
-    assumption::Assumption,
-    engine::Maker,
     known::{Entry, Known, Map, Place},
     settings::Settings,
     time::Timestamp,
-    vocabulary::{Cause, Layer},
-    window::{Cell, Sample, UsualRates},
+    vocabulary::Layer,
+    window::{Cell, UsualRates},
 };
 
 /// Windows that can be gathered at once. Source: a lane of a 128-bit register each.
@@ -26,61 +25,6 @@ pub(crate) const WINDOWS: usize = 4;
 
 /// A number for each window.
 type Lanes = [f32; WINDOWS];
-
-/// How much of a failure a slow pass is: weak evidence of trouble, and no evidence of health. Calibrated: `faultline-lab
-/// calibrate slow-weight`.
-pub(crate) static SLOW_WEIGHT: Assumption = Assumption::new("slow-weight", 0.5);
-
-/// What a cell brings to one layer of one window.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    failed: f64,
-    slow: f64,
-    /// Failures whose answer the origin wrote: what stands in front of it passed them on.
-    origin: f64,
-    /// Failures that are the endpoint's own word.
-    own: f64,
-    /// The same where it refuses only a few agents: no outage, and what carries it has delivered.
-    refused: f64,
-    passed: f64,
-    /// The cause seen most, and by how much it leads; exact where one cause has the majority.
-    cause: Option<(Cause, u32)>,
-}
-
-impl Tally {
-    fn add(&mut self, sample: &Sample, layer: Layer, is_last: bool, is_refused: bool) {
-        match sample.failed_at(layer) {
-            Some(true) if sample.own_fault && is_refused => self.refused += 1.0,
-            Some(true) if sample.own_fault => self.own += 1.0,
-            Some(true) if sample.maker == Some(Maker::Origin) => self.origin += 1.0,
-            Some(true) => self.failed += 1.0,
-            Some(false) if sample.slow && is_last => {
-                self.failed += SLOW_WEIGHT.get();
-                self.slow += 1.0;
-            }
-            Some(false) => self.passed += 1.0,
-            None => {}
-        }
-        if let Some((failed, cause)) = sample.failed
-            && failed == layer
-            && !(is_refused && sample.own_fault)
-        {
-            self.cause = match self.cause {
-                Some((held, lead)) if held == cause => Some((held, lead + 1)),
-                Some((held, lead)) if lead > 1 => Some((held, lead - 1)),
-                _ => Some((cause, 1)),
-            };
-        }
-    }
-
-    fn failures(&self) -> f64 {
-        self.failed + self.origin + self.own
-    }
-
-    fn runs(&self) -> f64 {
-        self.failures() + self.passed
-    }
-}
 
 /// Gathers the evidence of all samples since each of `from`, at most [`WINDOWS`] of them in descending order, for these
 /// candidates. Uplinks count only when `with_uplinks`. Empty when nothing fails in any window.

@@ -3,22 +3,20 @@
 //! The state is the chance of each failure and the log likelihood of each group under the members so far. What every
 //! candidate would gain is worked out in one sweep, and remembered for the set of members that it was worked out for.
 
+mod grow;
 mod swap;
 
 use std::collections::BTreeMap;
 
-use super::{
-    HIDDEN_DEPENDENCY, MAX_FAR, MAX_LOCAL, MAX_NEAR, MIN_GAIN, ONE_MORE_AGENT, ONE_MORE_LAYER, SEVERITIES, Severities,
-    UNUSUAL_AGENTS, ln_sum,
-};
+use super::{HIDDEN_DEPENDENCY, ONE_MORE_AGENT, ONE_MORE_LAYER, SEVERITIES, Severities, UNUSUAL_AGENTS, ln_sum};
 use crate::{element::ElementKind, evidence::Evidence, settings::Settings, vocabulary::Layer};
 
 /// Beyond so many nats one of two branches has no say: `e^-36` is lost in a double's rounding. Source: IEEE 754, 2^-52.
 const NO_SAY: f64 = 36.0;
 
 /// A candidate whose best share, with every group believed and the most favourable prior, falls short of nothing by so
-/// many nats is not tried: it could neither be a member nor stand in the place of one. Source: beside a member that is told, which gains
-/// five or more, it would be one in 3,000.
+/// many nats is not tried: it could neither be a member nor stand in the place of one. Source: beside a member that is
+/// told, which gains five or more, it would be one in 3,000.
 const HOPELESS: f64 = -3.0;
 
 /// What a candidate would gain, prior left out, and the severities that do best.
@@ -354,55 +352,6 @@ impl<'a> Search<'a> {
 
     fn near_members(&self) -> usize {
         self.members.iter().filter(|(element, _)| self.is_near(*element)).count()
-    }
-
-    /// Adds what gains most, until nothing does. Elements on the agents' side that share no group are added together.
-    pub(super) fn grow(&mut self) {
-        loop {
-            let near = self.near_members();
-            let local = self.members.iter().filter(|(element, _)| self.is_own(*element)).count();
-            let mut ranked: Vec<(usize, f64)> = Vec::new();
-            for element in 0..self.gains.len() {
-                let is_full = if self.is_near(element) {
-                    near >= MAX_NEAR
-                } else if self.is_own(element) {
-                    local >= MAX_LOCAL
-                } else {
-                    self.members.len() - near - local >= MAX_FAR
-                };
-                if is_full || self.is_member(element) || self.barred == Some(element) {
-                    continue;
-                }
-                let value = self.value(element);
-                if value > MIN_GAIN.get() {
-                    ranked.push((element, value));
-                }
-            }
-            ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-            let Some((best, _)) = ranked.first().copied() else { break };
-            if !self.is_near(best) {
-                let severities = self.gain(best).1;
-                self.add(best, severities);
-                continue;
-            }
-            let run: Vec<(usize, Severities)> = ranked
-                .into_iter()
-                .take_while(|(element, _)| self.is_near(*element))
-                .take(MAX_NEAR - near)
-                .filter_map(|(element, _)| Some((element, self.gains[element]?.1)))
-                .collect();
-            let mut taken = vec![false; self.likelihood.len()];
-            for (element, severities) in run {
-                let groups: Vec<usize> = self.evidence.fails_of(element).map(|fail| fail.group as usize).collect();
-                if groups.iter().any(|group| taken[*group]) {
-                    continue;
-                }
-                for group in groups {
-                    taken[group] = true;
-                }
-                self.add(element, severities);
-            }
-        }
     }
 
     /// Whether others depend on it.

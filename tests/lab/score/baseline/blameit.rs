@@ -12,7 +12,7 @@ use faultline_attribution::ElementKind;
 
 use super::{
     Accused, Peer, Rule, Seen,
-    cells::{Pair, Tally},
+    cell::{Pair, Tally},
     gated,
 };
 

@@ -15,6 +15,7 @@ use faultline_attribution::{
 };
 
 use super::{
+    cell::{Cell, Pair, Tally},
     numbers::{Components, index, number},
     path::Path,
     trail::{LATE, Trail, begun, heard},
@@ -42,63 +43,6 @@ const MEMORY_RUNS: f64 = 1e6;
 
 /// Excess of failures, in standard deviations, from which the share of failing runs is not learned from.
 const QUIET_SIGMA: f64 = 4.0;
-
-/// Failures and passes in the window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) failures: u32,
-    pub(crate) passes: u32,
-}
-
-impl Tally {
-    /// All of them.
-    pub(crate) fn runs(self) -> u32 {
-        self.failures + self.passes
-    }
-
-    /// Share that failed; 0 of none.
-    pub(crate) fn share(self) -> f64 {
-        f64::from(self.failures) / f64::from(self.runs().max(1))
-    }
-
-    fn count(&mut self, is_failure: bool) {
-        *if is_failure { &mut self.failures } else { &mut self.passes } += 1;
-    }
-
-    fn discount(&mut self, is_failure: bool) {
-        *if is_failure { &mut self.failures } else { &mut self.passes } -= 1;
-    }
-}
-
-/// One agent looking at one target at one layer.
-#[derive(Clone, Debug)]
-pub(crate) struct Cell {
-    pub(crate) pair: u32,
-    pub(crate) layer: Layer,
-    pub(crate) tally: Tally,
-    components: Box<[u32]>,
-    with_access: Box<[u32]>,
-}
-
-impl Cell {
-    /// Components that its runs go through, by number, in order, without the region that the agent sits in.
-    pub(crate) fn own_components(&self) -> &[u32] {
-        &self.components
-    }
-}
-
-/// One agent looking at one target.
-#[derive(Clone, Debug)]
-pub(crate) struct Pair {
-    pub(crate) agent: u32,
-    /// Whose the target looks like from outside: its front's, else its host's.
-    pub(crate) party: Verdict,
-    /// Where the target is, by number: its front, else its region, else its cloud.
-    pub(crate) location: u32,
-    pub(crate) tally: Tally,
-    /// Newest run and whether it failed.
-    pub(crate) last: Option<(Timestamp, bool)>,
-}
 
 /// Who looked at what, whom the name was asked of: by number.
 type Look = (u32, u32, u32);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use faultline_attribution::{Element, Layer};
 
-use super::cells::{Cells, Tally};
+use super::{cell::Tally, cells::Cells};
 
 /// A component at a layer or from it on, by its place in [`Matrix::suspects`].
 pub(crate) type Suspect = usize;

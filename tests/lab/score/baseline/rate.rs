@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use faultline_attribution::Timestamp;
 
-use super::{Accused, Peer, Rule, Seen, cells::Tally};
+use super::{Accused, Peer, Rule, Seen, cell::Tally};
 use crate::scenario::Verdict;
 
 /// Its parameters.

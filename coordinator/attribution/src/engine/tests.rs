@@ -1,6 +1,7 @@
 //! The engine asked about a small world in which something breaks.
 
 mod breathless;
+mod edge;
 mod explanation;
 mod liars;
 mod parts;

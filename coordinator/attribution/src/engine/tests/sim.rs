@@ -15,6 +15,8 @@ pub(super) struct Sim {
     pub(super) now: Timestamp,
     /// Targets beside [`targets`].
     pub(super) guests: Vec<(TargetId, Target)>,
+    /// Agents.
+    pub(super) fleet: Vec<(AgentId, Vantage)>,
     /// Agents that send nothing.
     pub(super) muted: Vec<AgentId>,
     pub(super) changes: Vec<Change>,
@@ -131,18 +133,32 @@ impl Sim {
     }
 
     pub(super) fn with(guests: Vec<(TargetId, Target)>) -> Self {
+        Self::manned(vantages(), guests)
+    }
+
+    /// Of other agents than [`vantages`].
+    pub(super) fn manned(fleet: Vec<(AgentId, Vantage)>, guests: Vec<(TargetId, Target)>) -> Self {
         let all = targets().into_iter().chain(guests.iter().cloned());
-        let world = World { targets: all.collect(), vantages: vantages().into_iter().collect() };
+        let world = World { targets: all.collect(), vantages: fleet.iter().cloned().collect() };
         let mut engine = Engine::new(world, Settings::default());
         let learned = Learned { cdn: Some("azure/front-door".into()), ..Learned::default() };
         engine.apply(&Input::World(WorldChange::Learned("air".into(), learned)));
         let now = Timestamp::from_micros(1_761_752_000_000_000);
-        Self { engine, now, guests, muted: Vec::new(), changes: Vec::new(), visibility: Vec::new(), cells: Vec::new() }
+        Self {
+            engine,
+            now,
+            guests,
+            fleet,
+            muted: Vec::new(),
+            changes: Vec::new(),
+            visibility: Vec::new(),
+            cells: Vec::new(),
+        }
     }
 
     /// Runs for so many seconds; failures are known three seconds after they begin.
     pub(super) fn run(&mut self, seconds: u64, fault: Fault<'_>) -> &mut Self {
-        let (vantages, mut targets) = (vantages(), targets());
+        let (vantages, mut targets) = (self.fleet.clone(), targets());
         targets.extend(self.guests.iter().cloned());
         for _ in 0..seconds {
             let second = u64::try_from(self.now.micros() / 1_000_000).expect("positive");

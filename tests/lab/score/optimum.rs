@@ -141,11 +141,15 @@ impl Lattice {
     }
 
     /// The lowest threshold at which a rate of failures of `before` reaches it after `runs` runs at the earliest. The logarithm
-    /// of the mean runs grows about as the threshold in nats, and is never below it (Lorden 1971), which tells where to look.
+    /// of the mean runs grows about as the threshold in nats, and is never below it (Lorden 1971), which tells where to look;
+    /// each third look halves what is left, since it grows in steps.
     fn threshold(self, before: f64, runs: f64) -> usize {
         let (mut low, mut high) = (0, self.units(runs.ln()).max(self.up));
         let mut guess = high;
-        while high - low > 1 {
+        for look in 1.. {
+            if high - low <= 1 {
+                break;
+            }
             let short = (runs / self.mean_runs(before, guess)).ln();
             if short > 0.0 {
                 low = guess;
@@ -157,7 +161,8 @@ impl Lattice {
                 high = guess;
                 guess = high.saturating_sub(self.units(-short));
             }
-            guess = guess.clamp(low + 1, (high - 1).max(low + 1));
+            let guessed = if look % 3 == 0 { usize::midpoint(low, high) } else { guess };
+            guess = guessed.clamp(low + 1, (high - 1).max(low + 1));
         }
         high
     }
@@ -341,6 +346,18 @@ mod tests {
         for (before, during, seconds) in table {
             let found = limit(before, during);
             assert!((found / seconds - 1.0).abs() < 0.05, "{before} to {during}: {found:.2} s, not {seconds} s");
+        }
+    }
+
+    #[test]
+    fn the_threshold_is_the_lowest_that_suffices() {
+        for (before, during) in [(0.01, 0.99), (0.002, 0.5), (0.01, 0.05), (0.001, 0.02)] {
+            let shift = Shift { before, during, runs_per_second: 10.0 };
+            let (up, down) = shift.steps();
+            let lattice = Lattice::new(up, down);
+            let found = lattice.threshold(before, 1e6);
+            assert!(lattice.mean_runs(before, found) >= 1e6, "{before} to {during}: {found} is too low");
+            assert!(lattice.mean_runs(before, found - 1) < 1e6, "{before} to {during}: {found} is too high");
         }
     }
 

@@ -21,7 +21,7 @@ use self::alibi::Charge;
 pub(crate) use self::{
     common_dependency::{RELAPSE, REPAIR_S, UNNAMED},
     contrast::ALIKE,
-    obstacle::MOSTLY,
+    obstacle::WELL_FAILING,
     survey::Survey,
 };
 use crate::{

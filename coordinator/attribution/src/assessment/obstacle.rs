@@ -17,9 +17,9 @@ use crate::{
 /// alarm a month, as for any verdict (design notes 4.6).
 const BY_CHANCE: f64 = 1.0;
 
-/// Share of passing runs from which endpoints are well, in a noisy fleet too; of a fault that takes a share of the runs, they
-/// may see as little of that share. Calibrated: `faultline-lab calibrate mostly`.
-pub(crate) static MOSTLY: Assumption = Assumption::new("mostly", 0.9);
+/// Share of failing runs up to which endpoints are well, in a noisy fleet too; of a fault that takes a share of the runs, they
+/// may see as much of that share. Calibrated: `faultline-lab calibrate well-failing`.
+pub(crate) static WELL_FAILING: Assumption = Assumption::new("well-failing", 0.1);
 
 /// What is told of who fails no more than controls do.
 pub(super) const FAILS_ALIKE: &str =
@@ -198,13 +198,14 @@ impl Scene<'_> {
         });
         if runs >= ALIBI.1 {
             let failing = 1.0 - f64::from(passed) / f64::from(runs);
-            return failing <= (1.0 - MOSTLY.get()) * member.severity();
+            return failing <= WELL_FAILING.get() * member.severity();
         }
         if footprint.iter().any(|(place, _)| is_own(*place)) {
             return false;
         }
         // Nobody speaks for the provider. Where most of its customers are well, something that the others share may be it.
-        let is_well = |(runs, passed): &&(u32, u32)| f64::from(*passed) >= MOSTLY.get() * f64::from(*runs);
+        let is_well =
+            |(runs, passed): &&(u32, u32)| f64::from(*runs - *passed) <= WELL_FAILING.get() * f64::from(*runs);
         let well = customers.values().filter(is_well).count();
         fails_elsewhere || well * 2 > customers.len()
     }

@@ -121,6 +121,21 @@ mod tests {
         (0..n).map(|group| format!("g{group}")).collect()
     }
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000)
+    }
+
+    /// Half an hour of a fleet in which nobody stumbles, and of one in which somebody does every ten seconds.
+    fn fleets() -> (Spells, Spells) {
+        let (mut calm, mut noisy) = (Spells::default(), Spells::default());
+        calm.hear(at(0));
+        noisy.hear(at(0));
+        for second in (0..1800).step_by(10) {
+            noisy.note([format!("other{second}")].iter(), at(second));
+        }
+        (calm, noisy)
+    }
+
     #[test]
     fn surprise_is_the_tail_of_the_poisson_distribution() {
         // P(N >= 3 | 1) = 1 - 5/(2e).
@@ -131,13 +146,7 @@ mod tests {
 
     #[test]
     fn a_few_together_are_rare_in_a_calm_fleet_and_daily_in_a_noisy_one() {
-        let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
-        let (mut calm, mut noisy) = (Spells::default(), Spells::default());
-        calm.hear(at(0));
-        noisy.hear(at(0));
-        for second in (0..1800).step_by(10) {
-            noisy.note([format!("other{second}")].iter(), at(second));
-        }
+        let (calm, noisy) = fleets();
         let rate = |spells: &Spells, several: usize| {
             spells.coincidences_a_month((&groups(several), 48), Duration::from_secs(8), 30, at(1800))
         };
@@ -148,13 +157,7 @@ mod tests {
 
     #[test]
     fn a_coincidence_is_worth_less_where_trouble_is_common() {
-        let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
-        let (mut calm, mut noisy) = (Spells::default(), Spells::default());
-        calm.hear(at(0));
-        noisy.hear(at(0));
-        for second in (0..1800).step_by(10) {
-            noisy.note([format!("other{second}")].iter(), at(second));
-        }
+        let (calm, noisy) = fleets();
         let worth = |spells: &Spells| spells.coincidence(&groups(4), Duration::from_secs(20), at(1800));
         assert!(worth(&calm) > 15.0, "{}", worth(&calm));
         assert!(worth(&noisy) < 3.0, "{}", worth(&noisy));

@@ -19,7 +19,8 @@ const ONSETS: usize = 2;
 /// Windows that are searched beside those that begin at onsets: those in which some element stands out most.
 const SEARCHED: usize = evidence::WINDOWS - ONSETS;
 
-/// The same for endpoints, agents and their ways: no cloud waits for them. Source: half an interval.
+/// After how long what a search made nothing of is searched again where it is about endpoints, agents and their ways: no cloud
+/// waits for them. Source: half an interval.
 const CALM_LOCAL: Duration = Duration::from_secs(15);
 
 /// Nats, and their share, by which a suspicion must have grown to be searched again before that. Source: as close as change

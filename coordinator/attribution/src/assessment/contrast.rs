@@ -23,6 +23,14 @@ pub(crate) static ALIKE: Assumption = Assumption::new("alike", 1.5);
 /// Runs, and those of them that failed or were slow.
 type Runs = (u32, u32);
 
+/// Which runs are bad: failed at the layer, or slow; and whether those count that the endpoint answered with a client error.
+#[derive(Clone, Copy)]
+struct Bad {
+    layer: Layer,
+    is_slow: bool,
+    own_faults: bool,
+}
+
 impl Scene<'_> {
     /// Whether what exercises these elements fails no more than controls that do not, beyond chance: by fewer nats than a verdict
     /// takes, at the layer where the members fail most. Says no where too few controls walk that layer.
@@ -42,18 +50,22 @@ impl Scene<'_> {
         let is_slow = fails().map(|fail| fail.slow).sum::<f64>() > fails().map(|fail| fail.failed).sum::<f64>();
         let outside = self.outside(&numbers);
         let all = vec![true; map.groups.len()];
+        // What a client error says, it says of its endpoint alone.
+        let of_endpoints =
+            elements.iter().all(|element| matches!(element.kind, ElementKind::Endpoint | ElementKind::Owner));
         // Groups whose own trouble is known explain what they fail; unless they are nearly all, or it is their ways that fail.
         let are_ways = elements.iter().all(|element| element.kind == ElementKind::Interconnect);
         let troubled = if are_ways { Vec::new() } else { self.groups_in_trouble() };
         let calm: Vec<bool> = map.groups.iter().map(|group| !troubled.contains(group)).collect();
         [calm, all].iter().find_map(|groups| {
-            let elsewhere = self.elsewhere(&outside, groups, (layer, is_slow));
+            let elsewhere = self.elsewhere(&outside, groups, Bad { layer, is_slow, own_faults: false });
             if elsewhere.0 < ENOUGH {
                 return None;
             }
             let mut own = (0, 0);
             for number in &numbers {
-                let add = |_, entry: &Entry| self.add_runs(entry, groups, (layer, is_slow), &mut own);
+                let bad = Bad { layer, is_slow, own_faults: of_endpoints };
+                let add = |_, entry: &Entry| self.add_runs(entry, groups, bad, &mut own);
                 self.known.each_holder(*number, layer, add);
             }
             Some(nats_apart(own, elsewhere) < self.settings.open_nats)
@@ -80,7 +92,7 @@ impl Scene<'_> {
         (0..count(holds.len())).map(is_outside).collect()
     }
 
-    fn runs_and_passes(&self) -> Vec<(u32, u32)> {
+    pub(super) fn runs_and_passes(&self) -> Vec<(u32, u32)> {
         let mut seen = vec![(0, 0); self.known.target_count()];
         for (entry, target) in self.known.looks() {
             let sums: &mut (u32, u32) = &mut seen[target as usize];
@@ -92,17 +104,18 @@ impl Scene<'_> {
     }
 
     /// What fails at these targets at the layer, for these groups.
-    fn elsewhere(&self, outside: &[bool], groups: &[bool], at: (Layer, bool)) -> Runs {
+    fn elsewhere(&self, outside: &[bool], groups: &[bool], bad: Bad) -> Runs {
         let mut sum = (0, 0);
         for (entry, _) in self.known.looks().filter(|(_, target)| outside[*target as usize]) {
-            self.add_runs(entry, groups, at, &mut sum);
+            self.add_runs(entry, groups, bad, &mut sum);
         }
         sum
     }
 
     /// Adds the cell's runs in the window that reached the layer, if it is of one of the groups; slow ones are bad if that is
     /// what is asked. Those count too that an incident has explained, or the cells that passed would speak for all.
-    fn add_runs(&self, entry: &Entry, groups: &[bool], (layer, is_slow): (Layer, bool), sum: &mut Runs) {
+    fn add_runs(&self, entry: &Entry, groups: &[bool], bad: Bad, sum: &mut Runs) {
+        let Bad { layer, is_slow, own_faults } = bad;
         let map = self.known.map();
         let far = &map.far[entry.slot as usize];
         let is_one = groups[map.near[entry.agent as usize].group as usize];
@@ -116,7 +129,7 @@ impl Scene<'_> {
                 None => (is_slow && sample.slow && far.last.is_some_and(of_stage), false),
             };
             if !is_before {
-                *sum = (sum.0 + 1, sum.1 + u32::from(failed && !sample.own_fault));
+                *sum = (sum.0 + 1, sum.1 + u32::from(failed && (own_faults || !sample.own_fault)));
             }
         }
     }

@@ -8,6 +8,7 @@ mod common_path;
 mod contrast;
 mod decisive;
 mod obstacle;
+mod selective;
 mod survey;
 
 use std::{
@@ -109,6 +110,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) now: Timestamp,
     /// Runs at each target in the window, and those that passed; worked out when it is first asked.
     pub(crate) seen: OnceCell<Vec<(u32, u32)>>,
+    /// Vantage groups in trouble that only they themselves explain; worked out when it is first asked.
+    pub(crate) troubles: OnceCell<BTreeMap<u32, common_path::Trouble<'a>>>,
 }
 
 /// The cloud that probes of each target test.

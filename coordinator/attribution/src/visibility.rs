@@ -67,6 +67,11 @@ impl Groups {
         self.0.iter().filter(|(_, group)| group.live)
     }
 
+    /// Networks of these groups.
+    pub(crate) fn networks<'a>(&'a self, names: impl Iterator<Item = &'a String>) -> BTreeSet<&'a String> {
+        names.filter_map(|name| self.0.get(name)).flat_map(|group| &group.networks).collect()
+    }
+
     /// Why these groups are no quorum against the accused cloud (`None`: against anybody).
     pub(crate) fn shortfall<'a>(
         &self,

@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Assessment, Scene, alibi::Charge, commonest, count, rounded};
+use super::{Assessment, Scene, WELL_FAILING, alibi::Charge, commonest, count, rounded};
 use crate::{
     change::Probabilities,
     element::{Element, ElementKind},
@@ -17,6 +17,7 @@ use crate::{
     inference::{self, Member},
     known::Place,
     onset::Ratios,
+    spells::InTrouble,
     time::Timestamp,
     vocabulary::Layer,
 };
@@ -32,9 +33,13 @@ pub(super) const TOGETHER: std::time::Duration = std::time::Duration::from_secs(
 /// takes part of what everybody looks at, as often on one cloud as on another.
 pub(super) const OF_ONE_CLOUD: f64 = 0.9;
 
-/// A coincidence is told that chance would bring once in so long, or more seldom. Source: a twelfth of the false alarms that a
-/// verdict is allowed (design notes 4.6), as there is a path between any two places.
-const SELDOM: std::time::Duration = std::time::Duration::from_hours(365 * 24);
+/// A coincidence of selective troubles is told that chance would bring once in so long, or more seldom. Source: one false alarm
+/// a month, as for any verdict (design notes 4.6).
+const SELDOM: std::time::Duration = std::time::Duration::from_hours(30 * 24);
+
+/// The same of lines that lose a share of everything, which is what they do by themselves. Source: a twelfth of the false alarms
+/// that a verdict is allowed.
+const VERY_SELDOM: std::time::Duration = std::time::Duration::from_hours(365 * 24);
 
 /// Nats of trouble from which a group counts. Source: 400 to 1; four times the 100 to 1 of a verdict (design notes 4.4).
 const TROUBLE_NATS: f64 = 6.0;
@@ -47,31 +52,62 @@ const STRETCH: std::time::Duration = std::time::Duration::from_secs(8);
 /// as pass, nine of ten or more fail in one stretch of a hundred.
 const CUT_OFF: (u32, f64) = (10, 0.1);
 
-impl Scene<'_> {
+/// A vantage group in trouble of its own.
+#[derive(Debug)]
+pub(crate) struct Trouble<'a> {
+    layer: Layer,
+    onset: Timestamp,
+    fails: Vec<&'a Fail>,
+    /// Nats by which it is selective.
+    nats_selective: f64,
+}
+
+impl Trouble<'_> {
+    fn is_selective(&self) -> bool {
+        self.nats_selective >= TROUBLE_NATS
+    }
+}
+
+impl<'a> Scene<'a> {
     /// The path that several groups' separate troubles have in common, if they began together.
     pub(super) fn common_path(&self) -> Option<Assessment> {
-        let troubled = self.troubled_groups();
-        let onsets: BTreeMap<u32, Timestamp> =
-            troubled.iter().filter_map(|(group, fails)| Some((*group, self.onset_of(fails)?))).collect();
-        let mut sorted: Vec<Timestamp> = onsets.values().copied().collect();
+        // Who loses some destinations alone has no trouble of its own, so that fewer of those are no chance.
+        let selective = |is_dns: bool| {
+            self.path_of(true, |trouble| trouble.is_selective() && (trouble.layer == Layer::Dns) == is_dns)
+        };
+        selective(false).or_else(|| selective(true)).or_else(|| self.path_of(false, |it| it.layer != Layer::Dns))
+    }
+
+    fn path_of(&self, is_selective: bool, is_one: impl Fn(&Trouble<'_>) -> bool) -> Option<Assessment> {
+        let troubled: BTreeMap<u32, &Trouble<'_>> =
+            self.troubles().iter().filter(|(_, trouble)| is_one(trouble)).map(|(group, it)| (*group, it)).collect();
+        let mut sorted: Vec<Timestamp> = troubled.values().map(|trouble| trouble.onset).collect();
         sorted.sort_unstable();
         let middle = *sorted.get(sorted.len() / 2)?;
         let near = |at: Timestamp| at.since(middle).max(middle.since(at)) <= TOGETHER;
-        let together: BTreeSet<u32> = onsets.iter().filter(|(_, at)| near(**at)).map(|(group, _)| *group).collect();
-        let fails: Vec<&Fail> = together.iter().filter_map(|group| troubled.get(group)).flatten().copied().collect();
+        let together: BTreeSet<u32> =
+            troubled.iter().filter(|(_, it)| near(it.onset)).map(|(group, _)| *group).collect();
+        let fails: Vec<&Fail> = together.iter().flat_map(|group| &troubled[group].fails).copied().collect();
         let names: BTreeSet<String> = together.iter().map(|group| self.group(*group)).collect();
-        let networks: BTreeSet<&String> =
-            names.iter().filter_map(|name| self.groups.0.get(name)).flat_map(|group| &group.networks).collect();
+        let networks = self.groups.networks(names.iter());
         let live = self.groups.live().count();
-        let coincidence = self.spells.coincidence(&names, TOGETHER * 2, self.now);
+        let all = self.groups.networks(self.groups.live().map(|(name, _)| name)).len();
+        let coincidence = self.spells.coincidence((&networks, all), is_selective, TOGETHER * 2, self.now);
         let odds = coincidence + ElementKind::Path.prior().ln();
-        if coincidence < (SELDOM.as_secs_f64() / (TOGETHER * 2).as_secs_f64()).ln()
+        let seldom = if is_selective { SELDOM } else { VERY_SELDOM };
+        if coincidence < (seldom.as_secs_f64() / (TOGETHER * 2).as_secs_f64()).ln()
             || names.len() < LEAST
             || networks.len() < LEAST
             || names.len() * 5 > live * 4
             || self.is_of_one_country(&together)
-            || !self.spans_owners(&fails)
         {
+            return None;
+        }
+        let is_path = match commonest(&fails)?.0 {
+            Layer::Dns => self.neighbours_resolve(&together, &fails),
+            _ => self.spans_owners(&fails),
+        };
+        if !is_path {
             return None;
         }
         let (layer, cause) = commonest(&fails)?;
@@ -132,11 +168,24 @@ impl Scene<'_> {
         })
     }
 
+    /// The same with what spells note of them.
+    pub(crate) fn in_trouble(&self) -> Vec<InTrouble> {
+        let of = |group: u32| {
+            let name = self.group(group);
+            let network = self.groups.0.get(&name)?.networks.first()?.clone();
+            let is_selective = self.troubles().get(&group).is_some_and(Trouble::is_selective);
+            Some(InTrouble { group: name, network, is_selective })
+        };
+        self.numbers_in_trouble().into_iter().filter_map(of).collect()
+    }
+
     /// Vantage groups that are in trouble of their own.
-    pub(crate) fn groups_in_trouble(&self) -> Vec<String> {
-        let groups: BTreeSet<u32> =
-            self.single().flat_map(|member| self.evidence.fails_of(member.element)).map(|fail| fail.group).collect();
-        groups.into_iter().map(|group| self.group(group)).collect()
+    pub(super) fn groups_in_trouble(&self) -> Vec<String> {
+        self.numbers_in_trouble().into_iter().map(|group| self.group(group)).collect()
+    }
+
+    fn numbers_in_trouble(&self) -> BTreeSet<u32> {
+        self.single().flat_map(|member| self.evidence.fails_of(member.element)).map(|fail| fail.group).collect()
     }
 
     /// Whether one country's trouble explains all of these groups but one.
@@ -151,24 +200,46 @@ impl Scene<'_> {
         })
     }
 
-    /// Failures to connect, by group, that only the group's own trouble explains; not of groups that are cut off.
-    fn troubled_groups(&self) -> BTreeMap<u32, Vec<&Fail>> {
-        let mut troubled: BTreeMap<u32, BTreeMap<(Place, Layer), &Fail>> = BTreeMap::new();
+    /// Vantage groups in trouble that only they themselves explain.
+    fn troubles(&self) -> &BTreeMap<u32, Trouble<'a>> {
+        self.troubles.get_or_init(|| self.find_troubles())
+    }
+
+    fn find_troubles(&self) -> BTreeMap<u32, Trouble<'a>> {
+        let mut troubled: BTreeMap<u32, BTreeMap<(Place, Layer), &'a Fail>> = BTreeMap::new();
         for member in self.single() {
-            let fails = self
-                .evidence
-                .fails_of(member.element)
-                .filter(|fail| matches!(fail.layer, Layer::Connect | Layer::Tls) && self.explains(member, fail));
-            for fail in fails {
+            let explained = self.evidence.fails_of(member.element).filter(|fail| self.explains(member, fail));
+            for fail in explained.filter(|fail| fail.layer != Layer::Http) {
                 troubled.entry(fail.group).or_default().insert((fail.place, fail.layer), fail);
             }
         }
+        let trouble = |(group, fails): (u32, BTreeMap<(Place, Layer), &'a Fail>)| {
+            let (layer, _) = commonest(&fails.values().copied().collect::<Vec<_>>())?;
+            // Who cannot resolve names and who cannot connect have different troubles.
+            let is_alike = |fail: &&Fail| (fail.layer == Layer::Dns) == (layer == Layer::Dns);
+            let fails: Vec<&'a Fail> = fails.into_values().filter(is_alike).collect();
+            Some((group, (layer, self.onset_of(&fails)?, fails)))
+        };
+        let mut found: BTreeMap<u32, _> = troubled.into_iter().filter_map(trouble).collect();
         // Whoever gets through to nobody for a while is cut off, however well it resolves names.
+        let cut_off = self.cut_off(&found.keys().copied().collect());
+        found.retain(|group, (.., fails)| fails.len() >= 2 && !cut_off.contains(group));
+        let selective =
+            self.selective(&found.iter().map(|(group, (layer, onset, _))| (*group, (*onset, *layer))).collect());
+        let trouble = |(group, (layer, onset, fails))| {
+            let nats_selective = selective.get(&group).copied().unwrap_or_default();
+            (group, Trouble { layer, onset, fails, nats_selective })
+        };
+        found.into_iter().map(trouble).collect()
+    }
+
+    /// Those of the groups that got through to next to nobody for a while.
+    fn cut_off(&self, groups: &BTreeSet<u32>) -> BTreeSet<u32> {
         let horizon = self.now.before(self.settings.horizon);
         let mut stretches: BTreeMap<(u32, u128), (u32, u32)> = BTreeMap::new();
         for (entry, _) in self.known.looks() {
             let group = self.known.map().near[entry.agent as usize].group;
-            if troubled.contains_key(&group) {
+            if groups.contains(&group) {
                 for sample in entry.cell.since(horizon) {
                     let Some(failed) = sample.failed_at(Layer::Connect) else { continue };
                     let stretch = self.now.since(sample.at).as_micros() / STRETCH.as_micros();
@@ -179,10 +250,32 @@ impl Scene<'_> {
         }
         let is_cut_off =
             |(runs, passed): &(u32, u32)| *runs >= CUT_OFF.0 && f64::from(*passed) < CUT_OFF.1 * f64::from(*runs);
-        let cut_off: BTreeSet<u32> =
-            stretches.iter().filter(|(_, sum)| is_cut_off(sum)).map(|((group, _), _)| *group).collect();
-        troubled.retain(|group, fails| fails.len() >= 2 && !cut_off.contains(group));
-        troubled.into_iter().map(|(group, fails)| (group, fails.into_values().collect())).collect()
+        stretches.iter().filter(|(_, sum)| is_cut_off(sum)).map(|((group, _), _)| *group).collect()
+    }
+
+    /// Whether groups next to these resolve the same names, in several parts of the world: a site of an operator of name servers
+    /// serves all who are near, so that what takes some of them alone is on their ways.
+    fn neighbours_resolve(&self, together: &BTreeSet<u32>, fails: &[&Fail]) -> bool {
+        let targets: BTreeSet<u32> = fails.iter().filter_map(|fail| self.known.target_of(fail.place)).collect();
+        let mut near: BTreeMap<&str, (bool, (u32, u32))> = BTreeMap::new();
+        for (entry, _) in self.known.looks().filter(|(_, target)| targets.contains(target)) {
+            let Some(geography) = self.known.vantage(entry.agent).and_then(|vantage| vantage.geography.as_deref())
+            else {
+                continue;
+            };
+            let (is_hit, sum) = near.entry(geography).or_default();
+            if together.contains(&self.known.map().near[entry.agent as usize].group) {
+                *is_hit = true;
+                continue;
+            }
+            for failed in entry.cell.all_since(self.evidence.from).filter_map(|sample| sample.failed_at(Layer::Dns)) {
+                *sum = (sum.0 + 1, sum.1 + u32::from(failed));
+            }
+        }
+        let is_well = |(runs, failed): &(u32, u32)| f64::from(*failed) <= WELL_FAILING.get() * f64::from(*runs);
+        let hit = || near.values().filter(|(is_hit, _)| *is_hit).map(|(_, sum)| sum);
+        let parts = hit().filter(|sum| sum.0 > 0).count();
+        parts >= LEAST && hit().all(is_well)
     }
 
     pub(super) fn onset_of(&self, fails: &[&Fail]) -> Option<Timestamp> {

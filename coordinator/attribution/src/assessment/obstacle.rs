@@ -93,11 +93,9 @@ impl Scene<'_> {
         if failing.len() < least {
             return Some(format!("seen by {} of {least} vantage groups that it takes", failing.len()));
         }
-        let groups = failing.iter().filter_map(|name| self.groups.0.get(name));
-        let networks: BTreeSet<&String> = groups.flat_map(|group| &group.networks).collect();
         let spans_networks =
             matches!(element.kind, ElementKind::Country | ElementKind::Carrier | ElementKind::Resolver);
-        if spans_networks && networks.len() < 2 {
+        if spans_networks && self.groups.networks(failing.iter()).len() < 2 {
             return Some("seen by the vantage groups of a single network".into());
         }
         if let Some(obstacle) = self.may_be_coincidence(member, element, failing) {

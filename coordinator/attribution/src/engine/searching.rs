@@ -110,6 +110,7 @@ impl Engine {
             domains: &domains,
             now,
             seen: OnceCell::new(),
+            troubles: OnceCell::new(),
         };
         let mut assessments = scene.assess();
         if !assessments.is_empty() {
@@ -118,7 +119,7 @@ impl Engine {
                 assessment.survey = survey.clone();
             }
         }
-        let in_trouble = scene.groups_in_trouble();
+        let in_trouble = scene.in_trouble();
         let horizon = now.before(self.settings.horizon);
         // A window that begins with what is long known shows nothing new.
         let is_new = |assessment: &&Assessment| {
@@ -133,7 +134,7 @@ impl Engine {
         onsets.dedup_by(|a, b| a.since(*b).max(b.since(*a)) < SAME_ONSET);
         onsets.truncate(ONSETS);
         self.state.onsets = onsets;
-        self.state.spells.note(in_trouble.iter(), now);
+        self.state.spells.note(&in_trouble, now);
         assessments
     }
 }

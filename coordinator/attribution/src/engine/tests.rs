@@ -5,6 +5,7 @@ mod edge;
 mod explanation;
 mod liars;
 mod parts;
+mod path;
 mod properties;
 mod script;
 mod sim;

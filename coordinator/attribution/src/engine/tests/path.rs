@@ -1,0 +1,70 @@
+//! Paths that nobody has named: several networks lose the same kind of thing at once, and their neighbours do not.
+
+use super::{
+    super::*,
+    sim::{Sim, vantages},
+};
+use crate::{Cause, Vantage, Verdict, dice};
+
+const PARTS: [&str; 4] = ["na", "eu", "as", "sa"];
+
+/// The usual fleet, and eight more networks in each of four parts of the world.
+fn fleet() -> Vec<(AgentId, Vantage)> {
+    let one = |number: u32| {
+        let part = PARTS[number as usize % PARTS.len()];
+        let name = format!("{part}-{number}");
+        let vantage = Vantage {
+            group: name.clone(),
+            asn: Some(64_512 + number),
+            isp: Some(format!("{name}-isp")),
+            country: Some(format!("{part}{}", number % 8)),
+            geography: Some(part.into()),
+            hosted_on: Some("other".into()),
+            ..Vantage::default()
+        };
+        (AgentId::from(name.as_str()), vantage)
+    };
+    vantages().into_iter().chain((0..32).map(one)).collect()
+}
+
+/// What is said while those agents fail two thirds of their questions for names of Route 53, always the same ones.
+fn said_of_names(is_hit: &dyn Fn(&AgentId, &Vantage) -> bool) -> Vec<(Verdict, String)> {
+    let mut sim = Sim::manned(fleet(), Vec::new());
+    sim.healthy(90).run(150, &|agent, vantage, id, target, _| {
+        let is_theirs = target.dns_operator.as_deref() == Some("route53") && is_hit(agent, vantage);
+        let is_lost = dice::hash(3, &[agent.as_str(), id.as_str()], 0) % 3 < 2;
+        (is_theirs && is_lost).then_some((Layer::Dns, Cause::DnsTimeout))
+    });
+    sim.accusations().into_iter().map(|(verdict, _, element)| (verdict, element)).collect()
+}
+
+#[test]
+fn four_networks_far_apart_that_lose_an_operators_names_share_no_site_of_it() {
+    let hit = ["na-4", "eu-5", "as-6", "sa-7"];
+    let said = said_of_names(&|agent, _| hit.contains(&agent.as_str()));
+    assert_eq!(said, [(Verdict::Neither, "path/unknown".to_owned())]);
+}
+
+#[test]
+fn whoever_is_near_loses_what_a_site_of_the_operator_loses() {
+    let said = said_of_names(&|_, vantage| matches!(vantage.geography.as_deref(), Some("eu" | "as" | "sa")));
+    assert!(said.iter().all(|(_, element)| element != "path/unknown"), "{said:?}");
+}
+
+#[test]
+fn lines_that_stumble_at_once_are_no_path() {
+    let lines = ["na-4", "eu-5", "as-6"];
+    let said = |is_selective: bool| {
+        let mut sim = Sim::manned(fleet(), Vec::new());
+        sim.healthy(90).run(150, &|agent, _, id, _, at| {
+            let draw = dice::hash(3, &[agent.as_str(), id.as_str()], if is_selective { 0 } else { at });
+            (lines.contains(&agent.as_str()) && draw.is_multiple_of(2))
+                .then_some((Layer::Connect, Cause::ConnectTimeout))
+        });
+        sim.accusations()
+    };
+    let is_path =
+        |said: &[(Verdict, Option<crate::Kind>, String)]| said.iter().any(|(.., name)| name == "path/unknown");
+    assert!(!is_path(&said(false)), "half of the runs at anything");
+    assert!(is_path(&said(true)), "half of the destinations, always");
+}

@@ -79,8 +79,10 @@ impl<'a> Scene<'a> {
     }
 
     fn path_of(&self, is_selective: bool, is_one: impl Fn(&Trouble<'_>) -> bool) -> Option<Assessment> {
-        let troubled: BTreeMap<u32, &Trouble<'_>> =
-            self.troubles().iter().filter(|(_, trouble)| is_one(trouble)).map(|(group, it)| (*group, it)).collect();
+        // What seems to begin where the records do may have begun whenever.
+        let known_since = self.now.before(self.settings.horizon).after(TOGETHER * 2);
+        let ours = self.troubles().iter().filter(|(_, trouble)| trouble.onset > known_since && is_one(trouble));
+        let troubled: BTreeMap<u32, &Trouble<'_>> = ours.map(|(group, trouble)| (*group, trouble)).collect();
         let mut sorted: Vec<Timestamp> = troubled.values().map(|trouble| trouble.onset).collect();
         sorted.sort_unstable();
         let middle = *sorted.get(sorted.len() / 2)?;

@@ -68,3 +68,21 @@ fn lines_that_stumble_at_once_are_no_path() {
     assert!(!is_path(&said(false)), "half of the runs at anything");
     assert!(is_path(&said(true)), "half of the destinations, always");
 }
+
+#[test]
+fn troubles_that_outlast_the_records_did_not_begin_together() {
+    let lines = [("na-4", 0), ("eu-5", 40), ("as-6", 80)];
+    let mut sim = Sim::manned(fleet(), Vec::new());
+    let broke = sim.healthy(90).now.micros() / 1_000_000;
+    let horizon = Settings::default().horizon.as_secs();
+    sim.run(horizon + 240, &|agent, _, id, _, at| {
+        // Something to look for, long after.
+        if id.as_str() == "chat" && i64::try_from(at).is_ok_and(|at| at >= broke + 420) {
+            return Some((Layer::Http, Cause::HttpStatus));
+        }
+        let since = lines.iter().find(|(line, _)| *line == agent.as_str()).map(|(_, since)| broke + since)?;
+        let is_lost = dice::hash(3, &[agent.as_str(), id.as_str()], 0).is_multiple_of(2);
+        (is_lost && i64::try_from(at).is_ok_and(|at| at >= since)).then_some((Layer::Connect, Cause::ConnectTimeout))
+    });
+    assert!(sim.accusations().iter().all(|(.., name)| name != "path/unknown"), "{:?}", sim.accusations());
+}

@@ -10,6 +10,7 @@ mod decisive;
 mod obstacle;
 mod selective;
 mod survey;
+mod troubles;
 
 use std::{
     cell::OnceCell,
@@ -111,7 +112,7 @@ pub(crate) struct Scene<'a> {
     /// Runs at each target in the window, and those that passed; worked out when it is first asked.
     pub(crate) seen: OnceCell<Vec<(u32, u32)>>,
     /// Vantage groups in trouble that only they themselves explain; worked out when it is first asked.
-    pub(crate) troubles: OnceCell<BTreeMap<u32, common_path::Trouble<'a>>>,
+    pub(crate) troubles: OnceCell<BTreeMap<u32, troubles::Trouble<'a>>>,
 }
 
 /// The cloud that probes of each target test.

@@ -1,4 +1,5 @@
-//! A common path: several networks that begin to fail together, towards several owners, while others reach the same.
+//! A common path: several networks that begin to fail together, towards several owners or names of one operator, while
+//! others reach the same.
 //!
 //! Paths are rarely known, so nothing in the catalog names what those networks share. What shows is the coincidence: each
 //! vantage group's trouble is explained by that group alone, but all of it began at once. Then a carrier between them is
@@ -9,15 +10,13 @@ use std::{
     rc::Rc,
 };
 
-use super::{Assessment, Scene, WELL_FAILING, alibi::Charge, commonest, count, rounded};
+use super::{Assessment, Scene, WELL_FAILING, alibi::Charge, commonest, count, rounded, troubles::Trouble};
 use crate::{
     change::Probabilities,
     element::{Element, ElementKind},
     evidence::Fail,
     inference::{self, Member},
-    known::Place,
     onset::Ratios,
-    spells::InTrouble,
     time::Timestamp,
     vocabulary::Layer,
 };
@@ -41,34 +40,7 @@ const SELDOM: std::time::Duration = std::time::Duration::from_hours(30 * 24);
 /// that a verdict is allowed.
 const VERY_SELDOM: std::time::Duration = std::time::Duration::from_hours(365 * 24);
 
-/// Nats of trouble from which a group counts. Source: 400 to 1; four times the 100 to 1 of a verdict (design notes 4.4).
-const TROUBLE_NATS: f64 = 6.0;
-
-/// A group that gets through to next to nobody in such a stretch of time is cut off, which is trouble of its own network.
-/// Source: the shortest window.
-const STRETCH: std::time::Duration = std::time::Duration::from_secs(8);
-
-/// Runs in the stretch from which that is known, and the share of them that pass. Source: where as many fail
-/// as pass, nine of ten or more fail in one stretch of a hundred.
-const CUT_OFF: (u32, f64) = (10, 0.1);
-
-/// A vantage group in trouble of its own.
-#[derive(Debug)]
-pub(crate) struct Trouble<'a> {
-    layer: Layer,
-    onset: Timestamp,
-    fails: Vec<&'a Fail>,
-    /// Nats by which it is selective.
-    nats_selective: f64,
-}
-
-impl Trouble<'_> {
-    fn is_selective(&self) -> bool {
-        self.nats_selective >= TROUBLE_NATS
-    }
-}
-
-impl<'a> Scene<'a> {
+impl Scene<'_> {
     /// The path that several groups' separate troubles have in common, if they began together.
     pub(super) fn common_path(&self) -> Option<Assessment> {
         // Who loses some destinations alone has no trouble of its own, so that fewer of those are no chance.
@@ -158,38 +130,6 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Members that are a group's, a network's or a country's own trouble.
-    fn single(&self) -> impl Iterator<Item = &Member> {
-        self.hypothesis.members.iter().filter(|member| {
-            let kind = self.evidence.elements()[member.element].kind;
-            let is_own = matches!(
-                kind,
-                ElementKind::Agent | ElementKind::Isp | ElementKind::Interconnect | ElementKind::Country
-            );
-            is_own && member.gain >= TROUBLE_NATS
-        })
-    }
-
-    /// The same with what spells note of them.
-    pub(crate) fn in_trouble(&self) -> Vec<InTrouble> {
-        let of = |group: u32| {
-            let name = self.group(group);
-            let network = self.groups.0.get(&name)?.networks.first()?.clone();
-            let is_selective = self.troubles().get(&group).is_some_and(Trouble::is_selective);
-            Some(InTrouble { group: name, network, is_selective })
-        };
-        self.numbers_in_trouble().into_iter().filter_map(of).collect()
-    }
-
-    /// Vantage groups that are in trouble of their own.
-    pub(super) fn groups_in_trouble(&self) -> Vec<String> {
-        self.numbers_in_trouble().into_iter().map(|group| self.group(group)).collect()
-    }
-
-    fn numbers_in_trouble(&self) -> BTreeSet<u32> {
-        self.single().flat_map(|member| self.evidence.fails_of(member.element)).map(|fail| fail.group).collect()
-    }
-
     /// Whether one country's trouble explains all of these groups but one.
     fn is_of_one_country(&self, together: &BTreeSet<u32>) -> bool {
         let countries = self.single().filter(|member| {
@@ -200,59 +140,6 @@ impl<'a> Scene<'a> {
             let inside: BTreeSet<u32> = self.evidence.fails_of(member.element).map(|fail| fail.group).collect();
             together.difference(&inside).count() <= 1
         })
-    }
-
-    /// Vantage groups in trouble that only they themselves explain.
-    fn troubles(&self) -> &BTreeMap<u32, Trouble<'a>> {
-        self.troubles.get_or_init(|| self.find_troubles())
-    }
-
-    fn find_troubles(&self) -> BTreeMap<u32, Trouble<'a>> {
-        let mut troubled: BTreeMap<u32, BTreeMap<(Place, Layer), &'a Fail>> = BTreeMap::new();
-        for member in self.single() {
-            let explained = self.evidence.fails_of(member.element).filter(|fail| self.explains(member, fail));
-            for fail in explained.filter(|fail| fail.layer != Layer::Http) {
-                troubled.entry(fail.group).or_default().insert((fail.place, fail.layer), fail);
-            }
-        }
-        let trouble = |(group, fails): (u32, BTreeMap<(Place, Layer), &'a Fail>)| {
-            let (layer, _) = commonest(&fails.values().copied().collect::<Vec<_>>())?;
-            // Who cannot resolve names and who cannot connect have different troubles.
-            let is_alike = |fail: &&Fail| (fail.layer == Layer::Dns) == (layer == Layer::Dns);
-            let fails: Vec<&'a Fail> = fails.into_values().filter(is_alike).collect();
-            Some((group, (layer, self.onset_of(&fails)?, fails)))
-        };
-        let mut found: BTreeMap<u32, _> = troubled.into_iter().filter_map(trouble).collect();
-        // Whoever gets through to nobody for a while is cut off, however well it resolves names.
-        let cut_off = self.cut_off(&found.keys().copied().collect());
-        found.retain(|group, (.., fails)| fails.len() >= 2 && !cut_off.contains(group));
-        let selective =
-            self.selective(&found.iter().map(|(group, (layer, onset, _))| (*group, (*onset, *layer))).collect());
-        let trouble = |(group, (layer, onset, fails))| {
-            let nats_selective = selective.get(&group).copied().unwrap_or_default();
-            (group, Trouble { layer, onset, fails, nats_selective })
-        };
-        found.into_iter().map(trouble).collect()
-    }
-
-    /// Those of the groups that got through to next to nobody for a while.
-    fn cut_off(&self, groups: &BTreeSet<u32>) -> BTreeSet<u32> {
-        let horizon = self.now.before(self.settings.horizon);
-        let mut stretches: BTreeMap<(u32, u128), (u32, u32)> = BTreeMap::new();
-        for (entry, _) in self.known.looks() {
-            let group = self.known.map().near[entry.agent as usize].group;
-            if groups.contains(&group) {
-                for sample in entry.cell.since(horizon) {
-                    let Some(failed) = sample.failed_at(Layer::Connect) else { continue };
-                    let stretch = self.now.since(sample.at).as_micros() / STRETCH.as_micros();
-                    let sum = stretches.entry((group, stretch)).or_default();
-                    *sum = (sum.0 + 1, sum.1 + u32::from(!failed));
-                }
-            }
-        }
-        let is_cut_off =
-            |(runs, passed): &(u32, u32)| *runs >= CUT_OFF.0 && f64::from(*passed) < CUT_OFF.1 * f64::from(*runs);
-        stretches.iter().filter(|(_, sum)| is_cut_off(sum)).map(|((group, _), _)| *group).collect()
     }
 
     /// Whether groups next to these resolve the same names, in several parts of the world: a site of an operator of name servers

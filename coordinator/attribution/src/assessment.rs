@@ -6,6 +6,7 @@ mod common_dependency;
 mod common_edge;
 mod common_path;
 mod contrast;
+mod customers;
 mod decisive;
 mod obstacle;
 mod selective;
@@ -23,7 +24,7 @@ use self::alibi::Charge;
 pub(crate) use self::{
     common_dependency::{RELAPSE, REPAIR_S, UNNAMED},
     contrast::ALIKE,
-    obstacle::WELL_FAILING,
+    customers::WELL_FAILING,
     survey::Survey,
 };
 use crate::{
@@ -87,6 +88,10 @@ const ROWS: usize = 12;
 /// calibrate minority-trust`.
 pub(crate) static MINORITY_TRUST: Assumption = Assumption::new("minority-trust", 0.05);
 
+/// Chance that somebody is at fault whose own endpoints pass, or who fails no more than what is on neither cloud. Source: the odds of a
+/// verdict, 100 to 1 (design notes 4.4), at which either is said.
+const REFUTED: f64 = 0.01;
+
 /// A cloud is not accused on the word of one group in so many, when the others see nothing; and so many networks that
 /// lose it together are no accident of theirs. Source: the quorum of a verdict.
 const MINORITY: usize = 3;
@@ -104,6 +109,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) spells: &'a Spells,
     /// Regions of clouds that were accused of something within a day.
     pub(crate) shaken: BTreeSet<String>,
+    /// Parties that were in fault a moment ago: windows differ in whom they show.
+    pub(crate) lately: BTreeSet<Verdict>,
     /// Groups assumed to lie.
     pub(crate) liars: usize,
     /// Network of each group.
@@ -159,7 +166,7 @@ impl Scene<'_> {
         let onset = self.onset(member, &footprint)?;
         let obstacle = self.obstacle(member, &element, &probabilities, &footprint, &failing_groups);
         let probabilities =
-            if obstacle.is_some() { self.doubted(member, &element, &probabilities) } else { probabilities };
+            obstacle.as_deref().map_or(probabilities, |why| self.doubted(member, &element, &probabilities, why));
         Some(Assessment {
             gain: member.gain,
             severity: member.severity(),
@@ -198,7 +205,7 @@ impl Scene<'_> {
 
     /// The probabilities where something stands in the way of an accusation: what would be left without its loudest
     /// witnesses says how far they are to be believed, and what only a minority sees is hardly there.
-    fn doubted(&self, member: &Member, element: &Element, probabilities: &Probabilities) -> Probabilities {
+    fn doubted(&self, member: &Member, element: &Element, probabilities: &Probabilities, why: &str) -> Probabilities {
         let is_minority = member.disagreement.is_some_and(|(see, look)| see * MINORITY <= look);
         let margin = if element.kind.is_vantage_side() {
             member.gain - self.settings.open_vantage_nats
@@ -206,9 +213,7 @@ impl Scene<'_> {
             member.robust_margin.min(member.domain_margin).min(member.gain - self.settings.suspect_nats)
         };
         let trust = if is_minority { MINORITY_TRUST.get() } else { 1.0 / (1.0 + (-margin).exp()) };
-        let part = |probability: f64| rounded(probability * trust);
-        let (aws, azure, neither) = (part(probabilities.aws), part(probabilities.azure), part(probabilities.neither));
-        Probabilities { aws, azure, neither, none: rounded(1.0 - aws - azure - neither) }
+        probabilities.trusted(if obstacle::is_refuted(why) { REFUTED.min(trust) } else { trust })
     }
 
     fn group(&self, group: u32) -> String {
@@ -333,6 +338,15 @@ fn commonest(failing: &[&Fail]) -> Option<(Layer, Option<Cause>)> {
         *tally.entry((fail.layer, fail.cause)).or_default() += fail.failed;
     }
     tally.into_iter().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map(|(what, _)| what)
+}
+
+impl Probabilities {
+    /// These, so far as they are to be trusted: what is not is nothing.
+    fn trusted(&self, trust: f64) -> Self {
+        let part = |probability: f64| rounded(probability * trust);
+        let (aws, azure, neither) = (part(self.aws), part(self.azure), part(self.neither));
+        Self { aws, azure, neither, none: rounded(1.0 - aws - azure - neither) }
+    }
 }
 
 /// Four decimals: more would be noise.

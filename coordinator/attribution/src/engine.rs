@@ -20,7 +20,7 @@ use crate::{
     spells::Spells,
     time::Timestamp,
     visibility::{Groups, Sight},
-    vocabulary::{Cause, Layer, Outcome, State},
+    vocabulary::{Cause, Layer, Outcome, State, Verdict},
     window::Sample,
     world::{AgentId, World},
 };
@@ -71,6 +71,8 @@ struct Fold {
     searched: BTreeMap<String, (f64, Timestamp)>,
     looks: Looks,
     spells: Spells,
+    /// When a search last showed each party in fault.
+    parties: BTreeMap<Verdict, Timestamp>,
     /// When we were last cut off from so many agents that silence said nothing of them.
     cut_off_at: Option<Timestamp>,
     /// Results that named an unknown agent or target.

@@ -6,7 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Assessment, MINORITY, Scene, TOLD_NATS, count, obstacle::FAILS_ALIKE, rounded};
+use super::{
+    Assessment, MINORITY, REFUTED, Scene, TOLD_NATS, count,
+    customers::Charged,
+    obstacle::{FAILS_ALIKE, ONLY_CUSTOMERS, is_refuted},
+    rounded,
+};
 use crate::{
     change::Probabilities,
     element::{Element, ElementKind},
@@ -73,6 +78,10 @@ impl Scene<'_> {
             Probabilities { aws: rounded(aws), azure: rounded(azure), neither: rest, none: rounded(rest / 2.0) };
         edge.confidence = rounded(probability);
         edge.obstacle = self.edge_obstacle(&element, &edge, &ways, (carriers.len(), behind, liars));
+        if edge.obstacle.as_deref().is_some_and(is_refuted) {
+            edge.probabilities = edge.probabilities.trusted(REFUTED);
+            edge.confidence = edge.probabilities.of(element.verdict());
+        }
         edge.suspects = Vec::new();
         edge.alibis.retain(|alibi| alibi.party != cloud);
         edge.is_consequence = false;
@@ -146,7 +155,12 @@ impl Scene<'_> {
         if self.fails_as_much_elsewhere(ways, &elements) {
             return Some(FAILS_ALIKE.into());
         }
-        let witnesses = self.witnesses(&self.support(ways), liars);
+        let support = self.support(ways);
+        let charged = Charged { layer: edge.layer, severity: edge.severity, support: &support };
+        if self.may_be_a_hidden_dependency(charged, element, &edge.footprint) {
+            return Some(ONLY_CUSTOMERS.into());
+        }
+        let witnesses = self.witnesses(&support, liars);
         let shortfall =
             self.groups.shortfall(witnesses.into_iter(), Some(element.verdict().as_str()), self.settings)?;
         Some(format!("insufficient witnesses without the {liars} loudest: {shortfall}"))

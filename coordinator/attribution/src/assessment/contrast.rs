@@ -1,8 +1,8 @@
 //! Contrast: whether an element fails more than what has nothing to do with it, for those who look at both.
 //!
 //! Agents that are out of breath, or a filter in front of them, fail a share of whatever they look at. Told by its layers,
-//! that is each cloud's network, each operator's names, each protocol. Rule: who fails no more than the controls fail is
-//! not at fault.
+//! that is each cloud's network, each operator's names, each protocol. Rule: who fails no more than what is on neither cloud
+//! is not at fault.
 
 use super::{Scene, count};
 use crate::{
@@ -13,10 +13,10 @@ use crate::{
     vocabulary::Layer,
 };
 
-/// Runs at controls that say something. Source: 20 passes without a failure bound the failing share at 14 % (95 %).
+/// Runs elsewhere that say something. Source: 20 passes without a failure bound the failing share at 14 % (95 %).
 const ENOUGH: u32 = 20;
 
-/// No two sets of targets fail quite alike: up to so many times what the controls fail, it is the same. Calibrated:
+/// No two sets of targets fail quite alike: up to so many times what those elsewhere fail, it is the same. Calibrated:
 /// `faultline-lab calibrate alike`.
 pub(crate) static ALIKE: Assumption = Assumption::new("alike", 1.5);
 
@@ -32,8 +32,8 @@ struct Bad {
 }
 
 impl Scene<'_> {
-    /// Whether what exercises these elements fails no more than controls that do not, beyond chance: by fewer nats than a verdict
-    /// takes, at the layer where the members fail most. Says no where too few controls walk that layer.
+    /// Whether what exercises these elements fails no more than what is on neither cloud and does not, beyond chance: by fewer nats
+    /// than a verdict takes, at the layer where the members fail most. Says no where too little walks that layer.
     pub(super) fn fails_as_much_elsewhere(&self, members: &[&Member], elements: &[&Element]) -> bool {
         let map = self.known.map();
         let number = |element: &&Element| u32::try_from(map.elements.binary_search(element).ok()?).ok();
@@ -41,13 +41,7 @@ impl Scene<'_> {
         if numbers.is_empty() {
             return false;
         }
-        let fails = || members.iter().flat_map(|member| self.evidence.fails_of(member.element));
-        let failed_at = |layer: Layer| fails().filter(|fail| fail.layer == layer).map(|fail| fail.failed).sum::<f64>();
-        let is_hit = |layer: &&Layer| members.iter().any(|member| member.severities[**layer as usize] > 0.0);
-        let hit = Layer::ALL.iter().filter(is_hit).max_by(|a, b| failed_at(**a).total_cmp(&failed_at(**b)));
-        let Some(layer) = hit.copied() else { return false };
-        // Slow is what the last layer is, which differs from probe to probe: it counts only where it is the trouble.
-        let is_slow = fails().map(|fail| fail.slow).sum::<f64>() > fails().map(|fail| fail.failed).sum::<f64>();
+        let Some((layer, is_slow)) = self.hit_layer(members) else { return false };
         let outside = self.outside(&numbers);
         let all = vec![true; map.groups.len()];
         // What a client error says, it says of its endpoint alone.
@@ -72,8 +66,39 @@ impl Scene<'_> {
         }) == Some(true)
     }
 
-    /// Controls that exercise none of the elements at any layer. One that fails for most of all who look is down itself, and says
-    /// nothing.
+    /// Whether the agents of a network or a country fail no more than everybody else, beyond chance.
+    pub(super) fn others_fail_as_much(&self, member: &Member, element: &Element) -> bool {
+        let map = self.known.map();
+        let number = map.elements.binary_search(element).ok().and_then(|number| u32::try_from(number).ok());
+        let (Some(number), Some((layer, is_slow))) = (number, self.hit_layer(&[member])) else { return false };
+        let bad = Bad { layer, is_slow, own_faults: false };
+        let mut inside = vec![false; map.groups.len()];
+        self.known.each_holder(number, layer, |_, entry| {
+            inside[map.near[entry.agent as usize].group as usize] = true;
+        });
+        let outside: Vec<bool> = inside.iter().map(|is_inside| !is_inside).collect();
+        let (mut own, mut elsewhere) = ((0, 0), (0, 0));
+        for (entry, _) in self.known.looks() {
+            self.add_runs(entry, &inside, bad, &mut own);
+            self.add_runs(entry, &outside, bad, &mut elsewhere);
+        }
+        // Silence is heard of nobody's looks.
+        own.1 > 0 && elsewhere.0 >= ENOUGH && nats_apart(own, elsewhere) < self.settings.open_nats
+    }
+
+    /// The layer at which these fail most, and whether being slow is what they do most.
+    fn hit_layer(&self, members: &[&Member]) -> Option<(Layer, bool)> {
+        let fails = || members.iter().flat_map(|member| self.evidence.fails_of(member.element));
+        let failed_at = |layer: Layer| fails().filter(|fail| fail.layer == layer).map(|fail| fail.failed).sum::<f64>();
+        let is_hit = |layer: &&Layer| members.iter().any(|member| member.severities[**layer as usize] > 0.0);
+        let hit = Layer::ALL.iter().filter(is_hit).max_by(|a, b| failed_at(**a).total_cmp(&failed_at(**b)));
+        // Slow is what the last layer is, which differs from probe to probe: it counts only where it is the trouble.
+        let is_slow = fails().map(|fail| fail.slow).sum::<f64>() > fails().map(|fail| fail.failed).sum::<f64>();
+        hit.map(|layer| (*layer, is_slow))
+    }
+
+    /// Targets on neither cloud, controls among them, that exercise none of the elements at any layer. One that fails for most of
+    /// all who look is down itself, and says nothing.
     fn outside(&self, elements: &[u32]) -> Vec<bool> {
         let mut holds = vec![false; self.known.target_count()];
         for (element, layer) in
@@ -86,8 +111,7 @@ impl Scene<'_> {
         let seen = self.seen.get_or_init(|| self.runs_and_passes());
         let is_outside = |target: u32| {
             let (runs, passed) = seen[target as usize];
-            let is_control = self.known.target(target).is_some_and(crate::Target::is_control);
-            !holds[target as usize] && passed * 2 > runs && is_control
+            !holds[target as usize] && passed * 2 > runs && self.clouds[target as usize].is_none()
         };
         (0..count(holds.len())).map(is_outside).collect()
     }

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{MINORITY, Scene, TOLD_NATS, alibi::ALIBI, common_path, count};
+use super::{MINORITY, Scene, common_path, count, customers::Charged};
 use crate::{
-    assumption::Assumption,
     change::Probabilities,
     element::{Element, ElementKind},
     evidence::Fail,
@@ -17,13 +16,18 @@ use crate::{
 /// alarm a month, as for any verdict (design notes 4.6).
 const BY_CHANCE: f64 = 1.0;
 
-/// Share of failing runs up to which endpoints are well, in a noisy fleet too; of a fault that takes a share of the runs, they
-/// may see as much of that share. Calibrated: `faultline-lab calibrate well-failing`.
-pub(crate) static WELL_FAILING: Assumption = Assumption::new("well-failing", 0.1);
-
-/// What is told of who fails no more than controls do.
+/// What is told of who fails no more than what is on neither cloud.
 pub(super) const FAILS_ALIKE: &str =
     "what has nothing to do with it fails as much: it may be the vantage groups themselves";
+
+/// What is told of who is accused through customers' endpoints that may fail with something else.
+pub(super) const ONLY_CUSTOMERS: &str =
+    "only customers' endpoints fail there, and something else that they may depend on has failed";
+
+/// Whether that says that the accused are well, and not only that too little is known.
+pub(super) fn is_refuted(obstacle: &str) -> bool {
+    [FAILS_ALIKE, ONLY_CUSTOMERS].contains(&obstacle)
+}
 
 impl Scene<'_> {
     /// What stands in the way of an accusation.
@@ -57,6 +61,10 @@ impl Scene<'_> {
         if is_vantage_side {
             return self.vantage_obstacle(member, element, failing);
         }
+        let charged = Charged { layer: member.layer(), severity: member.severity(), support: &member.support };
+        if accused.is_some() && self.may_be_a_hidden_dependency(charged, element, footprint) {
+            return Some(ONLY_CUSTOMERS.into());
+        }
         if member.robust_margin < self.settings.robust_nats {
             return Some(format!("not robust: {} lying vantage groups could make it", member.liars));
         }
@@ -73,11 +81,6 @@ impl Scene<'_> {
         let witnesses = self.witnesses(&member.support, member.liars);
         if let Some(shortfall) = self.groups.shortfall(witnesses.into_iter(), accused, self.settings) {
             return Some(format!("insufficient witnesses without the {} loudest: {shortfall}", member.liars));
-        }
-        if accused.is_some() && self.may_be_a_hidden_dependency(member, element, footprint) {
-            return Some(
-                "only customers' endpoints fail there, and something else that they may depend on has failed".into(),
-            );
         }
         if self.fails_as_much_elsewhere(&[member], &[element]) {
             return Some(FAILS_ALIKE.into());
@@ -100,6 +103,9 @@ impl Scene<'_> {
         }
         if let Some(obstacle) = self.may_be_coincidence(member, element, failing) {
             return Some(obstacle);
+        }
+        if element.ends().is_none() && self.others_fail_as_much(member, element) {
+            return Some("those elsewhere fail as much".into());
         }
         let (see, look) = member.disagreement?;
         (see * 3 < look * 2)
@@ -147,102 +153,5 @@ impl Scene<'_> {
             share(failing, targets.len()) >= common_path::OF_ONE_CLOUD
                 && share(known, self.clouds.len()) < common_path::OF_ONE_CLOUD / 2.0
         })
-    }
-
-    /// Whether a place or a CDN is accused through customers' endpoints alone, while the provider's own in it pass and either
-    /// another party has failed, or as many customers' endpoints elsewhere: apps fail with what they depend on, wherever
-    /// they run, and catalogs are wrong about where they run.
-    fn may_be_a_hidden_dependency(
-        &self,
-        member: &Member,
-        element: &Element,
-        footprint: &BTreeSet<(Place, Layer)>,
-    ) -> bool {
-        let elements = self.evidence.elements();
-        let is_place = matches!(
-            element.kind,
-            ElementKind::Region | ElementKind::Zone | ElementKind::Network | ElementKind::Cdn | ElementKind::CdnSite
-        );
-        let is_own = |place: Place| {
-            let target = self.known.target_of(place).and_then(|target| self.known.target(target));
-            target.is_some_and(crate::Target::is_provider_owned)
-        };
-        if !is_place {
-            return false;
-        }
-        let is_other_party = |other: &Member| {
-            let other_element = &elements[other.element];
-            let is_shared = !other_element.kind.is_vantage_side() && !other_element.kind.is_local();
-            is_shared && other.gain >= TOLD_NATS.get() && other_element.verdict() != element.verdict()
-        };
-        let fails_elsewhere = self.fails_elsewhere_too(footprint);
-        if !self.hypothesis.members.iter().any(is_other_party) && !fails_elsewhere {
-            return false;
-        }
-        let Some(number) = self.known.map().elements.binary_search(element).ok().and_then(|at| u32::try_from(at).ok())
-        else {
-            return false;
-        };
-        let (mut runs, mut passed) = (0, 0);
-        let mut customers: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
-        self.known.each_holder(number, member.layer(), |place, entry| {
-            let (more, of_them) = entry.cell.count_since(self.evidence.from);
-            if is_own(place) {
-                (runs, passed) = (runs + more, passed + of_them);
-            } else if let Some(target) = self.known.target_of(place) {
-                let sums = customers.entry(target).or_default();
-                *sums = (sums.0 + more, sums.1 + of_them);
-            }
-        });
-        if runs >= ALIBI.1 {
-            let failing = 1.0 - f64::from(passed) / f64::from(runs);
-            return failing <= WELL_FAILING.get() * member.severity();
-        }
-        if footprint.iter().any(|(place, _)| is_own(*place)) {
-            return false;
-        }
-        // Nobody speaks for the provider. Where most of its customers are well, something that the others share may be it.
-        let is_well =
-            |(runs, passed): &&(u32, u32)| f64::from(*runs - *passed) <= WELL_FAILING.get() * f64::from(*runs);
-        let well = customers.values().filter(is_well).count();
-        fails_elsewhere || well * 2 > customers.len()
-    }
-
-    /// Whether customers' endpoints that are no part of the footprint begin to fail as plainly, half as many or more.
-    pub(super) fn fails_elsewhere_too(&self, footprint: &BTreeSet<(Place, Layer)>) -> bool {
-        let targets: BTreeSet<u32> = footprint.iter().filter_map(|(place, _)| self.known.target_of(*place)).collect();
-        let mut elsewhere: BTreeMap<u32, (f64, f64, BTreeSet<u32>)> = BTreeMap::new();
-        for fail in &self.evidence.fails {
-            let Some(number) = self.known.target_of(fail.place).filter(|number| !targets.contains(number)) else {
-                continue;
-            };
-            let is_customers =
-                self.known.target(number).is_some_and(|target| !target.is_provider_owned() && !target.is_control());
-            if is_customers && !self.known.cell(fail.place).is_frozen {
-                let sums = elsewhere.entry(number).or_default();
-                sums.0 += fail.failed;
-                sums.1 += fail.runs;
-                sums.2.insert(fail.group);
-            }
-        }
-        let plainly =
-            elsewhere.values().filter(|(failed, runs, groups)| *failed * 2.0 >= *runs && groups.len() >= MINORITY);
-        let plainly = plainly.count();
-        plainly >= 2 && plainly * 2 >= targets.len()
-    }
-
-    /// Whether an element that many depend on is accused through one customer's endpoint.
-    fn is_seen_through_one_customer(&self, element: &Element, footprint: &BTreeSet<(Place, Layer)>) -> bool {
-        if matches!(element.kind, ElementKind::Endpoint | ElementKind::Owner) {
-            return false;
-        }
-        let targets: BTreeSet<u32> = footprint.iter().filter_map(|(place, _)| self.known.target_of(*place)).collect();
-        let stands_for_it = matches!(
-            element.kind,
-            ElementKind::Service | ElementKind::ServiceEverywhere | ElementKind::Identity | ElementKind::Api
-        );
-        let provider_owned =
-            targets.iter().any(|target| self.known.target(*target).is_some_and(crate::Target::is_provider_owned));
-        targets.len() < 2 && !(stands_for_it && provider_owned)
     }
 }

@@ -96,6 +96,8 @@ impl Engine {
             }
         }
         let Some((_, place, hypothesis)) = best else { return Vec::new() };
+        let is_fresh = |at: &Timestamp| now.since(*at) <= FRESH_ONSET;
+        let lately = self.state.parties.iter().filter(|(_, at)| is_fresh(at)).map(|(party, _)| *party).collect();
         let scene = Scene {
             known,
             evidence: &windows[place],
@@ -106,6 +108,7 @@ impl Engine {
             clouds: assessment::clouds(known),
             spells: &self.state.spells,
             shaken: self.state.incidents.shaken(),
+            lately,
             liars,
             domains: &domains,
             now,
@@ -119,7 +122,7 @@ impl Engine {
                 assessment.survey = survey.clone();
             }
         }
-        let in_trouble = scene.in_trouble();
+        let (in_trouble, in_fault) = (scene.in_trouble(), scene.parties_in_fault());
         let horizon = now.before(self.settings.horizon);
         // A window that begins with what is long known shows nothing new.
         let is_new = |assessment: &&Assessment| {
@@ -135,6 +138,8 @@ impl Engine {
         onsets.truncate(ONSETS);
         self.state.onsets = onsets;
         self.state.spells.note(&in_trouble, now);
+        self.state.parties.extend(in_fault.into_iter().map(|party| (party, now)));
+        self.state.parties.retain(|_, at| now.since(*at) <= FRESH_ONSET);
         assessments
     }
 }

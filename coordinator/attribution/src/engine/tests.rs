@@ -3,6 +3,7 @@
 mod breathless;
 mod edge;
 mod explanation;
+mod labels;
 mod liars;
 mod parts;
 mod path;

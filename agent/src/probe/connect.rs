@@ -11,7 +11,7 @@ use std::{
 use faultline_proto::types::v1::{Cause, Layer, Reason};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::outcome::{Progress, Stop, is_out_of_sockets, missing_network};
+use super::outcome::{Phase, Progress, Stop, is_out_of_sockets, missing_network};
 
 /// An open connection to the address.
 pub(crate) async fn connect(
@@ -19,10 +19,9 @@ pub(crate) async fn connect(
     source: Option<IpAddr>,
     progress: &mut Progress,
 ) -> Result<TcpStream, Stop> {
-    let began = tokio::time::Instant::now();
     progress.address = Some(address.ip());
     let opened = progress.budget.within(open(address, source)).await;
-    progress.timings.connect = Some(progress.budget.clock.since(began));
+    progress.end(Phase::Connect);
     match opened {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(refusal(&error, address.ip(), &CONNECT)),

@@ -23,7 +23,7 @@ use self::{
     ask::{AskError, Question, Recursion, Reply},
     resolver::question,
 };
-use super::outcome::{Progress, Stop, missing_network};
+use super::outcome::{Phase, Progress, Stop, missing_network};
 use crate::policy::Policy;
 
 /// The address of a host: itself when it is literal, without a dns layer.
@@ -31,9 +31,8 @@ pub(crate) async fn resolve(resolver: &Resolver, host: &str, progress: &mut Prog
     if let Ok(literal) = host.trim_start_matches('[').trim_end_matches(']').parse() {
         return Ok(literal);
     }
-    let began = tokio::time::Instant::now();
     let found = addresses(resolver, host, progress).await;
-    progress.timings.dns = Some(progress.budget.clock.since(began));
+    progress.end(Phase::Dns);
     found?.first().copied().ok_or(failed(Cause::DnsEmptyAnswer))
 }
 
@@ -90,9 +89,8 @@ pub(crate) async fn probe(
     policy: &Policy,
     progress: &mut Progress,
 ) -> Result<(), Stop> {
-    let began = tokio::time::Instant::now();
     let judged = ask_and_judge(resolver, spec, policy, progress).await;
-    progress.timings.dns = Some(progress.budget.clock.since(began));
+    progress.end(Phase::Dns);
     judged
 }
 

@@ -19,7 +19,7 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use url::{Position, Url};
 
@@ -27,7 +27,7 @@ pub(crate) use self::answer::{Body, MAX_HEADERS, edges, judge_status};
 #[cfg(test)]
 pub(crate) use self::tasks::Tasks as Spawner;
 use self::tasks::Tasks;
-use super::outcome::{Progress, Stop};
+use super::outcome::{Phase, Progress, Stop};
 
 /// Fetches the URL over the session and judges the answer.
 pub(crate) async fn fetch(
@@ -36,29 +36,20 @@ pub(crate) async fn fetch(
     spec: &HttpSpec,
     progress: &mut Progress,
 ) -> Result<(), Stop> {
-    let began = Instant::now();
     let budget = progress.budget;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
     progress.protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
     let exchanged = if is_http2 {
-        budget.within(Box::pin(over_http2(stream, url, spec, began, progress))).await
+        budget.within(Box::pin(over_http2(stream, url, spec, progress))).await
     } else {
-        budget.within(Box::pin(over_http1(stream, url, spec, began, progress))).await
+        budget.within(Box::pin(over_http1(stream, url, spec, progress))).await
     };
-    conclude(exchanged, began, progress)
+    conclude(exchanged, progress)
 }
 
 /// Books the time of a finished or interrupted exchange.
-pub(crate) fn conclude<E>(
-    exchanged: Result<Result<(), Stop>, E>,
-    began: Instant,
-    progress: &mut Progress,
-) -> Result<(), Stop> {
-    let spent = progress.budget.clock.since(began);
-    match progress.timings.first_byte {
-        None => progress.timings.first_byte = Some(spent),
-        Some(first_byte) => progress.timings.body = Some(spent.saturating_sub(first_byte)),
-    }
+pub(crate) fn conclude<E>(exchanged: Result<Result<(), Stop>, E>, progress: &mut Progress) -> Result<(), Stop> {
+    progress.end(if progress.has_first_byte() { Phase::Body } else { Phase::FirstByte });
     exchanged.unwrap_or(Err(failed(Cause::HttpTimeout)))
 }
 
@@ -66,7 +57,6 @@ async fn over_http1(
     stream: TlsStream<TcpStream>,
     url: &Url,
     spec: &HttpSpec,
-    began: Instant,
     progress: &mut Progress,
 ) -> Result<(), Stop> {
     let mut builder = http1::Builder::new();
@@ -78,7 +68,7 @@ async fn over_http1(
     let answer = async {
         let request = request.body(Empty::new()).map_err(|_| failed(Cause::HttpProtocolError))?;
         let response = sender.send_request(request).await.map_err(|error| stop(&error))?;
-        read(response, spec, began, progress).await
+        read(response, spec, progress).await
     };
     alongside(connection, answer).await
 }
@@ -87,7 +77,6 @@ async fn over_http2(
     stream: TlsStream<TcpStream>,
     url: &Url,
     spec: &HttpSpec,
-    began: Instant,
     progress: &mut Progress,
 ) -> Result<(), Stop> {
     let tasks = Tasks::default();
@@ -99,7 +88,7 @@ async fn over_http2(
     let answer = async {
         let request = request.body(Empty::new()).map_err(|_| failed(Cause::HttpProtocolError))?;
         let response = sender.send_request(request).await.map_err(|error| stop(&error))?;
-        read(response, spec, began, progress).await
+        read(response, spec, progress).await
     };
     alongside(connection, answer).await
 }
@@ -120,13 +109,8 @@ pub(crate) async fn alongside<T>(driver: impl Future, work: impl Future<Output =
     }
 }
 
-async fn read(
-    response: Response<Incoming>,
-    spec: &HttpSpec,
-    began: Instant,
-    progress: &mut Progress,
-) -> Result<(), Stop> {
-    progress.timings.first_byte = Some(progress.budget.clock.since(began));
+async fn read(response: Response<Incoming>, spec: &HttpSpec, progress: &mut Progress) -> Result<(), Stop> {
+    progress.end(Phase::FirstByte);
     progress.status = Some(response.status().as_u16());
     progress.facts.edge = edges(response.headers());
     judge_status(spec, response.status())?;

@@ -20,14 +20,13 @@ use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, TransportConfig,
     TransportErrorCode, VarInt, crypto::rustls::QuicClientConfig,
 };
-use tokio::time::Instant;
 use url::{Position, Url};
 
 use self::socket::Socket;
 use super::{
     connect::{Causes, refusal},
     http::{Body, MAX_HEADERS, alongside, conclude, edges, failed, judge_status, request},
-    outcome::{Budget, Progress, Stop},
+    outcome::{Budget, Phase, Progress, Stop},
     tls::{Handshakes, Witness},
 };
 
@@ -39,11 +38,10 @@ pub(crate) async fn connect(
     host: &str,
     progress: &mut Progress,
 ) -> Result<Connection, Stop> {
-    let began = Instant::now();
     progress.address = Some(address.ip());
     let (config, witness) = handshakes.prepare(&[b"h3"]);
     let opened = open(config, source, address, host, &witness, progress.budget).await;
-    progress.timings.connect = Some(progress.budget.clock.since(began));
+    progress.end(Phase::Connect);
     progress.facts.issuer = witness.issuer();
     opened
 }
@@ -114,27 +112,20 @@ pub(crate) async fn fetch(
     spec: &HttpSpec,
     progress: &mut Progress,
 ) -> Result<(), Stop> {
-    let began = Instant::now();
     let budget = progress.budget;
     progress.protocol = Protocol::Http3;
     let exchanged = budget.within(async {
         tokio::select! {
-            answered = Box::pin(exchange(connection.clone(), url, spec, began, progress)) => answered,
+            answered = Box::pin(exchange(connection.clone(), url, spec, progress)) => answered,
             () = flood(&connection) => Err(failed(Cause::HttpProtocolError)),
         }
     });
     let exchanged = exchanged.await;
     connection.close(VarInt::from_u32(H3_NO_ERROR), b"");
-    conclude(exchanged, began, progress)
+    conclude(exchanged, progress)
 }
 
-async fn exchange(
-    connection: Connection,
-    url: &Url,
-    spec: &HttpSpec,
-    began: Instant,
-    progress: &mut Progress,
-) -> Result<(), Stop> {
+async fn exchange(connection: Connection, url: &Url, spec: &HttpSpec, progress: &mut Progress) -> Result<(), Stop> {
     let opened = h3::client::builder()
         .max_field_section_size(MAX_HEADERS as u64)
         .send_grease(false)
@@ -146,7 +137,7 @@ async fn exchange(
         let mut stream = sender.send_request(request).await.map_err(|error| stream_stop(&error))?;
         stream.finish().await.map_err(|error| stream_stop(&error))?;
         let response = stream.recv_response().await.map_err(|error| stream_stop(&error))?;
-        progress.timings.first_byte = Some(progress.budget.clock.since(began));
+        progress.end(Phase::FirstByte);
         progress.status = Some(response.status().as_u16());
         progress.facts.edge = edges(response.headers());
         judge_status(spec, response.status())?;

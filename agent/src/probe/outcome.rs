@@ -1,7 +1,8 @@
 //! How a run ended, how long each layer took and what was seen on the way.
 //!
 //! Rules: a failed probe is data, never an `Err` of the program; "could not look" is an outcome of its own; every span
-//! is in the agent clock's time, so that an emulated internet reports what its scenario says.
+//! is in the agent clock's time, so that an emulated internet reports what its scenario says; a phase begins where the one
+//! before it ended, so that the phases of a run add up to its total and no time lies between them.
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +38,7 @@ pub enum Outcome {
     },
 }
 
-/// Time spent per layer; absent where the layer was not reached.
+/// Time spent per phase; absent where the phase was not reached.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timings {
     /// Name resolution.
@@ -46,10 +47,20 @@ pub struct Timings {
     pub connect: Option<Duration>,
     /// TLS handshake over TCP.
     pub tls: Option<Duration>,
-    /// From the request to the head of the answer.
+    /// From the end of the handshake to the head of the answer.
     pub first_byte: Option<Duration>,
     /// From the head to the end of the body.
     pub body: Option<Duration>,
+}
+
+/// A phase of a run that has ended, see [`Timings`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Dns,
+    Connect,
+    Tls,
+    FirstByte,
+    Body,
 }
 
 /// What a run saw of how a target is put together; equal facts are sent once and named by a number.
@@ -161,7 +172,9 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Progress {
     pub(crate) budget: Budget,
-    pub(crate) timings: Timings,
+    timings: Timings,
+    /// Time spent when the last phase ended.
+    accounted: Duration,
     pub(crate) address: Option<IpAddr>,
     pub(crate) protocol: Protocol,
     pub(crate) status: Option<u16>,
@@ -174,6 +187,7 @@ impl Progress {
         Self {
             budget,
             timings: Timings::default(),
+            accounted: Duration::ZERO,
             address: None,
             protocol: Protocol::Unspecified,
             status: None,
@@ -182,9 +196,31 @@ impl Progress {
         }
     }
 
+    /// Books the time since the last phase ended.
+    pub(crate) fn end(&mut self, phase: Phase) {
+        let spent = self.budget.spent();
+        let span = spent.saturating_sub(self.accounted);
+        self.accounted = spent;
+        let booked = match phase {
+            Phase::Dns => &mut self.timings.dns,
+            Phase::Connect => &mut self.timings.connect,
+            Phase::Tls => &mut self.timings.tls,
+            Phase::FirstByte => &mut self.timings.first_byte,
+            Phase::Body => &mut self.timings.body,
+        };
+        *booked = Some(booked.unwrap_or_default() + span);
+    }
+
+    /// Whether the head of an answer was read.
+    pub(crate) fn has_first_byte(&self) -> bool {
+        self.timings.first_byte.is_some()
+    }
+
     /// The finished run.
     pub(crate) fn finish(self, started_micros: i64, outcome: Outcome) -> Observed {
         let timings = self.timings;
+        // What is put away after the last phase is nobody's; a run that reached none took what it took.
+        let total = if self.accounted.is_zero() { self.budget.spent() } else { self.accounted };
         let result = wire::ProbeResult {
             started_at: Some(convert::timestamp(started_micros)),
             timings: Some(wire::Timings {
@@ -193,7 +229,7 @@ impl Progress {
                 tls_us: micros(timings.tls),
                 first_byte_us: micros(timings.first_byte),
                 body_us: micros(timings.body),
-                total_us: micros(Some(self.budget.spent())),
+                total_us: micros(Some(total)),
             }),
             address: match self.address {
                 None => Vec::new(),
@@ -283,13 +319,26 @@ mod tests {
         let clock = Clock::emulated(100.0);
         let mut progress = Progress::new(Budget::new(clock, Duration::from_secs(5)));
         tokio::time::advance(Duration::from_millis(20)).await;
-        progress.timings.connect = Some(progress.budget.spent());
+        progress.end(Phase::Connect);
         let result = progress.finish(0, Outcome::Failed { layer: Layer::Tls, cause: Cause::TlsReset }).result;
         assert_eq!(result.timings.map(|timings| timings.connect_us), Some(2_000_000));
         assert_eq!(
             (result.layer(), result.cause(), result.reason()),
             (Layer::Tls, Cause::TlsReset, Reason::Unspecified)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_between_phases_is_the_next_phases() {
+        let mut progress = Progress::new(Budget::new(Clock::system(), Duration::from_secs(5)));
+        for (phase, spent) in [(Phase::Dns, 10), (Phase::Connect, 25), (Phase::FirstByte, 40)] {
+            tokio::time::advance(Duration::from_millis(spent)).await;
+            progress.end(phase);
+        }
+        tokio::time::advance(Duration::from_millis(3)).await;
+        let timings = progress.finish(0, Outcome::Passed).result.timings.expect("timings");
+        assert_eq!((timings.dns_us, timings.connect_us, timings.first_byte_us), (10_000, 25_000, 40_000));
+        assert_eq!((timings.total_us, timings.tls_us), (75_000, 0), "closing is nobody's time");
     }
 
     #[tokio::test(start_paused = true)]

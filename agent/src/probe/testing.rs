@@ -153,7 +153,7 @@ pub(crate) fn page(address: SocketAddr) -> HttpSpec {
 
 /// One run that may take five seconds: for outcomes that do not depend on time.
 pub(crate) async fn run(prober: &Prober, spec: Spec) -> Observed {
-    prober.run(&assignment(spec, Duration::from_secs(5))).await
+    accounted(prober.run(&assignment(spec, Duration::from_secs(5))).await)
 }
 
 /// One run that may take 300 ms: for outcomes that are made of silence.
@@ -162,6 +162,15 @@ pub(crate) async fn run_short(prober: &Prober, spec: Spec) -> Observed {
     let observed = prober.run(&assignment(spec, SHORT)).await;
     let over = began.elapsed().saturating_sub(SHORT);
     assert!(over < Duration::from_millis(200), "ended {over:?} after its timeout");
+    accounted(observed)
+}
+
+/// The run, whose phases add up to its total: within a hundredth, and the rounding of each to a microsecond.
+fn accounted(observed: Observed) -> Observed {
+    let timings = observed.result.timings.expect("timings");
+    let phases = [timings.dns_us, timings.connect_us, timings.tls_us, timings.first_byte_us, timings.body_us];
+    let sum: u32 = phases.iter().sum();
+    assert!(sum == 0 || sum.abs_diff(timings.total_us) <= timings.total_us / 100 + 5, "{timings:?}");
     observed
 }
 

@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer, x509::X509Name};
 
-use super::outcome::{Progress, Stop};
+use super::outcome::{Phase, Progress, Stop};
 
 /// Which roots a certificate may end at.
 #[derive(Clone, Debug, Default)]
@@ -140,10 +140,9 @@ pub(crate) async fn handshake(
     stream: TcpStream,
     progress: &mut Progress,
 ) -> Result<TlsStream<TcpStream>, Stop> {
-    let began = tokio::time::Instant::now();
     let (config, witness) = handshakes.prepare(alpn);
     let done = progress.budget.within(TlsConnector::from(Arc::new(config)).connect(host, stream)).await;
-    progress.timings.tls = Some(progress.budget.clock.since(began));
+    progress.end(Phase::Tls);
     progress.facts.issuer = witness.issuer();
     match done {
         Ok(Ok(stream)) => {

@@ -33,7 +33,7 @@ struct Bad {
 
 impl Scene<'_> {
     /// Whether what exercises these elements fails no more than what is on neither cloud and does not, beyond chance: by fewer nats
-    /// than a verdict takes, at the layer where the members fail most. Says no where too little walks that layer.
+    /// than a verdict takes, at the layer where the members fail most. Says no where nothing else walks that layer.
     pub(super) fn fails_as_much_elsewhere(&self, members: &[&Member], elements: &[&Element]) -> bool {
         let map = self.known.map();
         let number = |element: &&Element| u32::try_from(map.elements.binary_search(element).ok()?).ok();
@@ -51,19 +51,24 @@ impl Scene<'_> {
         let are_ways = elements.iter().all(|element| element.kind == ElementKind::Interconnect);
         let troubled = if are_ways { Vec::new() } else { self.groups_in_trouble() };
         let calm: Vec<bool> = map.groups.iter().map(|group| !troubled.contains(group)).collect();
-        [calm, all].iter().find_map(|groups| {
-            let elsewhere = self.elsewhere(&outside, groups, Bad { layer, is_slow, own_faults: false });
-            if elsewhere.0 < ENOUGH {
-                return None;
-            }
-            let mut own = (0, 0);
-            for number in &numbers {
-                let bad = Bad { layer, is_slow, own_faults: of_endpoints };
-                let add = |_, entry: &Entry| self.add_runs(entry, groups, bad, &mut own);
-                self.known.each_holder(*number, layer, add);
-            }
-            Some(nats_apart(own, elsewhere) < self.settings.open_nats)
-        }) == Some(true)
+        let bad = Bad { layer, is_slow, own_faults: false };
+        let elsewhere = self.elsewhere(&outside, &calm, bad);
+        let (groups, elsewhere) =
+            if elsewhere.0 >= ENOUGH { (calm, elsewhere) } else { (all.clone(), self.elsewhere(&outside, &all, bad)) };
+        if elsewhere.0 == 0 {
+            return self.is_looked_at(&outside, layer);
+        }
+        let (mut own, bad) = ((0, 0), Bad { own_faults: of_endpoints, ..bad });
+        for number in &numbers {
+            self.known.each_holder(*number, layer, |_, entry| self.add_runs(entry, &groups, bad, &mut own));
+        }
+        self.are_alike(own, elsewhere)
+    }
+
+    /// Whether it is chance, or too little is known, that the first fail more than the second.
+    fn are_alike(&self, own: Runs, elsewhere: Runs) -> bool {
+        nats_between(own, elsewhere) < self.settings.robust_nats
+            || (elsewhere.0 >= ENOUGH && nats_apart(own, elsewhere) < self.settings.open_nats)
     }
 
     /// Whether the agents of a network or a country fail no more than everybody else, beyond chance.
@@ -83,7 +88,7 @@ impl Scene<'_> {
             self.add_runs(entry, &outside, bad, &mut elsewhere);
         }
         // Silence is heard of nobody's looks.
-        own.1 > 0 && elsewhere.0 >= ENOUGH && nats_apart(own, elsewhere) < self.settings.open_nats
+        own.1 > 0 && elsewhere.0 > 0 && self.are_alike(own, elsewhere)
     }
 
     /// The layer at which these fail most, and whether being slow is what they do most.
@@ -125,6 +130,12 @@ impl Scene<'_> {
             }
         }
         seen
+    }
+
+    /// Whether anybody looks at one of these targets with a probe that has the layer.
+    fn is_looked_at(&self, targets: &[bool], layer: Layer) -> bool {
+        let walks = |entry: &Entry| self.known.map().far[entry.slot as usize].layers[layer as usize].is_some();
+        self.known.looks().any(|(entry, target)| targets[target as usize] && walks(entry))
     }
 
     /// What fails at these targets at the layer, for these groups.
@@ -182,9 +193,47 @@ fn nats_apart(own: Runs, elsewhere: Runs) -> f64 {
     failed * (share / usual).ln() + of_rest
 }
 
+/// Nats by which the first runs fail more than [`ALIKE`] times as often as the second, both being known by what was seen alone: how
+/// much likelier they are with a share each than with the likeliest shares that are so many times apart. Source: the
+/// generalised likelihood ratio of two binomials; few runs elsewhere say little, however many of one's own there are.
+fn nats_between(own: Runs, elsewhere: Runs) -> f64 {
+    let share = |runs: Runs| f64::from(runs.1) / f64::from(runs.0.max(1));
+    let (low, high) = (share(elsewhere).max(1e-9), (share(own) / ALIKE.get()).min(0.999 / ALIKE.get()));
+    if low >= high {
+        return 0.0;
+    }
+    let nats = |runs: Runs, share: f64| {
+        let term = |count: u32, share: f64| if count == 0 { 0.0 } else { f64::from(count) * share.ln() };
+        term(runs.1, share) + term(runs.0 - runs.1, 1.0 - share)
+    };
+    let joint = |usual: f64| nats(own, (ALIKE.get() * usual).min(0.999)) + nats(elsewhere, usual);
+    // Concave between the two shares: a third of the way is dropped at a time.
+    let (mut low, mut high) = (low, high);
+    for _ in 0..40 {
+        let (third, other) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
+        if joint(third) < joint(other) {
+            low = third;
+        } else {
+            high = other;
+        }
+    }
+    let apart = nats(own, share(own)) + nats(elsewhere, share(elsewhere));
+    f64::max(apart - joint(low.midpoint(high)), 0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_runs_elsewhere_say_little() {
+        // None of 45 fails by chance in a third of the cases where a fortieth of all do.
+        assert!(nats_between((1500, 60), (45, 0)) < 2.0, "{}", nats_between((1500, 60), (45, 0)));
+        assert!(nats_between((1500, 60), (1000, 1)) > 10.0, "{}", nats_between((1500, 60), (1000, 1)));
+        assert!(nats_between((20, 20), (5, 0)) > 4.6, "five passes beside a fault that spares nothing");
+        assert!(nats_between((40, 22), (3, 0)) < 4.6, "half of the runs may be anybody's");
+        assert!(nats_between((300, 60), (20, 5)).abs() < 1e-12, "those elsewhere fail more");
+    }
 
     #[test]
     fn what_fails_as_often_is_not_apart() {

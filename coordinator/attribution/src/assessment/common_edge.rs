@@ -156,7 +156,8 @@ impl Scene<'_> {
             return Some(FAILS_ALIKE.into());
         }
         let support = self.support(ways);
-        let charged = Charged { layer: edge.layer, severity: edge.severity, support: &support };
+        let is_slow = self.are_slow(ways);
+        let charged = Charged { layer: edge.layer, is_slow, severity: edge.severity, support: &support };
         if self.may_be_a_hidden_dependency(charged, element, &edge.footprint) {
             return Some(ONLY_CUSTOMERS.into());
         }

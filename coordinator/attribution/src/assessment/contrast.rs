@@ -97,9 +97,14 @@ impl Scene<'_> {
         let failed_at = |layer: Layer| fails().filter(|fail| fail.layer == layer).map(|fail| fail.failed).sum::<f64>();
         let is_hit = |layer: &&Layer| members.iter().any(|member| member.severities[**layer as usize] > 0.0);
         let hit = Layer::ALL.iter().filter(is_hit).max_by(|a, b| failed_at(**a).total_cmp(&failed_at(**b)));
-        // Slow is what the last layer is, which differs from probe to probe: it counts only where it is the trouble.
-        let is_slow = fails().map(|fail| fail.slow).sum::<f64>() > fails().map(|fail| fail.failed).sum::<f64>();
-        hit.map(|layer| (*layer, is_slow))
+        hit.map(|layer| (*layer, self.are_slow(members)))
+    }
+
+    /// Whether being slow is most of what these do. Slow is what the last layer is, which differs from probe to probe: it counts
+    /// only where it is the trouble.
+    pub(super) fn are_slow(&self, members: &[&Member]) -> bool {
+        let fails = || members.iter().flat_map(|member| self.evidence.fails_of(member.element));
+        fails().map(|fail| fail.slow).sum::<f64>() > fails().map(|fail| fail.failed).sum::<f64>()
     }
 
     /// Targets on neither cloud, controls among them, that exercise none of the elements at any layer. One that fails for most of

@@ -18,15 +18,17 @@ use crate::{
 /// may see as much of that share. Calibrated: `faultline-lab calibrate well-failing`.
 pub(crate) static WELL_FAILING: Assumption = Assumption::new("well-failing", 0.1);
 
-/// What somebody is accused of: at which layer, of what share of the runs, and the nats of each group.
+/// What somebody is accused of: at which layer, whether of being slow, of what share of the runs, and the nats of each group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Charged<'a> {
     pub(super) layer: Layer,
+    pub(super) is_slow: bool,
     pub(super) severity: f64,
     pub(super) support: &'a [f64],
 }
 
-/// Runs of the provider's own endpoints at the layer, and of each customer's: all, and those that failed.
+/// Runs of the provider's own endpoints at the layer, and of each customer's: all, and those that failed, or were slow where that
+/// is the charge.
 #[derive(Debug, Default)]
 struct Runs {
     own: (u32, u32),
@@ -94,8 +96,9 @@ impl Scene<'_> {
             if charged.support.get(map.near[entry.agent as usize].group as usize).is_none_or(|nats| *nats <= 0.0) {
                 return;
             }
+            let last = map.far[entry.slot as usize].last.filter(|_| charged.is_slow);
             let outcomes = || entry.cell.since(self.evidence.from).filter(|sample| !sample.own_fault);
-            let outcomes = || outcomes().filter_map(|sample| sample.failed_at(layer));
+            let outcomes = || outcomes().filter_map(|sample| sample.is_bad_at(layer, last));
             let sum = if self.is_providers_own(place) {
                 runs.usual += self.known.base_rate(entry, layer) * outcomes().map(|_| 1.0).sum::<f64>();
                 &mut runs.own

@@ -61,7 +61,8 @@ impl Scene<'_> {
         if is_vantage_side {
             return self.vantage_obstacle(member, element, failing);
         }
-        let charged = Charged { layer: member.layer(), severity: member.severity(), support: &member.support };
+        let is_slow = self.are_slow(&[member]);
+        let charged = Charged { layer: member.layer(), is_slow, severity: member.severity(), support: &member.support };
         if accused.is_some() && self.may_be_a_hidden_dependency(charged, element, footprint) {
             return Some(ONLY_CUSTOMERS.into());
         }

@@ -19,12 +19,17 @@ pub(super) struct Sim {
     pub(super) fleet: Vec<(AgentId, Vantage)>,
     /// Agents that send nothing.
     pub(super) muted: Vec<AgentId>,
+    /// Runs that pass, and take this long; none of them is told where nobody asks.
+    pub(super) pace: Option<Pace>,
     pub(super) changes: Vec<Change>,
     pub(super) visibility: Vec<Visibility>,
     pub(super) cells: Vec<CellChange>,
 }
 
 pub(super) type Fault<'a> = &'a dyn Fn(&AgentId, &Vantage, &TargetId, &Target, u64) -> Option<(Layer, Cause)>;
+
+/// Milliseconds that a run takes that began at so many seconds.
+pub(super) type Pace = Box<dyn Fn(&TargetId, &Target, u64) -> u64>;
 
 pub(super) fn vantages() -> Vec<(AgentId, Vantage)> {
     let rows = [
@@ -150,6 +155,7 @@ impl Sim {
             guests,
             fleet,
             muted: Vec::new(),
+            pace: None,
             changes: Vec::new(),
             visibility: Vec::new(),
             cells: Vec::new(),
@@ -177,7 +183,10 @@ impl Sim {
                         let outcome = failed.map_or(Outcome::Passed, |(layer, cause)| Outcome::Failed { layer, cause });
                         let at = Timestamp::from_micros(i64::try_from(began).expect("fits") * 1_000_000);
                         let observation = Observation::new(agent.clone(), id.clone(), at, outcome);
-                        self.engine.apply(&Input::Observation(Observation { received_at: self.now, ..observation }));
+                        let took = self.pace.as_ref().filter(|_| !wants_failure);
+                        let took = took.map(|pace| Duration::from_millis(pace(id, target, began)));
+                        let observation = Observation { received_at: self.now, took, ..observation };
+                        self.engine.apply(&Input::Observation(observation));
                     }
                 }
             }

@@ -10,7 +10,14 @@ use std::{
     rc::Rc,
 };
 
-use super::{Assessment, Scene, WELL_FAILING, alibi::Charge, commonest, count, rounded, troubles::Trouble};
+use super::{
+    Assessment, Scene, WELL_FAILING,
+    alibi::Charge,
+    commonest,
+    contrast::{Runs, nats_apart},
+    count, rounded,
+    troubles::Trouble,
+};
 use crate::{
     change::Probabilities,
     element::{Element, ElementKind},
@@ -31,6 +38,10 @@ pub(super) const TOGETHER: std::time::Duration = std::time::Duration::from_secs(
 /// Share of what fails on one cloud from which it may as well be that cloud's edge. Source: a carrier between networks
 /// takes part of what everybody looks at, as often on one cloud as on another.
 pub(super) const OF_ONE_CLOUD: f64 = 0.9;
+
+/// Times as often as others that one cloud's endpoints fail from which they are not the same trouble. Source: the engine's widest
+/// step between severities.
+const FAR_MORE: f64 = 3.0;
 
 /// A coincidence of selective troubles is told that chance would bring once in so long, or more seldom. Source: one false alarm
 /// a month, as for any verdict (design notes 4.6).
@@ -79,7 +90,10 @@ impl Scene<'_> {
         }
         let is_path = match commonest(&fails)?.0 {
             Layer::Dns => self.neighbours_resolve(&together, &fails),
-            _ => self.spans_owners(&fails),
+            _ => {
+                self.spans_owners(together.iter().map(|group| troubled[group]))
+                    && (is_selective || !self.lose_one_cloud(&together, middle))
+            }
         };
         if !is_path {
             return None;
@@ -179,15 +193,49 @@ impl Scene<'_> {
         }
     }
 
-    /// Whether what fails belongs to several owners, on more than one cloud or on none.
-    fn spans_owners(&self, fails: &[&Fail]) -> bool {
-        let targets = || fails.iter().filter_map(|fail| self.known.target(self.known.target_of(fail.place)?));
-        let owners: BTreeSet<&str> = targets().map(|target| target.owner.as_deref().unwrap_or("")).collect();
-        let mut on: BTreeMap<&str, u32> = BTreeMap::new();
-        targets().for_each(|target| *on.entry(target.hosted_on.as_str()).or_default() += 1);
-        let (all, most) = (on.values().sum::<u32>(), on.values().max().copied().unwrap_or_default());
-        owners.len() >= LEAST && f64::from(most) < OF_ONE_CLOUD * f64::from(all)
+    /// Whether these groups fail one cloud's endpoints far more than all others, since then: what takes a share of everything does not.
+    fn lose_one_cloud(&self, together: &BTreeSet<u32>, since: Timestamp) -> bool {
+        let mut runs: BTreeMap<Option<&str>, Runs> = BTreeMap::new();
+        for (entry, target) in self.known.looks() {
+            if !together.contains(&self.known.map().near[entry.agent as usize].group) {
+                continue;
+            }
+            let sum = runs.entry(self.clouds[target as usize]).or_default();
+            for failed in entry.cell.all_since(since).filter_map(|sample| sample.failed_at(Layer::Connect)) {
+                *sum = (sum.0 + 1, sum.1 + u32::from(failed));
+            }
+        }
+        let all = runs.values().fold((0, 0), |sum, runs| (sum.0 + runs.0, sum.1 + runs.1));
+        runs.iter()
+            .filter(|(cloud, _)| cloud.is_some())
+            .any(|(_, own)| nats_apart(*own, (all.0 - own.0, all.1 - own.1), FAR_MORE) >= self.settings.open_nats)
     }
+
+    /// Whether what fails belongs to several owners, on more than one cloud or on none: by the runs that fail, at
+    /// lost destinations alone where some are lost and others kept: lines that lose one cloud stumble over the rest as any do.
+    fn spans_owners<'a>(&self, troubles: impl Iterator<Item = &'a Trouble<'a>>) -> bool {
+        let (mut of, mut on): (BTreeMap<&str, f64>, BTreeMap<&str, f64>) = Default::default();
+        let counts = |trouble: &Trouble<'_>, fail: &Fail| !trouble.is_selective() || is_lost(fail);
+        let fails = troubles.flat_map(|trouble| trouble.fails.iter().filter(|fail| counts(trouble, fail)));
+        for fail in fails {
+            let Some(target) = self.known.target_of(fail.place).and_then(|target| self.known.target(target)) else {
+                continue;
+            };
+            *of.entry(target.owner.as_deref().unwrap_or("")).or_default() += fail.failed;
+            *on.entry(target.hosted_on.as_str()).or_default() += fail.failed;
+        }
+        of.len() >= LEAST
+            && [of, on].iter().all(|failed| {
+                let all: f64 = failed.values().sum();
+                failed.values().all(|one| *one < OF_ONE_CLOUD * all)
+            })
+    }
+}
+
+/// Whether the destination fails as lost ones do, half of the runs and more (`selective`), and not for the first time: one run
+/// fails anywhere.
+fn is_lost(fail: &Fail) -> bool {
+    fail.failed >= 2.0 && fail.failed * 2.0 >= fail.runs
 }
 
 /// Share of the runs of these cells that fails; a path spares something, as the engine takes it of every fault.

@@ -21,7 +21,7 @@ const ENOUGH: u32 = 20;
 pub(crate) static ALIKE: Assumption = Assumption::new("alike", 1.5);
 
 /// Runs, and those of them that failed or were slow.
-type Runs = (u32, u32);
+pub(super) type Runs = (u32, u32);
 
 /// Which runs are bad: failed at the layer, or slow; and whether those count that the endpoint answered with a client error.
 #[derive(Clone, Copy)]
@@ -68,7 +68,7 @@ impl Scene<'_> {
     /// Whether it is chance, or too little is known, that the first fail more than the second.
     fn are_alike(&self, own: Runs, elsewhere: Runs) -> bool {
         nats_between(own, elsewhere) < self.settings.robust_nats
-            || (elsewhere.0 >= ENOUGH && nats_apart(own, elsewhere) < self.settings.open_nats)
+            || (elsewhere.0 >= ENOUGH && nats_apart(own, elsewhere, ALIKE.get()) < self.settings.open_nats)
     }
 
     /// Whether the agents of a network or a country fail no more than everybody else, beyond chance.
@@ -185,10 +185,10 @@ fn stage(layer: Layer) -> u8 {
     }
 }
 
-/// Nats by which the first runs fail more than [`ALIKE`] the second.
-fn nats_apart(own: Runs, elsewhere: Runs) -> f64 {
+/// Nats by which the first runs fail more than so many times as often as the second.
+pub(super) fn nats_apart(own: Runs, elsewhere: Runs, times: f64) -> f64 {
     // As if half of one more run had failed: what was not seen yet may come (Jeffreys).
-    let usual = (ALIKE.get() * (f64::from(elsewhere.1) + 0.5) / (f64::from(elsewhere.0) + 1.0)).min(0.999);
+    let usual = (times * (f64::from(elsewhere.1) + 0.5) / (f64::from(elsewhere.0) + 1.0)).min(0.999);
     let (failed, passed) = (f64::from(own.1), f64::from(own.0 - own.1));
     let share = failed / f64::from(own.0.max(1));
     if share <= usual {
@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn what_fails_as_often_is_not_apart() {
-        assert!(nats_apart((30_000, 3_500), (30_000, 3_000)).abs() < 1e-12, "much alike, however much was seen");
-        assert!(nats_apart((100, 10), (300, 60)).abs() < 1e-12, "fails less");
-        assert!(nats_apart((40, 40), (300, 60)) > 40.0, "all fail where a fifth does elsewhere");
-        assert!(nats_apart((1000, 100), (1000, 10)) > 100.0, "a tenth, and a hundredth elsewhere");
+        assert!(nats_apart((30_000, 3_500), (30_000, 3_000), 1.5).abs() < 1e-12, "much alike, however much was seen");
+        assert!(nats_apart((100, 10), (300, 60), 1.5).abs() < 1e-12, "fails less");
+        assert!(nats_apart((40, 40), (300, 60), 1.5) > 40.0, "all fail where a fifth does elsewhere");
+        assert!(nats_apart((1000, 100), (1000, 10), 1.5) > 100.0, "a tenth, and a hundredth elsewhere");
     }
 }

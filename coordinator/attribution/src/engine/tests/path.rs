@@ -86,3 +86,16 @@ fn troubles_that_outlast_the_records_did_not_begin_together() {
     });
     assert!(sim.accusations().iter().all(|(.., name)| name != "path/unknown"), "{:?}", sim.accusations());
 }
+
+#[test]
+fn lines_that_lose_one_clouds_region_and_stumble_besides_share_no_path() {
+    let lines = ["na-4", "eu-5", "as-6", "sa-7"];
+    let mut sim = Sim::manned(fleet(), Vec::new());
+    sim.healthy(90).run(150, &|agent, _, id, target, at| {
+        let is_lost = target.region.as_deref() == Some("westeurope");
+        let stumbles = dice::hash(3, &[agent.as_str(), id.as_str()], at) % 100 < 4;
+        let is_one = lines.contains(&agent.as_str());
+        (is_one && (is_lost || stumbles)).then_some((Layer::Connect, Cause::ConnectTimeout))
+    });
+    assert!(sim.accusations().iter().all(|(.., name)| name != "path/unknown"), "{:?}", sim.accusations());
+}

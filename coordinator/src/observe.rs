@@ -211,7 +211,13 @@ impl Observer {
         let status = u16::try_from(result.status).ok().filter(|status| *status != 0);
         let header = |name: &str| facts.and_then(|facts| facts.edge.get(name)).map(String::as_str);
         let failed_with = status.filter(|_| matches!(outcome, Outcome::Failed { .. }));
-        let total_us = result.timings.map_or(0, |timings| timings.total_us);
+        let timings = result.timings.unwrap_or_default();
+        let slowest = run::slowest([
+            (Layer::Dns, timings.dns_us.into()),
+            (Layer::Connect, timings.connect_us.into()),
+            (Layer::Tls, timings.tls_us.into()),
+            (Layer::Http, u64::from(timings.first_byte_us) + u64::from(timings.body_us)),
+        ]);
         Run {
             at: Timestamp::from_micros(convert::micros(result.started_at.as_ref()).unwrap_or_default()),
             received_at: record.received_at,
@@ -219,7 +225,8 @@ impl Observer {
             status,
             way: run::way(facts.map_or("", |facts| &facts.resolver), self.targets.get(target)),
             maker: failed_with.and_then(|status| edges::maker(header, status)),
-            took: (total_us != 0).then(|| Duration::from_micros(total_us.into())),
+            took: (timings.total_us != 0).then(|| Duration::from_micros(timings.total_us.into())),
+            slowest,
             is_backlog: i32::from(record.lane) == Lane::Backfill as i32,
             is_clock_suspect: false,
             is_on_demand: result.on_demand,

@@ -253,6 +253,7 @@ impl<'f> Reader<'f> {
             way: run::way(&line.resolver, self.dns.get(&target)),
             maker,
             took: line.took(),
+            slowest: line.slowest(),
             is_backlog: line.late,
             is_clock_suspect: line.clock_suspect,
             is_on_demand: line.on_demand,

@@ -12,10 +12,10 @@ mod value;
 
 use std::{borrow::Cow, net::IpAddr, time::Duration};
 
-use faultline_attribution::{Outcome, ProbeKind, Timestamp};
+use faultline_attribution::{Layer, Outcome, ProbeKind, Timestamp};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use crate::observe::learn::Sighting;
+use crate::observe::{learn::Sighting, run};
 
 pub use read::{LineFault, UnknownFields, parse};
 
@@ -128,6 +128,13 @@ impl<'a> ResultLine<'a> {
     /// Time that the run took, where that is known.
     pub fn took(&self) -> Option<Duration> {
         (self.timings.total != 0).then(|| Duration::from_micros(self.timings.total))
+    }
+
+    /// The layer at which the run spent most of its time, where that is known.
+    pub fn slowest(&self) -> Option<Layer> {
+        let Timings { dns, connect, tls, first_byte, body, .. } = self.timings;
+        let http = first_byte.saturating_add(body);
+        run::slowest([(Layer::Dns, dns), (Layer::Connect, connect), (Layer::Tls, tls), (Layer::Http, http)])
     }
 
     /// When the coordinator got it; by default the end of the run.

@@ -247,7 +247,7 @@ impl Scene<'_> {
         let mut ratios = Ratios::new(self.now.before(self.settings.horizon), self.now);
         let mut add = |entry: &Entry, layer: Layer| {
             let (rate, severity) = (self.known.base_rate(entry, layer), member.severities[layer as usize].max(0.01));
-            ratios.add(&entry.cell, (layer, map.far[entry.slot as usize].last), rate, severity);
+            ratios.add(&entry.cell, layer, rate, severity);
         };
         for layer in &layers {
             let mut others: BTreeSet<Place> =
@@ -379,7 +379,7 @@ impl Assessment {
     }
 
     fn phrase(&self) -> &'static str {
-        self.cause.map_or("answers take many times as long as usual", Cause::phrase)
+        self.cause.map_or_else(|| self.layer.slow_phrase(), Cause::phrase)
     }
 
     /// One sentence while nobody is accused.

@@ -210,7 +210,8 @@ impl Engine {
         // A client error is the endpoint's own word: robot blocks and quotas are no outage of what carries it.
         let own_fault = matches!(failed, Some((_, Cause::HttpStatus)))
             && observation.status.is_some_and(|status| (400..500).contains(&status));
-        let slow = failed.is_none() && observation.took.is_some_and(|took| known.is_slow(place, took));
+        let is_slow = failed.is_none() && observation.took.is_some_and(|took| known.is_slow(place, took));
+        let slow = is_slow.then(|| known.walked(place, observation.slowest)).flatten();
         let is_on_demand = observation.is_on_demand;
         let sample = Sample { at, failed, own_fault, slow, maker: observation.maker, is_on_demand };
         known.push(place, sample, &self.settings);

@@ -186,6 +186,12 @@ impl Known {
         self.cells[place as usize].cell.is_slow(took)
     }
 
+    /// The layer, if a probe of this place walks it; else the last that it walks.
+    pub(crate) fn walked(&self, place: Place, layer: Option<Layer>) -> Option<Layer> {
+        let layers = self.layers(&self.slots[self.cells[place as usize].slot as usize]);
+        layer.filter(|layer| layers.contains(layer)).or(layers.last().copied())
+    }
+
     /// Notes that an agent could not look: no evidence of anything, but worth saying.
     pub(crate) fn note_blocked(&mut self, agent: &AgentId, at: Timestamp, reason: Reason) {
         if let Some(number) = self.index.agents.get(agent) {

@@ -41,14 +41,13 @@ impl Ratios {
         Self { start, nats: vec![None; usize::try_from(steps).unwrap_or(0)], any_failed: false }
     }
 
-    /// Adds what a cell saw at a layer, with the chance of a failure without any fault, and the share that the fault makes
+    /// Adds what a cell saw at a layer, a slow pass being part of a failure, with the chance of a failure without any fault, and the share that the fault makes
     /// fail.
-    /// A slow pass is part of a failure of the `last` layer.
-    pub(crate) fn add(&mut self, cell: &Cell, (layer, last): (Layer, Option<Layer>), rate: f64, severity: f64) {
+    pub(crate) fn add(&mut self, cell: &Cell, layer: Layer, rate: f64, severity: f64) {
         let fails = 1.0 - (1.0 - rate) * (1.0 - severity);
         let (failure, pass) = ((fails / rate).ln(), ((1.0 - fails) / (1.0 - rate)).ln());
         for sample in cell.since(self.start) {
-            let Some(is_bad) = sample.is_bad_at(layer, last) else { continue };
+            let Some(is_bad) = sample.is_bad_at(layer) else { continue };
             let ratio = match (is_bad, sample.failed) {
                 (true, None) => failure * SLOW_WEIGHT.get(),
                 (true, Some(_)) => failure,
@@ -114,7 +113,7 @@ mod tests {
             cell.push(Sample::new(at(second), failure));
         }
         let mut ratios = Ratios::new(at(0), at(60));
-        ratios.add(&cell, (Layer::Connect, None), 0.002, 0.95);
+        ratios.add(&cell, Layer::Connect, 0.002, 0.95);
         ratios.onset()
     }
 

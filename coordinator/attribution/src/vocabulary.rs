@@ -212,6 +212,18 @@ pub enum Outcome {
     },
 }
 
+impl Layer {
+    /// That it is slow, in words that fit "… from 12 of 14 vantage groups".
+    pub const fn slow_phrase(self) -> &'static str {
+        match self {
+            Self::Dns => "names take many times as long to resolve as usual",
+            Self::Connect => "connections take many times as long as usual",
+            Self::Tls => "TLS handshakes take many times as long as usual",
+            Self::Http => "answers take many times as long as usual",
+        }
+    }
+}
+
 impl Cause {
     /// The cause in words that fit "… from 12 of 14 vantage groups".
     pub const fn phrase(self) -> &'static str {

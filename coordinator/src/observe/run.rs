@@ -8,7 +8,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use faultline_attribution::{
-    AgentId, Element, Maker, Observation, Outcome, ProbeKind, Target, TargetId, Timestamp, Way,
+    AgentId, Element, Layer, Maker, Observation, Outcome, ProbeKind, Target, TargetId, Timestamp, Way,
 };
 
 use super::operators;
@@ -33,6 +33,8 @@ pub struct Run {
     pub maker: Option<Maker>,
     /// Time that it took.
     pub took: Option<Duration>,
+    /// The layer at which it spent most of that.
+    pub slowest: Option<Layer>,
     /// It came with the backlog.
     pub is_backlog: bool,
     /// The agent's clock was wrong.
@@ -54,11 +56,18 @@ impl Run {
             way: self.way,
             maker: self.maker,
             took: self.took,
+            slowest: self.slowest,
             is_late: self.is_backlog || self.received_at.since(self.at.after(self.took.unwrap_or_default())) > LATE,
             is_clock_suspect: self.is_clock_suspect,
             is_on_demand: self.is_on_demand,
         }
     }
+}
+
+/// The layer that took longest, of times in any unit, zero for layers that were not reached or are not known; the first of equals.
+pub fn slowest(times: [(Layer, u64); 4]) -> Option<Layer> {
+    let reached = times.into_iter().filter(|(_, time)| *time > 0);
+    reached.max_by_key(|(layer, time)| (*time, std::cmp::Reverse(*layer))).map(|(layer, _)| layer)
 }
 
 /// Whom the name was asked of: `system` or nothing for the agent's own resolver, `authority:SERVER`, or a server, which is
@@ -144,6 +153,7 @@ mod tests {
             way: Way::System,
             maker: None,
             took: Some(Duration::from_secs(5)),
+            slowest: None,
             is_backlog: false,
             is_clock_suspect: false,
             is_on_demand: false,
@@ -152,6 +162,17 @@ mod tests {
 
     fn is_late(run: Run) -> bool {
         run.observation("a".into(), "t".into()).is_late
+    }
+
+    #[test]
+    fn the_layer_that_took_longest_is_the_slowest() {
+        let times = |dns, connect, tls, http| {
+            [(Layer::Dns, dns), (Layer::Connect, connect), (Layer::Tls, tls), (Layer::Http, http)]
+        };
+        assert_eq!(slowest(times(3, 20, 2_000, 40)), Some(Layer::Tls));
+        assert_eq!(slowest(times(0, 20, 0, 0)), Some(Layer::Connect));
+        assert_eq!(slowest(times(7, 7, 0, 7)), Some(Layer::Dns), "the first of equals");
+        assert_eq!(slowest(times(0, 0, 0, 0)), None, "nothing is known");
     }
 
     #[test]

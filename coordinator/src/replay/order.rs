@@ -55,7 +55,13 @@ impl Replayed {
                 Outcome::Failed { layer, cause } => (1, Some((layer, cause)), None),
                 Outcome::Unmeasured { reason } => (2, None, Some(reason)),
             };
-            (run.received_at, outcome, run.status, run.took, this.sighting.as_ref().map(|sighted| sighted.digest))
+            (
+                run.received_at,
+                outcome,
+                run.status,
+                (run.took, run.slowest),
+                this.sighting.as_ref().map(|sighted| sighted.digest),
+            )
         };
         place(self)
             .cmp(&place(other))

@@ -38,6 +38,7 @@ fn received(micros: i64) -> Replayed {
         way: run::way("", None),
         maker: None,
         took: None,
+        slowest: None,
         is_backlog: false,
         is_clock_suspect: false,
         is_on_demand: false,

@@ -21,6 +21,8 @@ pub(super) struct Seen {
     pub(super) status: Option<u16>,
     pub(super) maker: Option<Maker>,
     pub(super) took: Duration,
+    /// The layer that took most of that, where it passed.
+    pub(super) slowest: Option<Layer>,
 }
 
 /// What a run may meet.
@@ -63,12 +65,14 @@ impl Sky {
         let is_lost = loss > 0.0 && draw.happens(loss);
         if overload > 0.0 && draw.happens(overload) {
             let outcome = Outcome::Unmeasured { reason: Reason::Overloaded };
-            return Seen { outcome, status: None, maker: None, took: Duration::from_millis(1) };
+            return Seen { outcome, status: None, maker: None, took: Duration::from_millis(1), slowest: None };
         }
         let is_usual = !stumbles && !is_lost && !is_tail && !self.is_broken && !is_cut && !pair.is_refused;
         if is_usual && self.noise.status[run.target].is_none() && !self.noise.is_dead(run.target) {
             let took = looked.layers.iter().map(|layer| usual(*layer, pair.trip)).sum::<f64>() * stretch;
-            return Seen { outcome: Outcome::Passed, status: None, maker: None, took: Duration::from_secs_f64(took) };
+            let took = Duration::from_secs_f64(took);
+            // Which layer took longest matters where something did.
+            return Seen { outcome: Outcome::Passed, status: None, maker: None, took, slowest: None };
         }
         let stumble = (stumbles || is_lost).then(|| stumble(looked, is_lost, draw));
         self.walk(run, is_cut, stretch, stumble)
@@ -77,7 +81,8 @@ impl Sky {
     fn walk(&self, run: Run, is_cut: bool, stretch: f64, stumble: Option<Blow>) -> Seen {
         let (pair, looked) = (self.fleet.pair(run.agent, run.target), &self.fleet.targets[run.target]);
         let is_quic = looked.kind == ProbeKind::Http3;
-        let mut took = Duration::ZERO;
+        let (mut took, mut longest) = (Duration::ZERO, Duration::ZERO);
+        let mut slowest = None;
         for layer in looked.layers.iter().copied() {
             let mut meeting = Meeting::default();
             if is_cut {
@@ -100,11 +105,16 @@ impl Sky {
                 let outcome = Outcome::Failed { layer, cause: blow.cause };
                 let maker = blow.maker.filter(|_| looked.has_cdn);
                 let took = (took + time.min(limit).max(blow.after)).min(RUN_TIMEOUT);
-                return Seen { outcome, status: blow.status, maker, took };
+                return Seen { outcome, status: blow.status, maker, took, slowest: None };
             }
             took += time;
+            if time > longest {
+                longest = time;
+                // One handshake is both; whoever waits for it cannot tell.
+                slowest = Some(if is_quic && layer == Layer::Tls { Layer::Connect } else { layer });
+            }
         }
-        Seen { outcome: Outcome::Passed, status: None, maker: None, took }
+        Seen { outcome: Outcome::Passed, status: None, maker: None, took, slowest }
     }
 
     /// What is wrong with the target itself, or with how it takes that agent.

@@ -222,11 +222,15 @@ impl Stream {
                 let is_possible = self.sky.fleet.targets[target].layers.contains(layer);
                 let status = (*cause == Cause::HttpStatus).then_some(503);
                 let outcome = Outcome::Failed { layer: *layer, cause: *cause };
-                if is_possible { Seen { outcome, status, took: CLAIMED, maker: None } } else { seen }
+                if is_possible { Seen { outcome, status, took: CLAIMED, maker: None, slowest: None } } else { seen }
             }
-            Lie::Mask if matches!(seen.outcome, Outcome::Failed { .. }) => {
-                Seen { outcome: Outcome::Passed, status: None, maker: None, took: seen.took.min(CLAIMED) }
-            }
+            Lie::Mask if matches!(seen.outcome, Outcome::Failed { .. }) => Seen {
+                outcome: Outcome::Passed,
+                status: None,
+                maker: None,
+                took: seen.took.min(CLAIMED),
+                slowest: None,
+            },
             _ => seen,
         }
     }
@@ -263,6 +267,7 @@ impl Stream {
             way: looked.way.clone(),
             maker: seen.maker,
             took: Some(seen.took),
+            slowest: seen.slowest,
             is_late: is_backlog || arrives - known > LATE,
             is_clock_suspect,
             ..Observation::new(sender.id.clone(), looked.id.clone(), Timestamp::default(), seen.outcome)

@@ -101,7 +101,6 @@ impl Scene<'_> {
             if !may_count || explained.contains(&place) {
                 continue;
             }
-            let is_last = map.far[entry.slot as usize].last == Some(layer);
             let looks = &mut looks[near.group as usize];
             let mut failures = 0.0;
             for sample in entry.cell.since(since) {
@@ -112,7 +111,7 @@ impl Scene<'_> {
                     continue;
                 }
                 passed += 1;
-                if sample.slow && is_last {
+                if sample.slow == Some(layer) {
                     failures += SLOW_WEIGHT.get();
                 } else {
                     looks.passes += 1.0;

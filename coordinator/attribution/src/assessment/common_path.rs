@@ -189,7 +189,7 @@ impl Scene<'_> {
 
     fn add(&self, ratios: &mut Ratios, fails: &[&Fail]) {
         for fail in fails {
-            ratios.add(self.known.cell(fail.place), (fail.layer, None), fail.rate, 0.9);
+            ratios.add(self.known.cell(fail.place), fail.layer, fail.rate, 0.9);
         }
     }
 

@@ -100,8 +100,7 @@ impl Scene<'_> {
         hit.map(|layer| (*layer, self.are_slow(members)))
     }
 
-    /// Whether being slow is most of what these do. Slow is what the last layer is, which differs from probe to probe: it counts
-    /// only where it is the trouble.
+    /// Whether being slow is most of what these do. It counts only where it is the trouble.
     pub(super) fn are_slow(&self, members: &[&Member]) -> bool {
         let fails = || members.iter().flat_map(|member| self.evidence.fails_of(member.element));
         fails().map(|fail| fail.slow).sum::<f64>() > fails().map(|fail| fail.failed).sum::<f64>()
@@ -166,7 +165,7 @@ impl Scene<'_> {
             let of_stage = |at: Layer| stage(at) == stage(layer);
             let (failed, is_before) = match sample.failed {
                 Some((at, _)) => (of_stage(at), stage(at) < stage(layer)),
-                None => (is_slow && sample.slow && far.last.is_some_and(of_stage), false),
+                None => (is_slow && sample.slow.is_some_and(of_stage), false),
             };
             if !is_before {
                 *sum = (sum.0 + 1, sum.1 + u32::from(failed && (own_faults || !sample.own_fault)));

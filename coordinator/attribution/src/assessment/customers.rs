@@ -12,6 +12,7 @@ use crate::{
     element::{Element, ElementKind},
     known::{Entry, Place},
     vocabulary::{Layer, Verdict},
+    window::Sample,
 };
 
 /// Share of failing runs up to which endpoints are well, in a noisy fleet too; of a fault that takes a share of the runs, they
@@ -96,9 +97,10 @@ impl Scene<'_> {
             if charged.support.get(map.near[entry.agent as usize].group as usize).is_none_or(|nats| *nats <= 0.0) {
                 return;
             }
-            let last = map.far[entry.slot as usize].last.filter(|_| charged.is_slow);
             let outcomes = || entry.cell.since(self.evidence.from).filter(|sample| !sample.own_fault);
-            let outcomes = || outcomes().filter_map(|sample| sample.is_bad_at(layer, last));
+            let is_bad =
+                |sample: Sample| if charged.is_slow { sample.is_bad_at(layer) } else { sample.failed_at(layer) };
+            let outcomes = || outcomes().filter_map(is_bad);
             let sum = if self.is_providers_own(place) {
                 runs.usual += self.known.base_rate(entry, layer) * outcomes().map(|_| 1.0).sum::<f64>();
                 &mut runs.own

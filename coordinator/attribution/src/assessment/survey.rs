@@ -187,11 +187,10 @@ impl Scene<'_> {
     ) -> Option<Surprise> {
         let map = self.known.map();
         let target = self.known.target_of(place)?;
-        let last = map.far[entry.slot as usize].last;
         let (mut failed, mut runs) = (0, 0);
         let window = entry.cell.since(entry.cell.counts_from(self.evidence.from));
         for sample in window.filter(|sample| !sample.own_fault) {
-            if let Some(is_bad) = sample.is_bad_at(layer, last) {
+            if let Some(is_bad) = sample.is_bad_at(layer) {
                 runs += 1;
                 failed += u32::from(is_bad);
             }

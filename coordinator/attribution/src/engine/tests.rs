@@ -9,6 +9,7 @@ mod parts;
 mod path;
 mod properties;
 mod script;
+mod shared;
 mod sim;
 mod symmetry;
 mod witness;

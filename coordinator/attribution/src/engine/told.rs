@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     change::{CellChange, Change, Visibility},
     time::Timestamp,
-    vocabulary::Outcome,
+    vocabulary::{Layer, Outcome},
     world::{AgentId, TargetId, WorldChange},
 };
 
@@ -32,6 +32,8 @@ pub struct Observation {
     pub maker: Option<Maker>,
     /// Time that the run took.
     pub took: Option<Duration>,
+    /// The layer at which it spent most of that; where that is unknown, the last one is taken for it.
+    pub slowest: Option<Layer>,
     /// Arrived long after its end, or with the backlog of an agent that was cut off: corrects, but opens nothing.
     pub is_late: bool,
     /// The agent's clock was wrong: the run happened when its result arrived, as far as anybody knows.
@@ -53,6 +55,7 @@ impl Observation {
             way: Way::default(),
             maker: None,
             took: None,
+            slowest: None,
             is_late: false,
             is_clock_suspect: false,
             is_on_demand: false,

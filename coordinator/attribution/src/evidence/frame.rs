@@ -27,8 +27,8 @@ pub(super) fn frame(
             if let Some((layer, _)) = sample.failed {
                 own[layer as usize] |= sample.own_fault && refuses_many[entry.slot as usize];
                 layers[layer as usize] |= !sample.own_fault;
-            } else if let Some(last) = far.last.filter(|_| sample.slow) {
-                layers[last as usize] = true;
+            } else if let Some(layer) = sample.slow {
+                layers[layer as usize] = true;
             }
         }
         for layer in Layer::ALL {

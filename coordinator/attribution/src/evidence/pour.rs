@@ -205,7 +205,6 @@ impl<'a> Pour<'a> {
     fn tally(&self, entry: &Entry, walk: usize) -> [[Tally; WINDOWS]; 4] {
         let mut tallies: [[Tally; WINDOWS]; 4] = Default::default();
         let layers = &self.walks[walk];
-        let last = layers.last();
         let is_refused = !self.refuses_many[entry.slot as usize];
         let mut samples = entry.cell.samples().rev().peekable();
         for (window, from) in self.from.iter().enumerate() {
@@ -215,7 +214,7 @@ impl<'a> Pour<'a> {
             let from = entry.cell.counts_from(*from);
             while let Some(sample) = samples.next_if(|sample| sample.at >= from) {
                 for layer in layers {
-                    tallies[*layer as usize][window].add(&sample, *layer, last == Some(layer), is_refused);
+                    tallies[*layer as usize][window].add(&sample, *layer, is_refused);
                 }
             }
         }

@@ -28,13 +28,13 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, sample: &Sample, layer: Layer, is_last: bool, is_refused: bool) {
+    pub(super) fn add(&mut self, sample: &Sample, layer: Layer, is_refused: bool) {
         match sample.failed_at(layer) {
             Some(true) if sample.own_fault && is_refused => self.refused += 1.0,
             Some(true) if sample.own_fault => self.own += 1.0,
             Some(true) if sample.maker == Some(Maker::Origin) => self.origin += 1.0,
             Some(true) => self.failed += 1.0,
-            Some(false) if sample.slow && is_last => {
+            Some(false) if sample.slow == Some(layer) => {
                 self.failed += SLOW_WEIGHT.get();
                 self.slow += 1.0;
             }

@@ -292,9 +292,8 @@ impl Tracked {
         let (mut failed, mut runs) = (0, 0);
         for (place, layer) in &self.footprint {
             let entry = known.entry(*place);
-            let last = known.map().far[entry.slot as usize].last;
             for sample in entry.cell.since(from) {
-                if let Some(fails) = sample.is_bad_at(*layer, last) {
+                if let Some(fails) = sample.is_bad_at(*layer) {
                     failed += u32::from(fails);
                     runs += 1;
                 }

@@ -39,8 +39,6 @@ pub(crate) struct Far {
     resolver: Option<u32>,
     asks_own_resolver: bool,
     class: u32,
-    /// The last layer that the probe walks.
-    pub(crate) last: Option<Layer>,
 }
 
 /// What lies between: at the dns layer, and at those above it.
@@ -172,7 +170,7 @@ impl Map {
             .map(|slot| {
                 let Some(number) = slot.target else {
                     let layers = [None, Some(Vec::new()), None, None];
-                    return Far { layers, class: NONE, last: Some(Layer::Connect), ..Far::default() };
+                    return Far { layers, class: NONE, ..Far::default() };
                 };
                 let (id, target, learned) = (known.target_id(number), known.target(number), known.learned(number));
                 let Some(target) = target else { return Far { class: NONE, ..Far::default() } };
@@ -210,7 +208,6 @@ impl Map {
             own: interner.numbers(exercise::own_fault((id, seen.target))),
             asks_own_resolver: slot.way == crate::Way::System,
             class,
-            last: seen.target.layers().last(),
             ..Far::default()
         };
         if !far.asks_own_resolver {

@@ -141,9 +141,9 @@ impl Known {
                 continue;
             }
             for sample in entry.cell.troubles_since(horizon) {
-                let (layer, weight) = match (sample.failed, far.last) {
+                let (layer, weight) = match (sample.failed, sample.slow) {
                     (Some((layer, _)), _) => (layer, 1.0),
-                    (None, Some(last)) => (last, SLOW_WEIGHT.get()),
+                    (None, Some(layer)) => (layer, SLOW_WEIGHT.get()),
                     (None, None) => continue,
                 };
                 let ln_rate = self.base_rate(entry, layer).ln();

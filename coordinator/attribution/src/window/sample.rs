@@ -17,8 +17,8 @@ pub(crate) struct Sample {
     pub(crate) failed: Option<(Layer, Cause)>,
     /// The failure speaks of the endpoint alone (a 4xx answer).
     pub(crate) own_fault: bool,
-    /// It passed, but took many times as long as usual.
-    pub(crate) slow: bool,
+    /// It passed, but took many times as long as usual, most of that at this layer.
+    pub(crate) slow: Option<Layer>,
     /// Who wrote the answer that failed.
     pub(crate) maker: Option<Maker>,
     /// Asked for because something was suspected: evidence like any other, but no sample of what is usual.
@@ -28,7 +28,7 @@ pub(crate) struct Sample {
 impl Sample {
     /// A run that passed, or failed for reasons that its layer and cause say.
     pub(crate) fn new(at: Timestamp, failed: Option<(Layer, Cause)>) -> Self {
-        Self { at, failed, own_fault: false, slow: false, maker: None, is_on_demand: false }
+        Self { at, failed, own_fault: false, slow: None, maker: None, is_on_demand: false }
     }
 
     /// Whether the sample says anything about the layer, and if so, whether it failed there.
@@ -43,14 +43,14 @@ impl Sample {
 }
 
 impl Sample {
-    /// The same, where a slow pass is a failure of the last layer that the probe walks.
-    pub(crate) fn is_bad_at(&self, layer: Layer, last: Option<Layer>) -> Option<bool> {
-        self.failed_at(layer).map(|failed| failed || (self.slow && last == Some(layer)))
+    /// The same, where a slow pass is a failure of the layer at which it was slow.
+    pub(crate) fn is_bad_at(&self, layer: Layer) -> Option<bool> {
+        self.failed_at(layer).map(|failed| failed || self.slow == Some(layer))
     }
 }
 
 /// A sample in eight bytes: milliseconds since 1970 in the upper 48 bits, so that order is order of time; then one bit of
-/// on demand, two of maker, slow, own fault, two bits of layer, six bits of cause (0: passed).
+/// on demand, two of maker, slow, own fault, two bits of the layer that failed or was slow, six bits of cause (0: passed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Packed(pub(super) u64);
 
@@ -66,14 +66,15 @@ pub(super) fn stamp(at: Timestamp) -> u64 {
 
 impl From<Sample> for Packed {
     fn from(sample: Sample) -> Self {
-        let failed = sample.failed.map_or(0, |(layer, cause)| ((layer as u64) << 6) | (cause as u64 + 1));
+        let layer = sample.failed.map(|(layer, _)| layer).or(sample.slow).map_or(0, |layer| (layer as u64) << 6);
+        let failed = layer | sample.failed.map_or(0, |(_, cause)| cause as u64 + 1);
         let maker = match sample.maker {
             None => 0,
             Some(Maker::Edge) => 1 << 10,
             Some(Maker::Origin) => 2 << 10,
         };
         let flags = u64::from(sample.own_fault) * OWN_FAULT
-            + u64::from(sample.slow) * SLOW
+            + u64::from(sample.slow.is_some()) * SLOW
             + u64::from(sample.is_on_demand) * ON_DEMAND;
         Self(stamp(sample.at) | failed | flags | maker)
     }
@@ -102,12 +103,12 @@ impl Packed {
 
     pub(super) fn sample(self) -> Sample {
         let cause = usize::try_from(self.0 & CAUSE_BITS).unwrap_or(0);
-        let layer = usize::try_from((self.0 >> 6) & 3).unwrap_or(0);
+        let layer = Layer::ALL[usize::try_from((self.0 >> 6) & 3).unwrap_or(0)];
         Sample {
             at: self.at(),
-            failed: cause.checked_sub(1).and_then(|cause| Some((Layer::ALL[layer], *Cause::ALL.get(cause)?))),
+            failed: cause.checked_sub(1).and_then(|cause| Some((layer, *Cause::ALL.get(cause)?))),
             own_fault: self.is_own_fault(),
-            slow: self.0 & SLOW != 0,
+            slow: (self.0 & SLOW != 0).then_some(layer),
             maker: match (self.0 >> 10) & 3 {
                 1 => Some(Maker::Edge),
                 2 => Some(Maker::Origin),
@@ -142,7 +143,7 @@ mod tests {
                     at: at(1_761_752_473),
                     failed: Some((*layer, *cause)),
                     own_fault: number % 2 == 0,
-                    slow: number % 3 == 0,
+                    slow: (number % 3 == 0).then_some(*layer),
                     maker: [None, Some(Maker::Edge), Some(Maker::Origin)][number % 3],
                     is_on_demand: number % 5 == 0,
                 };

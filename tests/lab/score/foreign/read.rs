@@ -132,6 +132,7 @@ impl Seen {
             way: run::way(&line.resolver, world.targets.get(&target)),
             maker,
             took: line.took(),
+            slowest: line.slowest(),
             is_backlog: line.late,
             is_clock_suspect: line.clock_suspect,
             is_on_demand: line.on_demand,

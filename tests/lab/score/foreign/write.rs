@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use faultline_attribution::{Input, Observation, ProbeKind, Target, TargetId, Way};
+use faultline_attribution::{Input, Layer, Observation, ProbeKind, Target, TargetId, Way};
 use faultline_coordinator::{results::ResultLine, world_file};
 use serde::Serialize;
 
@@ -47,7 +47,17 @@ fn line(observation: &Observation) -> ResultLine<'_> {
     line.late = observation.is_late;
     line.clock_suspect = observation.is_clock_suspect;
     line.on_demand = observation.is_on_demand;
-    line.timings.total = observation.took.map_or(0, |took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    let took = observation.took.map_or(0, |took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    // Which layer took longest is all that is known of the parts: it gets half.
+    let longest = match observation.slowest {
+        None => &mut line.timings.total,
+        Some(Layer::Dns) => &mut line.timings.dns,
+        Some(Layer::Connect) => &mut line.timings.connect,
+        Some(Layer::Tls) => &mut line.timings.tls,
+        Some(Layer::Http) => &mut line.timings.first_byte,
+    };
+    *longest = took.div_ceil(2);
+    line.timings.total = took;
     line.resolver = match &observation.way {
         Way::System => "system".into(),
         Way::Resolver(resolver) => resolver.as_str().into(),

@@ -69,7 +69,7 @@ fn a_cloud_that_is_only_slow_is_accused_beside_one_that_fails() {
     let broke = 300 + u64::try_from(sim.now.micros() / 1_000_000).expect("positive");
     sim.pace = Some(Box::new(move |_, target, at| {
         let is_slow = target.region.as_deref() == Some("us-east-1") && at >= broke + 30;
-        if is_slow { 4_000 } else { 80 }
+        (if is_slow { 4_000 } else { 80 }, None)
     }));
     sim.healthy(300).run(240, &|agent, _, id, target, at| {
         let is_lost = dice::hash(7, &[agent.as_str(), id.as_str()], at) % 10 < 4;
@@ -88,7 +88,7 @@ fn customers_told_as_the_other_clouds_that_are_slow_do_not_accuse_it() {
     let broke = 300 + u64::try_from(sim.now.micros() / 1_000_000).expect("positive");
     sim.pace = Some(Box::new(move |id, target, at| {
         let is_slow = (target.region.as_deref() == Some("eastus") || is_moved(id)) && at >= broke;
-        if is_slow { 4_000 } else { 80 }
+        (if is_slow { 4_000 } else { 80 }, None)
     }));
     sim.healthy(540);
     let said = sim.accusations();

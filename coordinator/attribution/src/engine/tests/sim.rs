@@ -28,8 +28,8 @@ pub(super) struct Sim {
 
 pub(super) type Fault<'a> = &'a dyn Fn(&AgentId, &Vantage, &TargetId, &Target, u64) -> Option<(Layer, Cause)>;
 
-/// Milliseconds that a run takes that began at so many seconds.
-pub(super) type Pace = Box<dyn Fn(&TargetId, &Target, u64) -> u64>;
+/// Milliseconds that a run takes that began at so many seconds, and the layer at which it spends most of them, if it says so.
+pub(super) type Pace = Box<dyn Fn(&TargetId, &Target, u64) -> (u64, Option<Layer>)>;
 
 pub(super) fn vantages() -> Vec<(AgentId, Vantage)> {
     let rows = [
@@ -183,9 +183,10 @@ impl Sim {
                         let outcome = failed.map_or(Outcome::Passed, |(layer, cause)| Outcome::Failed { layer, cause });
                         let at = Timestamp::from_micros(i64::try_from(began).expect("fits") * 1_000_000);
                         let observation = Observation::new(agent.clone(), id.clone(), at, outcome);
-                        let took = self.pace.as_ref().filter(|_| !wants_failure);
-                        let took = took.map(|pace| Duration::from_millis(pace(id, target, began)));
-                        let observation = Observation { received_at: self.now, took, ..observation };
+                        let pace = self.pace.as_ref().filter(|_| !wants_failure).map(|pace| pace(id, target, began));
+                        let took = pace.map(|(took, _)| Duration::from_millis(took));
+                        let slowest = pace.and_then(|(_, slowest)| slowest);
+                        let observation = Observation { received_at: self.now, took, slowest, ..observation };
                         self.engine.apply(&Input::Observation(observation));
                     }
                 }

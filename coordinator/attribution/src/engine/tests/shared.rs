@@ -1,0 +1,43 @@
+//! What both clouds use: an authority.
+
+use super::{
+    super::*,
+    sim::{Sim, target},
+};
+use crate::{Target, TargetId, Verdict, dice};
+
+/// Sites on both clouds and on neither, a third of each with each of three authorities.
+fn sites(count: usize) -> Vec<(TargetId, Target)> {
+    let hosts =
+        [("aws", "us-east-1"), ("aws", "eu-west-1"), ("azure", "eastus"), ("azure", "westeurope"), ("other", "")];
+    let one = |number: usize| {
+        let (cloud, region) = hosts[number % hosts.len()];
+        let name = format!("site-{number}");
+        let site = target(cloud, region, "shop", &name);
+        let issuer = ["sectigo", "digicert", "globalsign"][number / hosts.len() % 3];
+        (TargetId::from(name.as_str()), Target { issuer: Some(issuer.into()), ..site })
+    };
+    (0..count).map(one).collect()
+}
+
+/// What is said while the handshakes with one authority's sites take two seconds more, if runs tell where their time went.
+fn said_of_slow_handshakes(is_told: bool) -> Vec<(Verdict, String)> {
+    let mut sim = Sim::with(sites(60));
+    let broke = u64::try_from(sim.now.micros() / 1_000_000).expect("positive") + 300;
+    sim.pace = Some(Box::new(move |id, target, at| {
+        let is_lucky = dice::hash(11, &[id.as_str()], at).is_multiple_of(5);
+        let is_slow = target.issuer.as_deref() == Some("sectigo") && at >= broke && !is_lucky;
+        if is_slow { (2_100, is_told.then_some(Layer::Tls)) } else { (90, None) }
+    }));
+    sim.healthy(540);
+    sim.accusations().into_iter().map(|(verdict, _, element)| (verdict, element)).collect()
+}
+
+#[test]
+fn slow_handshakes_with_one_authoritys_sites_are_that_authoritys() {
+    let said = said_of_slow_handshakes(true);
+    assert!(said.contains(&(Verdict::Neither, "ca/sectigo".into())), "{said:?}");
+    assert!(said.iter().all(|(verdict, _)| *verdict == Verdict::Neither), "{said:?}");
+    let untold = said_of_slow_handshakes(false);
+    assert!(!untold.contains(&(Verdict::Neither, "ca/sectigo".into())), "the layer is what tells it: {untold:?}");
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Gain, Search};
 use crate::{
     element::ElementKind,
-    inference::{MIN_GAIN, Severities},
+    inference::{MAX_FAR, MIN_GAIN, Severities},
 };
 
 /// A member that was taken out, with what was known while it was in.
@@ -33,7 +33,8 @@ impl Search<'_> {
     }
 
     /// Bars members that others depend on, one after the other, and grows the rest anew: two culprits may explain better
-    /// what one that they share has been taken for. Keeps what explains more.
+    /// what one that they share has been taken for. Keeps what explains more, unless it takes so many in its place that
+    /// nothing is understood: each with a share of its own, they always fit a little better.
     fn retry(&mut self) {
         let shared: Vec<usize> =
             self.members.iter().map(|(element, _)| *element).filter(|element| self.is_shared(*element)).collect();
@@ -46,7 +47,9 @@ impl Search<'_> {
             self.barred = Some(element);
             self.grow();
             self.barred = None;
-            if self.score() <= score + 0.5 {
+            let is_held = |(element, _): &&(usize, Severities)| held.is_member(*element);
+            let instead = self.members.len() - self.members.iter().filter(is_held).count();
+            if self.score() <= score + 0.5 || instead > MAX_FAR {
                 *self = held;
             }
         }

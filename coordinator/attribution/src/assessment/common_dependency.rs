@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Assessment, ROWS, Scene, TOLD_NATS, alibi::Charge, count, rounded};
+use super::{Assessment, ROWS, Scene, TOLD_NATS, alibi::Charge, count, obstacle::on_one_cloud, rounded};
 use crate::{
     assumption::Assumption,
     change::Probabilities,
@@ -268,6 +268,13 @@ impl Scene<'_> {
         let parts: Vec<&Assessment> = holders.iter().map(|place| &assessed[*place]).collect();
         let Some(told) = self.of_parts(&parts, (element, onset), probabilities, margin) else { return };
         if told.obstacle.is_some() {
+            // What both clouds use and one of them fails with is as likely to be that cloud: the best story turns to it.
+            let turned = Probabilities { neither: rounded(1.0 - 1.0 / total), ..probabilities };
+            let probabilities = match self.fails_on_one_cloud_alone(&told.element, told.layer) {
+                Some("aws") => Probabilities { aws: rounded(1.0 / total), ..turned },
+                Some(_) => Probabilities { azure: rounded(1.0 / total), ..turned },
+                None => probabilities,
+            };
             return self.doubt(&probabilities, cluster, assessed);
         }
         let mut place = 0;
@@ -302,7 +309,7 @@ impl Scene<'_> {
         });
         evidence.truncate(ROWS);
         let confidence = probabilities.of(element.verdict());
-        let obstacle = self.obstacle_of_parts(&element, &footprint, &support, confidence, margin);
+        let obstacle = self.obstacle_of_parts((&element, first.layer), &footprint, &support, confidence, margin);
         let charge = Charge { layer: first.layer, severity: first.severity, since: onset.at };
         let alibis = if obstacle.is_none() { self.alibis(&element, charge, &failing_groups) } else { Vec::new() };
         Some(Assessment {
@@ -334,7 +341,7 @@ impl Scene<'_> {
 
     fn obstacle_of_parts(
         &self,
-        element: &Element,
+        (element, layer): (&Element, Layer),
         footprint: &BTreeSet<(crate::known::Place, Layer)>,
         support: &[f64],
         confidence: f64,
@@ -350,6 +357,9 @@ impl Scene<'_> {
         }
         if accused.is_some() && self.fails_elsewhere_too(footprint) {
             return Some("customers' endpoints fail elsewhere too".into());
+        }
+        if let Some(cloud) = self.fails_on_one_cloud_alone(element, layer) {
+            return Some(on_one_cloud(cloud));
         }
         let witnesses = self.witnesses(support, self.liars);
         let shortfall = self.groups.shortfall(witnesses.into_iter(), accused, self.settings)?;

@@ -11,12 +11,7 @@ use std::{
 };
 
 use super::{
-    Assessment, Scene, WELL_FAILING,
-    alibi::Charge,
-    commonest,
-    contrast::{Runs, nats_apart},
-    count, rounded,
-    troubles::Trouble,
+    Assessment, Scene, WELL_FAILING, alibi::Charge, commonest, contrast::ByCloud, count, rounded, troubles::Trouble,
 };
 use crate::{
     change::Probabilities,
@@ -38,10 +33,6 @@ pub(super) const TOGETHER: std::time::Duration = std::time::Duration::from_secs(
 /// Share of what fails on one cloud from which it may as well be that cloud's edge. Source: a carrier between networks
 /// takes part of what everybody looks at, as often on one cloud as on another.
 pub(super) const OF_ONE_CLOUD: f64 = 0.9;
-
-/// Times as often as others that one cloud's endpoints fail from which they are not the same trouble. Source: the engine's widest
-/// step between severities.
-const FAR_MORE: f64 = 3.0;
 
 /// A coincidence of selective troubles is told that chance would bring once in so long, or more seldom. Source: one false alarm
 /// a month, as for any verdict (design notes 4.6).
@@ -195,7 +186,7 @@ impl Scene<'_> {
 
     /// Whether these groups fail one cloud's endpoints far more than all others, since then: what takes a share of everything does not.
     fn lose_one_cloud(&self, together: &BTreeSet<u32>, since: Timestamp) -> bool {
-        let mut runs: BTreeMap<Option<&str>, Runs> = BTreeMap::new();
+        let mut runs = ByCloud::default();
         for (entry, target) in self.known.looks() {
             if !together.contains(&self.known.map().near[entry.agent as usize].group) {
                 continue;
@@ -205,10 +196,7 @@ impl Scene<'_> {
                 *sum = (sum.0 + 1, sum.1 + u32::from(failed));
             }
         }
-        let all = runs.values().fold((0, 0), |sum, runs| (sum.0 + runs.0, sum.1 + runs.1));
-        runs.iter()
-            .filter(|(cloud, _)| cloud.is_some())
-            .any(|(_, own)| nats_apart(*own, (all.0 - own.0, all.1 - own.1), FAR_MORE) >= self.settings.open_nats)
+        self.one_that_fails_alone(&runs).is_some()
     }
 
     /// Whether what fails belongs to several owners, on more than one cloud or on none: by the runs that fail, at

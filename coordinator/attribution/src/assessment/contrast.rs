@@ -4,6 +4,8 @@
 //! that is each cloud's network, each operator's names, each protocol. Rule: who fails no more than what is on neither cloud
 //! is not at fault.
 
+use std::collections::BTreeMap;
+
 use super::{Scene, count};
 use crate::{
     assumption::Assumption,
@@ -21,7 +23,14 @@ const ENOUGH: u32 = 20;
 pub(crate) static ALIKE: Assumption = Assumption::new("alike", 1.5);
 
 /// Runs, and those of them that failed or were slow.
-pub(super) type Runs = (u32, u32);
+type Runs = (u32, u32);
+
+/// The same by the cloud that the target is of, if any.
+pub(super) type ByCloud = BTreeMap<Option<&'static str>, Runs>;
+
+/// Times as often as others that one cloud's endpoints fail from which they are not the same trouble. Source: the engine's widest
+/// step between severities.
+const FAR_MORE: f64 = 3.0;
 
 /// Which runs are bad: failed at the layer, or slow; and whether those count that the endpoint answered with a client error.
 #[derive(Clone, Copy)]
@@ -89,6 +98,31 @@ impl Scene<'_> {
         }
         // Silence is heard of nobody's looks.
         own.1 > 0 && elsewhere.0 > 0 && self.are_alike(own, elsewhere)
+    }
+
+    /// The cloud whose endpoints alone fail, of all that exercise what both clouds use: an authority, a protocol, a registry.
+    pub(super) fn fails_on_one_cloud_alone(&self, element: &Element, layer: Layer) -> Option<&'static str> {
+        if !matches!(element.kind, ElementKind::Ca | ElementKind::Stack | ElementKind::Tld) {
+            return None;
+        }
+        let number = u32::try_from(self.known.map().elements.binary_search(element).ok()?).ok()?;
+        let bad = Bad { layer, is_slow: true, own_faults: false };
+        let all = vec![true; self.known.map().groups.len()];
+        let mut runs = ByCloud::default();
+        self.known.each_holder(number, layer, |place, entry| {
+            if let Some(target) = self.known.target_of(place) {
+                self.add_runs(entry, &all, bad, runs.entry(self.clouds[target as usize]).or_default());
+            }
+        });
+        self.one_that_fails_alone(&runs)
+    }
+
+    /// The cloud that fails [`FAR_MORE`] than all else, by the nats of a verdict.
+    pub(super) fn one_that_fails_alone(&self, runs: &ByCloud) -> Option<&'static str> {
+        let all = runs.values().fold((0, 0), |sum, runs| (sum.0 + runs.0, sum.1 + runs.1));
+        let is_apart =
+            |own: &Runs| nats_apart(*own, (all.0 - own.0, all.1 - own.1), FAR_MORE) >= self.settings.open_nats;
+        runs.iter().find(|(cloud, own)| cloud.is_some() && is_apart(own)).and_then(|(cloud, _)| *cloud)
     }
 
     /// The layer at which these fail most, and whether being slow is what they do most.
@@ -185,7 +219,7 @@ fn stage(layer: Layer) -> u8 {
 }
 
 /// Nats by which the first runs fail more than so many times as often as the second.
-pub(super) fn nats_apart(own: Runs, elsewhere: Runs, times: f64) -> f64 {
+fn nats_apart(own: Runs, elsewhere: Runs, times: f64) -> f64 {
     // As if half of one more run had failed: what was not seen yet may come (Jeffreys).
     let usual = (times * (f64::from(elsewhere.1) + 0.5) / (f64::from(elsewhere.0) + 1.0)).min(0.999);
     let (failed, passed) = (f64::from(own.1), f64::from(own.0 - own.1));

@@ -24,6 +24,11 @@ pub(super) const FAILS_ALIKE: &str =
 pub(super) const ONLY_CUSTOMERS: &str =
     "only customers' endpoints fail there, and something else that they may depend on has failed";
 
+/// What is told of what both clouds use, where only one of them fails.
+pub(super) fn on_one_cloud(cloud: &str) -> String {
+    format!("of all that uses it, only what {cloud} hosts fails: it may as well be {cloud}")
+}
+
 /// Whether that says that the accused are well, and not only that too little is known.
 pub(super) fn is_refuted(obstacle: &str) -> bool {
     [FAILS_ALIKE, ONLY_CUSTOMERS].contains(&obstacle)
@@ -85,6 +90,9 @@ impl Scene<'_> {
         }
         if self.fails_as_much_elsewhere(&[member], &[element]) {
             return Some(FAILS_ALIKE.into());
+        }
+        if let Some(cloud) = self.fails_on_one_cloud_alone(element, member.layer()) {
+            return Some(on_one_cloud(cloud));
         }
         self.is_seen_through_one_customer(element, footprint)
             .then(|| "seen through a single endpoint that is not the provider's own".into())

@@ -12,6 +12,7 @@
 //! | https | dns, connect, tls, http                        |
 //! | http3 | dns, connect (with the certificate's tls), http |
 
+mod certificate;
 mod connect;
 mod dns;
 mod http;
@@ -38,14 +39,15 @@ use rustls_pki_types::ServerName;
 use tokio_rustls::client::TlsStream;
 use url::Url;
 
-pub(crate) use self::{
-    connect::open as dial,
-    dns::{AUTHORITATIVE, RCODES, SYSTEM, rcode_of, split_server},
-};
 pub use self::{
+    certificate::Certificate,
     dns::ResolverChoice,
     outcome::{Facts, Observed, Outcome, Timings},
     tls::{Roots, RootsError, certificates},
+};
+pub(crate) use self::{
+    connect::open as dial,
+    dns::{AUTHORITATIVE, RCODES, SYSTEM, rcode_of, split_server},
 };
 use self::{
     dns::{Resolver, ResolverSettings},

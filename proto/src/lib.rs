@@ -56,6 +56,11 @@ pub mod convert;
 
 pub use convert::word;
 
+/// Encoded size of one run's facts, at most: an agent sends none larger, a coordinator takes none.
+///
+/// Source: eight aliases of 255 bytes, six headers of 128 characters, six certificates of some 350 bytes and 768 bytes of names.
+pub const MAX_FACTS_BYTES: usize = 8 << 10;
+
 /// Every contract, encoded as a `FileDescriptorSet`, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/faultline.descriptors"));
 

@@ -42,7 +42,7 @@ pub(crate) async fn connect(
     let (config, witness) = handshakes.prepare(&[b"h3"]);
     let opened = open(config, source, address, host, &witness, progress.budget).await;
     progress.end(Phase::Connect);
-    progress.facts.issuer = witness.issuer();
+    witness.testify(&mut progress.facts);
     opened
 }
 

@@ -9,6 +9,7 @@ use std::{
     future::Future,
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,6 +19,8 @@ use faultline_proto::{
     types::v1::{self as wire, Cause, Layer, Protocol, Reason},
 };
 use tokio::time::Instant;
+
+use super::certificate::Certificate;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +77,8 @@ pub struct Facts {
     pub issuer: String,
     /// Who answered the name; empty for a literal address.
     pub resolver: String,
+    /// Certificates that the peer presented, its own first, accepted or not.
+    pub chain: Vec<Arc<Certificate>>,
 }
 
 impl Facts {
@@ -90,6 +95,7 @@ impl Facts {
             edge: self.edge.clone().into_iter().collect(),
             issuer: self.issuer.clone(),
             resolver: self.resolver.clone(),
+            chain: self.chain.iter().map(|certificate| certificate.to_wire()).collect(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The tls layer: a full handshake against the host's name, with each way a certificate can be wrong told apart.
 //!
 //! Rules: every run does a full handshake (no resumption), so that a broken chain cannot hide behind a ticket; the
-//! issuer that the peer presented is remembered even when the certificate is refused; the roots and the crypto
+//! chain that the peer presented is reported even when it is refused; the roots and the crypto
 //! provider are the prober's own, never a process-wide default.
 
 use std::{
@@ -21,9 +21,11 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use x509_parser::{certificate::X509Certificate, prelude::FromDer, x509::X509Name};
 
-use super::outcome::{Phase, Progress, Stop};
+use super::{
+    certificate::{Certificate, Certificates},
+    outcome::{Facts, Phase, Progress, Stop},
+};
 
 /// Which roots a certificate may end at.
 #[derive(Clone, Debug, Default)]
@@ -73,13 +75,15 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, RootsErr
 pub(crate) struct Handshakes {
     base: ClientConfig,
     verifier: Arc<WebPkiServerVerifier>,
+    known: Arc<Certificates>,
 }
 
-/// The presented certificate and what was wrong with it, kept for one run.
+/// The presented chain and what was wrong with it, kept for one run.
 #[derive(Debug)]
 pub(crate) struct Witness {
     inner: Arc<WebPkiServerVerifier>,
-    leaf: OnceLock<CertificateDer<'static>>,
+    known: Arc<Certificates>,
+    chain: OnceLock<Vec<Arc<Certificate>>>,
     refusal: OnceLock<Error>,
 }
 
@@ -96,13 +100,13 @@ impl Handshakes {
             .with_custom_certificate_verifier(Arc::<WebPkiServerVerifier>::clone(&verifier))
             .with_no_client_auth();
         base.resumption = Resumption::disabled();
-        Ok(Self { base, verifier })
+        Ok(Self { base, verifier, known: Arc::new(Certificates::new()) })
     }
 
     /// A configuration for one run that offers these protocols, and its witness.
     pub(crate) fn prepare(&self, alpn: &[&[u8]]) -> (ClientConfig, Arc<Witness>) {
-        let witness =
-            Arc::new(Witness { inner: Arc::clone(&self.verifier), leaf: OnceLock::new(), refusal: OnceLock::new() });
+        let (inner, known) = (Arc::clone(&self.verifier), Arc::clone(&self.known));
+        let witness = Arc::new(Witness { inner, known, chain: OnceLock::new(), refusal: OnceLock::new() });
         let mut config = self.base.clone();
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         config.dangerous().set_certificate_verifier(Arc::<Witness>::clone(&witness));
@@ -143,7 +147,7 @@ pub(crate) async fn handshake(
     let (config, witness) = handshakes.prepare(alpn);
     let done = progress.budget.within(TlsConnector::from(Arc::new(config)).connect(host, stream)).await;
     progress.end(Phase::Tls);
-    progress.facts.issuer = witness.issuer();
+    witness.testify(&mut progress.facts);
     match done {
         Ok(Ok(stream)) => {
             progress.protocol = match stream.get_ref().1.protocol_version() {
@@ -182,26 +186,16 @@ impl Witness {
         })
     }
 
-    /// Common name of the presented certificate's issuer, else its organisation; empty when none was presented.
-    pub(crate) fn issuer(&self) -> String {
-        self.parsed().map(|leaf| name_of(leaf.issuer())).unwrap_or_default()
+    /// Tells what was presented.
+    pub(crate) fn testify(&self, facts: &mut Facts) {
+        facts.chain = self.chain.get().cloned().unwrap_or_default();
+        facts.issuer = facts.chain.first().map(|leaf| leaf.issuer.clone()).unwrap_or_default();
     }
 
     fn is_self_signed(&self) -> bool {
-        self.parsed().is_some_and(|leaf| leaf.issuer().as_raw() == leaf.subject().as_raw())
-    }
-
-    fn parsed(&self) -> Option<X509Certificate<'_>> {
-        X509Certificate::from_der(self.leaf.get()?).ok().map(|(_, leaf)| leaf)
+        self.chain.get().and_then(|chain| chain.first()).is_some_and(|leaf| leaf.is_self_issued)
     }
 }
-
-fn name_of(name: &X509Name<'_>) -> String {
-    let common = name.iter_common_name().chain(name.iter_organization()).find_map(|part| part.as_str().ok());
-    common.unwrap_or_default().chars().take(MAX_ISSUER).collect()
-}
-
-const MAX_ISSUER: usize = 128;
 
 impl ServerCertVerifier for Witness {
     fn verify_server_cert(
@@ -212,7 +206,7 @@ impl ServerCertVerifier for Witness {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.leaf.get_or_init(|| end_entity.clone().into_owned());
+        self.chain.get_or_init(|| self.known.chain(end_entity, intermediates));
         self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).inspect_err(|error| {
             self.refusal.get_or_init(|| error.clone());
         })

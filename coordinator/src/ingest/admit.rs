@@ -1,6 +1,7 @@
 //! Admission of one batch: what is wrong with it as a whole, and which of its results are refused.
 
 use faultline_proto::{
+    MAX_FACTS_BYTES,
     agent::v1::{Lane, LaneCursor, Rejection, ResultBatch},
     convert,
     types::v1::ProbeResult,
@@ -17,7 +18,7 @@ pub(super) const MAX_RESULTS: usize = 1000;
 pub(super) const MAX_BATCH_BYTES: usize = 256 << 10;
 
 /// Facts in a batch, at most, and the size of one.
-const MAX_FACTS: (usize, usize) = (MAX_RESULTS, 4 << 10);
+const MAX_FACTS: (usize, usize) = (MAX_RESULTS, MAX_FACTS_BYTES);
 
 /// Why a batch as a whole is refused; `None` when it may be stored.
 pub(super) fn fault(batch: &ResultBatch) -> Option<Rejection> {

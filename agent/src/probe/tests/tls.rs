@@ -13,7 +13,10 @@ async fn a_good_handshake_passes_and_names_its_issuer() {
     let observed = run(&prober(&authority), tls(server.address)).await;
     assert_eq!(observed.outcome(), Some(Outcome::Passed));
     assert_eq!(observed.result.protocol(), Protocol::Tls13);
-    assert_eq!(observed.facts.expect("facts").issuer, "Test Authority");
+    let facts = observed.facts.expect("facts");
+    assert_eq!(facts.issuer, "Test Authority");
+    let [leaf] = facts.chain.as_slice() else { panic!("{facts:?}") };
+    assert_eq!((leaf.names.as_slice(), leaf.key.as_str()), ([HOST.to_owned()].as_slice(), "ec-p256"));
 }
 
 #[tokio::test]
@@ -37,7 +40,10 @@ async fn each_bad_certificate_has_its_cause() {
         let server = tls_server(identity.server(&[]), |_session| async {}).await;
         let observed = run(&prober(&authority), tls(server.address)).await;
         assert_eq!(observed.outcome(), Some(failed(Layer::Tls, cause)));
-        assert_ne!(observed.facts.expect("facts").issuer, "", "{cause:?} hides the issuer");
+        let facts = observed.facts.expect("facts");
+        assert_ne!(facts.issuer, "", "{cause:?} hides the issuer");
+        let [leaf] = facts.chain.as_slice() else { panic!("{cause:?} hides the chain") };
+        assert!(leaf.not_before < leaf.not_after && leaf.names.len() == 1, "{cause:?} hides what is wrong: {leaf:?}");
         assert!(observed.result.timings.is_some_and(|timings| timings.connect_us > 0));
     }
 }

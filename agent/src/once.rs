@@ -1,7 +1,9 @@
 //! `faultline-agent probe`: one run of one URL, told in full.
 //!
 //! URLs are those of the catalog: `dns://system|authoritative|ADDR/name?type=A`, `tcp://host:port`, `tls://host:port`,
-//! `https://...`. The JSON form is one result line as `faultline results export` writes it.
+//! `https://...`. The JSON form is one result line as `faultline results export` writes it, with the `chain` that was presented.
+
+mod text;
 
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
@@ -15,7 +17,8 @@ use faultline_proto::{
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::probe::{Observed, Outcome};
+pub use self::text::text;
+use crate::probe::{Certificate, Observed, Outcome};
 
 /// Which HTTP an `https` URL is fetched with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,42 +85,6 @@ pub fn assignment(url: &str, transport: Transport, timeout: Duration) -> Result<
     })
 }
 
-/// The run as text, one fact a line.
-pub fn text(assignment: &Assignment, observed: &Observed) -> String {
-    let result = &observed.result;
-    let outcome = match observed.outcome() {
-        Some(Outcome::Passed) => "passed".to_owned(),
-        Some(Outcome::Failed { layer, cause }) => format!("failed at {}: {}", word(layer), word(cause)),
-        Some(Outcome::Unmeasured { reason }) => format!("unmeasured: {}", word(reason)),
-        None => "unknown".to_owned(),
-    };
-    let mut lines = format!("{} {outcome}\n", assignment.target);
-    let mut line = |name: &str, value: &str| {
-        if !value.is_empty() {
-            // Writing to a string cannot fail.
-            writeln!(lines, "  {name:<12}{value}").ok();
-        }
-    };
-    for (name, micros) in timings(result) {
-        line(name, &format!("{}.{:03} ms", micros / 1_000, micros % 1_000));
-    }
-    line("address", &address(result).map(|address| address.to_string()).unwrap_or_default());
-    line("protocol", protocol(result));
-    if result.status != 0 {
-        line("status", &result.status.to_string());
-    }
-    line("rcode", &rcode(result).unwrap_or_default());
-    if let Some(facts) = &observed.facts {
-        line("resolver", &facts.resolver);
-        line("cnames", &facts.cnames.join(" -> "));
-        line("issuer", &facts.issuer);
-        for (name, value) in &facts.edge {
-            line(name, value);
-        }
-    }
-    lines
-}
-
 /// The run as one line of JSON.
 pub fn json(assignment: &Assignment, observed: &Observed) -> String {
     let result = &observed.result;
@@ -169,8 +136,44 @@ pub fn json(assignment: &Assignment, observed: &Observed) -> String {
         if !facts.edge.is_empty() {
             put("edge", json!(facts.edge));
         }
+        if !facts.chain.is_empty() {
+            put("chain", facts.chain.iter().map(|certificate| presented(certificate)).collect());
+        }
     }
     Value::Object(line).to_string()
+}
+
+fn presented(certificate: &Certificate) -> Value {
+    let fingerprint = hex(&certificate.fingerprint);
+    if certificate.key.is_empty() {
+        return json!({ "fingerprint": fingerprint });
+    }
+    json!({
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "names": certificate.names,
+        "names_left_out": certificate.names_left_out,
+        "not_before": instant(certificate.not_before),
+        "not_after": instant(certificate.not_after),
+        "key": certificate.key,
+        "fingerprint": fingerprint,
+    })
+}
+
+/// Seconds since 1970 as RFC 3339; instants before that, which no certificate in use has, as 1970.
+fn instant(seconds: i64) -> String {
+    let since = Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LAST_INSTANT));
+    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
+}
+
+/// The end of the year 9999, the last that a certificate can name (RFC 5280, section 4.1.2.5).
+const LAST_INSTANT: u64 = 253_402_300_799;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").ok();
+        text
+    })
 }
 
 fn timings(result: &ProbeResult) -> impl Iterator<Item = (&'static str, u32)> {

@@ -78,6 +78,13 @@ impl Certificate {
     }
 }
 
+/// SHA-256 of a certificate's encoding.
+pub(crate) fn fingerprint(der: &CertificateDer<'_>) -> [u8; 32] {
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(digest(&SHA256, der).as_ref());
+    fingerprint
+}
+
 /// Common name of somebody, else the organisation.
 fn name_of(name: &X509Name<'_>) -> String {
     let common = name.iter_common_name().chain(name.iter_organization()).find_map(|part| part.as_str().ok());
@@ -145,8 +152,7 @@ impl Certificates {
     }
 
     fn read(&self, der: &CertificateDer<'_>, is_leaf: bool) -> Arc<Certificate> {
-        let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(digest(&SHA256, der).as_ref());
+        let fingerprint = fingerprint(der);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known.get(&fingerprint).filter(|held| !is_leaf || !held.names.is_empty()).cloned();
         found.unwrap_or_else(|| {

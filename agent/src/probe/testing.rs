@@ -55,7 +55,11 @@ impl Authority {
 }
 
 pub(crate) fn self_signed(name: &str) -> Identity {
-    let (params, key) = leaf(name, |_| {});
+    self_signed_as(name, |_| {})
+}
+
+pub(crate) fn self_signed_as(name: &str, edit: impl FnOnce(&mut CertificateParams)) -> Identity {
+    let (params, key) = leaf(name, edit);
     Identity::of(&params.self_signed(&key).expect("a leaf"), key)
 }
 

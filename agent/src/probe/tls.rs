@@ -5,6 +5,7 @@
 //! provider are the prober's own, never a process-wide default.
 
 use std::{
+    collections::HashSet,
     io,
     sync::{Arc, OnceLock},
 };
@@ -15,15 +16,17 @@ use rustls::{
     client::{
         Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
     },
     crypto::CryptoProvider,
+    server::ParsedCertificate,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    certificate::{Certificate, Certificates},
+    certificate::{Certificate, Certificates, fingerprint},
     outcome::{Facts, Phase, Progress, Stop},
 };
 
@@ -76,6 +79,8 @@ pub(crate) struct Handshakes {
     base: ClientConfig,
     verifier: Arc<WebPkiServerVerifier>,
     known: Arc<Certificates>,
+    /// Fingerprints of the roots that were given.
+    given: Arc<HashSet<[u8; 32]>>,
 }
 
 /// The presented chain and what was wrong with it, kept for one run.
@@ -83,6 +88,7 @@ pub(crate) struct Handshakes {
 pub(crate) struct Witness {
     inner: Arc<WebPkiServerVerifier>,
     known: Arc<Certificates>,
+    given: Arc<HashSet<[u8; 32]>>,
     chain: OnceLock<Vec<Arc<Certificate>>>,
     refusal: OnceLock<Error>,
 }
@@ -100,13 +106,22 @@ impl Handshakes {
             .with_custom_certificate_verifier(Arc::<WebPkiServerVerifier>::clone(&verifier))
             .with_no_client_auth();
         base.resumption = Resumption::disabled();
-        Ok(Self { base, verifier, known: Arc::new(Certificates::new()) })
+        let given = match roots {
+            Roots::System => HashSet::new(),
+            Roots::SystemAnd(given) | Roots::Only(given) => given.iter().map(|root| fingerprint(root)).collect(),
+        };
+        Ok(Self { base, verifier, known: Arc::new(Certificates::new()), given: Arc::new(given) })
     }
 
     /// A configuration for one run that offers these protocols, and its witness.
     pub(crate) fn prepare(&self, alpn: &[&[u8]]) -> (ClientConfig, Arc<Witness>) {
-        let (inner, known) = (Arc::clone(&self.verifier), Arc::clone(&self.known));
-        let witness = Arc::new(Witness { inner, known, chain: OnceLock::new(), refusal: OnceLock::new() });
+        let witness = Arc::new(Witness {
+            inner: Arc::clone(&self.verifier),
+            known: Arc::clone(&self.known),
+            given: Arc::clone(&self.given),
+            chain: OnceLock::new(),
+            refusal: OnceLock::new(),
+        });
         let mut config = self.base.clone();
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         config.dangerous().set_certificate_verifier(Arc::<Witness>::clone(&witness));
@@ -197,6 +212,25 @@ impl Witness {
     }
 }
 
+/// A root that was given and that a peer presents as its own is trusted for its names while it is valid, whatever it may sign:
+/// as Go's `crypto/x509` has it, and what whoever gives a self-signed certificate expects.
+fn verify_given(
+    leaf: &Certificate,
+    der: &CertificateDer<'_>,
+    name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<ServerCertVerified, Error> {
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    if now < leaf.not_before {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    if now > leaf.not_after {
+        return Err(CertificateError::Expired.into());
+    }
+    verify_server_name(&ParsedCertificate::try_from(der)?, name)?;
+    Ok(ServerCertVerified::assertion())
+}
+
 impl ServerCertVerifier for Witness {
     fn verify_server_cert(
         &self,
@@ -206,8 +240,13 @@ impl ServerCertVerifier for Witness {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.chain.get_or_init(|| self.known.chain(end_entity, intermediates));
-        self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).inspect_err(|error| {
+        let chain = self.chain.get_or_init(|| self.known.chain(end_entity, intermediates));
+        let given = chain.first().filter(|leaf| self.given.contains(&leaf.fingerprint));
+        let verified = match given {
+            Some(leaf) => verify_given(leaf, end_entity, server_name, now),
+            None => self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
+        };
+        verified.inspect_err(|error| {
             self.refusal.get_or_init(|| error.clone());
         })
     }

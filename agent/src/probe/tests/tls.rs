@@ -4,7 +4,7 @@ use faultline_proto::types::v1::{Cause, Layer, Protocol};
 use rcgen::date_time_ymd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::probe::{Outcome, testing::*};
+use crate::probe::{Outcome, ProbeSettings, Prober, Roots, testing::*};
 
 #[tokio::test]
 async fn a_good_handshake_passes_and_names_its_issuer() {
@@ -45,6 +45,26 @@ async fn each_bad_certificate_has_its_cause() {
         let [leaf] = facts.chain.as_slice() else { panic!("{cause:?} hides the chain") };
         assert!(leaf.not_before < leaf.not_after && leaf.names.len() == 1, "{cause:?} hides what is wrong: {leaf:?}");
         assert!(observed.result.timings.is_some_and(|timings| timings.connect_us > 0));
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_given_is_good_for_its_own_names_and_time() {
+    let old = |params: &mut rcgen::CertificateParams| params.not_after = date_time_ymd(2021, 1, 1);
+    let authority = |params: &mut rcgen::CertificateParams| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    };
+    for (identity, wanted) in [
+        (self_signed(HOST), Outcome::Passed),
+        (self_signed_as(HOST, authority), Outcome::Passed),
+        (self_signed("other.test"), failed(Layer::Tls, Cause::TlsNameMismatch)),
+        (self_signed_as(HOST, old), failed(Layer::Tls, Cause::TlsCertExpired)),
+    ] {
+        let settings =
+            ProbeSettings { roots: Roots::Only(vec![identity.certificate.clone()]), ..settings(&Authority::new()) };
+        let server = tls_server(identity.server(&[]), |_session| async {}).await;
+        let observed = run(&Prober::new(settings).expect("a prober"), tls(server.address)).await;
+        assert_eq!(observed.outcome(), Some(wanted));
     }
 }
 

@@ -59,7 +59,8 @@ enum Command {
 
 #[derive(Args)]
 struct ProbeArgs {
-    /// `dns://system|authoritative|ADDR/name?type=A`, `tcp://host:port`, `tls://host:port` or `https://...`
+    /// `dns://system|authoritative|ADDR/name?type=A`, `tcp://host:port`, `tls://host:port`,
+    /// `https://...` or `http3://...`
     url: String,
     /// Give up after this long.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]

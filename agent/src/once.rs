@@ -1,7 +1,7 @@
 //! `faultline-agent probe`: one run of one URL, told in full.
 //!
 //! URLs are those of the catalog: `dns://system|authoritative|ADDR/name?type=A`, `tcp://host:port`, `tls://host:port`,
-//! `https://...`. The JSON form is one result line as `faultline results export` writes it, with the `chain` that was presented.
+//! `https://...`, `http3://...`. The JSON form is one result line as `faultline results export` writes it, with the `chain` that was presented.
 
 mod text;
 
@@ -15,7 +15,7 @@ use faultline_proto::{
     },
 };
 use serde_json::{Map, Value, json};
-use url::Url;
+use url::{Position, Url};
 
 pub use self::text::text;
 use crate::probe::{Certificate, Observed, Outcome};
@@ -36,7 +36,7 @@ pub enum UrlError {
     #[error("{0:?} is no URL: {1}")]
     Url(String, url::ParseError),
     /// Its scheme is none that can be probed.
-    #[error("scheme {0:?} is none of dns, tcp, tls, https")]
+    #[error("scheme {0:?} is none of dns, tcp, tls, https, http3")]
     Scheme(String),
     /// Something is missing.
     #[error("{0:?} has no {1}")]
@@ -72,6 +72,10 @@ pub fn assignment(url: &str, transport: Transport, timeout: Duration) -> Result<
                 Transport::Tcp => Spec::Https(spec),
                 Transport::Quic => Spec::Http3(spec),
             }
+        }
+        "http3" => {
+            let url = format!("https{}", &parsed[Position::AfterScheme..]);
+            Spec::Http3(HttpSpec { url, ..HttpSpec::default() })
         }
         scheme => return Err(UrlError::Scheme(scheme.to_owned())),
     };
@@ -255,6 +259,8 @@ mod tests {
         assert_eq!(spec("tcp://example.com:22"), Spec::Tcp(TcpSpec { host: "example.com".into(), port: 22 }));
         assert_eq!(spec("tls://[::1]:443"), Spec::Tls(TlsSpec { host: "::1".into(), port: 443 }));
         assert!(matches!(spec("https://example.com/"), Spec::Https(_)));
+        let over_quic = HttpSpec { url: "https://example.com:4433/http3?a=http3".into(), ..HttpSpec::default() };
+        assert_eq!(spec("http3://example.com:4433/http3?a=http3"), Spec::Http3(over_quic));
         for wrong in ["tcp://example.com", "dns://system/", "ftp://example.com", "example.com"] {
             assert!(assignment(wrong, Transport::Tcp, Duration::from_secs(5)).is_err(), "{wrong}");
         }

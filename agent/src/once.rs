@@ -65,7 +65,7 @@ pub fn assignment(url: &str, transport: Transport, timeout: Duration) -> Result<
             Spec::Dns(DnsSpec { name, record_type, server, rcodes: Vec::new() })
         }
         "tcp" => Spec::Tcp(TcpSpec { host: bare()?, port: port()? }),
-        "tls" => Spec::Tls(TlsSpec { host: bare()?, port: port()? }),
+        "tls" => Spec::Tls(TlsSpec { host: bare()?, port: port()?, ..TlsSpec::default() }),
         "https" => {
             let spec = HttpSpec { url: url.to_owned(), ..HttpSpec::default() };
             match transport {
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(spec("dns://192.0.2.53:5300/example.com"), dns("example.com", "A", "192.0.2.53:5300"));
         assert_eq!(spec("dns://[2001:db8::53]:5300/example.com"), dns("example.com", "A", "[2001:db8::53]:5300"));
         assert_eq!(spec("tcp://example.com:22"), Spec::Tcp(TcpSpec { host: "example.com".into(), port: 22 }));
-        assert_eq!(spec("tls://[::1]:443"), Spec::Tls(TlsSpec { host: "::1".into(), port: 443 }));
+        assert_eq!(spec("tls://[::1]:443"), Spec::Tls(TlsSpec { host: "::1".into(), port: 443, ..TlsSpec::default() }));
         assert!(matches!(spec("https://example.com/"), Spec::Https(_)));
         let over_quic = HttpSpec { url: "https://example.com:4433/http3?a=http3".into(), ..HttpSpec::default() };
         assert_eq!(spec("http3://example.com:4433/http3?a=http3"), Spec::Http3(over_quic));

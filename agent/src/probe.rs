@@ -138,7 +138,7 @@ impl Shared {
             }
             Spec::Tls(spec) => {
                 let address = self.address(&spec.host, port(spec.port)?, progress).await?;
-                self.session(&spec.host, address, &[], progress).await.map(drop)
+                self.session((&spec.host, address), (&[], spec.min_cert_days), progress).await.map(drop)
             }
             Spec::Https(spec) => self.https(spec, progress).await,
             Spec::Http3(spec) => self.http3(spec, progress).await,
@@ -148,14 +148,15 @@ impl Shared {
     async fn https(&self, spec: &HttpSpec, progress: &mut Progress) -> Result<(), Stop> {
         let (url, host, port) = parse(spec)?;
         let address = self.address(&host, port, progress).await?;
-        let stream = self.session(&host, address, &http::ALPN, progress).await?;
+        let stream = self.session((&host, address), (&http::ALPN, spec.min_cert_days), progress).await?;
         http::fetch(stream, &url, spec, progress).await
     }
 
     async fn http3(&self, spec: &HttpSpec, progress: &mut Progress) -> Result<(), Stop> {
         let (url, host, port) = parse(spec)?;
         let address = self.address(&host, port, progress).await?;
-        let connection = http3::connect(&self.handshakes, self.source, address, &host, progress).await?;
+        let connection =
+            http3::connect(&self.handshakes, self.source, address, (&host, spec.min_cert_days), progress).await?;
         http3::fetch(connection, &url, spec, progress).await
     }
 
@@ -169,14 +170,13 @@ impl Shared {
 
     async fn session(
         &self,
-        host: &str,
-        address: SocketAddr,
-        alpn: &[&[u8]],
+        (host, address): (&str, SocketAddr),
+        wanted: (&[&[u8]], u32),
         progress: &mut Progress,
     ) -> Result<TlsStream<tokio::net::TcpStream>, Stop> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| REFUSED)?;
         let stream = connect::connect(address, self.source, progress).await?;
-        tls::handshake(&self.handshakes, name, alpn, stream, progress).await
+        tls::handshake(&self.handshakes, name, wanted, stream, progress).await
     }
 }
 

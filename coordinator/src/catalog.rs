@@ -140,6 +140,8 @@ struct Expect {
     body_contains: String,
     #[serde(default)]
     rcode: Vec<String>,
+    #[serde(default)]
+    min_cert_days: u32,
 }
 
 impl Catalog {

@@ -35,7 +35,7 @@ pub(crate) async fn connect(
     handshakes: &Handshakes,
     source: Option<IpAddr>,
     address: SocketAddr,
-    host: &str,
+    (host, min_cert_days): (&str, u32),
     progress: &mut Progress,
 ) -> Result<Connection, Stop> {
     progress.address = Some(address.ip());
@@ -43,7 +43,9 @@ pub(crate) async fn connect(
     let opened = open(config, source, address, host, &witness, progress.budget).await;
     progress.end(Phase::Connect);
     witness.testify(&mut progress.facts);
-    opened
+    let connection = opened?;
+    witness.lasts(min_cert_days, progress.budget.clock.now_micros())?;
+    Ok(connection)
 }
 
 async fn open(

@@ -148,7 +148,7 @@ pub(crate) fn tcp(address: SocketAddr) -> Spec {
 }
 
 pub(crate) fn tls(address: SocketAddr) -> Spec {
-    Spec::Tls(TlsSpec { host: address.ip().to_string(), port: address.port().into() })
+    Spec::Tls(TlsSpec { host: address.ip().to_string(), port: address.port().into(), ..TlsSpec::default() })
 }
 
 pub(crate) fn page(address: SocketAddr) -> HttpSpec {

@@ -129,6 +129,9 @@ impl Handshakes {
     }
 }
 
+/// Seconds of a day.
+const DAY: i64 = 86_400;
+
 type Unverified = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
 
 fn builder(provider: Arc<CryptoProvider>) -> Result<Unverified, Error> {
@@ -151,11 +154,11 @@ fn root_store(roots: &Roots) -> Result<RootCertStore, RootsError> {
     Ok(store)
 }
 
-/// A TLS session with the host over the connection.
+/// A TLS session with the host over the connection, whose certificates are good for so many days more.
 pub(crate) async fn handshake(
     handshakes: &Handshakes,
     host: ServerName<'static>,
-    alpn: &[&[u8]],
+    (alpn, min_cert_days): (&[&[u8]], u32),
     stream: TcpStream,
     progress: &mut Progress,
 ) -> Result<TlsStream<TcpStream>, Stop> {
@@ -170,6 +173,7 @@ pub(crate) async fn handshake(
                 Some(ProtocolVersion::TLSv1_2) => Protocol::Tls12,
                 _ => Protocol::Unspecified,
             };
+            witness.lasts(min_cert_days, progress.budget.clock.now_micros())?;
             Ok(stream)
         }
         Ok(Err(error)) => Err(Stop::Failed(Layer::Tls, witness.cause().unwrap_or_else(|| cause_of(&error)))),
@@ -205,6 +209,13 @@ impl Witness {
     pub(crate) fn testify(&self, facts: &mut Facts) {
         facts.chain = self.chain.get().cloned().unwrap_or_default();
         facts.issuer = facts.chain.first().map(|leaf| leaf.issuer.clone()).unwrap_or_default();
+    }
+
+    /// Whether every certificate is valid for so many days after `now`, microseconds since 1970.
+    pub(crate) fn lasts(&self, days: u32, now: i64) -> Result<(), Stop> {
+        let ends = self.chain.get().into_iter().flatten().map(|certificate| certificate.not_after).min();
+        let is_soon = days > 0 && ends.is_some_and(|end| end.saturating_sub(now / 1_000_000) < i64::from(days) * DAY);
+        if is_soon { Err(Stop::Failed(Layer::Tls, Cause::TlsCertExpiresSoon)) } else { Ok(()) }
     }
 
     fn is_self_signed(&self) -> bool {

@@ -21,6 +21,10 @@ const TIMEOUT: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// Longest text that a body may be searched for.
 const BODY_BYTES: usize = 256;
 
+/// Days of validity that may be asked for. Source: ten years; a public certificate lasts 398 days at most (CA/Browser Forum, Baseline
+/// Requirements 6.3.2).
+const MAX_CERT_DAYS: u32 = 3650;
+
 const RECORD_TYPES: [&str; 10] = ["A", "AAAA", "CNAME", "HTTPS", "MX", "NS", "PTR", "SOA", "SRV", "TXT"];
 
 const RCODES: [&str; 6] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
@@ -168,9 +172,10 @@ fn spec(
             return None;
         }
         ProbeKind::Tcp => (Spec::Tcp(TcpSpec { host, port: port() }), named),
-        ProbeKind::Tls => (Spec::Tls(TlsSpec { host, port: port() }), named),
+        ProbeKind::Tls => (Spec::Tls(TlsSpec { host, port: port(), min_cert_days: wanted.min_cert_days }), named),
         ProbeKind::Https | ProbeKind::Http3 => {
-            let spec = HttpSpec { url: parsed.to_string(), status: wanted.status, body_contains: wanted.body_contains };
+            let Expect { status, body_contains, min_cert_days, .. } = wanted;
+            let spec = HttpSpec { url: parsed.to_string(), status, body_contains, min_cert_days };
             (if probe == ProbeKind::Http3 { Spec::Http3(spec) } else { Spec::Https(spec) }, named)
         }
     })
@@ -215,6 +220,12 @@ fn expectation(probe: ProbeKind, expect: Option<&Spanned<Expect>>, found: &mut V
     let is_http = matches!(probe, ProbeKind::Https | ProbeKind::Http3);
     if !is_http && (!wanted.status.is_empty() || !wanted.body_contains.is_empty()) {
         fault(format!("expect.status and expect.body_contains are for https and http3, not for {probe}"));
+    }
+    if !is_http && probe != ProbeKind::Tls && wanted.min_cert_days != 0 {
+        fault(format!("expect.min_cert_days is for tls, https and http3, not for {probe}"));
+    }
+    if wanted.min_cert_days > MAX_CERT_DAYS {
+        fault(format!("expect.min_cert_days {} is above {MAX_CERT_DAYS}", wanted.min_cert_days));
     }
     if probe != ProbeKind::Dns && !wanted.rcode.is_empty() {
         fault(format!("expect.rcode is for dns, not for {probe}"));

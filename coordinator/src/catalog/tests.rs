@@ -48,6 +48,7 @@ fn every_fault_names_file_line_value_and_what_is_allowed() {
         ("owner =", "interval = \"soon\"\nowner =", "my.toml:10: interval \"soon\": expected number"),
         ("owner =", "timeout = \"45s\"\nowner =", "my.toml:10: timeout 45s is above the interval 30s"),
         ("status = [200]", "status = [99]", "my.toml:6: expect.status 99 is not within 100 to 599"),
+        ("status = [200]", "min_cert_days = 9999", "my.toml:6: expect.min_cert_days 9999 is above 3650"),
         ("owner =", "geography = \"mars\"\nowner =", "my.toml:10: geography \"mars\" is none of na, sa,"),
         ("owner =", "depends_on = [\"dynamodb\"]\nowner =", "my.toml:10: depends_on \"dynamodb\" names no element"),
         (
@@ -62,6 +63,23 @@ fn every_fault_names_file_line_value_and_what_is_allowed() {
         let found = faults(&text);
         assert!(found.iter().any(|fault| fault.starts_with(expected)), "{to}: {found:?}");
     }
+}
+
+#[test]
+fn days_of_validity_are_asked_of_certificates_alone() {
+    let text = GOOD.replacen("status = [200]", "min_cert_days = 14", 1);
+    let catalog = Catalog::parse("my.toml", &text).expect("good");
+    assert!(matches!(&catalog.targets["aws/us-east-1/dynamodb"].spec, Spec::Https(spec) if spec.min_cert_days == 14));
+    let text = r#"
+        [[target]]
+        id = "a"
+        probe = "tcp"
+        url = "tcp://a.example:22"
+        expect = { min_cert_days = 14 }
+        hosted_on = "other"
+    "#;
+    let found = faults(text);
+    assert!(found[0].contains("expect.min_cert_days is for tls, https and http3, not for tcp"), "{found:?}");
 }
 
 #[test]

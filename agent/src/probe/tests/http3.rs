@@ -47,6 +47,16 @@ async fn a_certificate_refused_inside_quic_is_the_tls_layer() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_ends_before_it_may_is_the_tls_layer_too() {
+    let authority = Authority::new();
+    let server =
+        QuicServer::new(authority.issue(HOST, |params| params.not_after = rcgen::date_time_ymd(2100, 1, 1)), serve);
+    let spec = HttpSpec { min_cert_days: 365_000, ..page(server.address) };
+    let observed = run(&prober(&authority), Spec::Http3(spec)).await;
+    assert_eq!(observed.outcome(), Some(failed(Layer::Tls, Cause::TlsCertExpiresSoon)));
+}
+
+#[tokio::test]
 async fn a_closed_udp_port_is_refused_at_once() {
     let closed = {
         let socket = UdpSocket::bind((HOST, 0)).await.expect("a port");

@@ -1,6 +1,11 @@
 //! TLS: every way in which a certificate or a handshake can be wrong.
 
-use faultline_proto::types::v1::{Cause, Layer, Protocol};
+use std::time::{Duration, UNIX_EPOCH};
+
+use faultline_proto::{
+    clock::Clock,
+    types::v1::{Cause, Layer, Protocol, TlsSpec, assignment::Spec},
+};
 use rcgen::date_time_ymd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -45,6 +50,22 @@ async fn each_bad_certificate_has_its_cause() {
         let [leaf] = facts.chain.as_slice() else { panic!("{cause:?} hides the chain") };
         assert!(leaf.not_before < leaf.not_after && leaf.names.len() == 1, "{cause:?} hides what is wrong: {leaf:?}");
         assert!(observed.result.timings.is_some_and(|timings| timings.connect_us > 0));
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_before_it_may_expires_soon() {
+    let authority = Authority::new();
+    let now = u64::try_from(Clock::system().now_micros()).expect("after 1970");
+    let end = UNIX_EPOCH + Duration::from_micros(now) + Duration::from_hours(10 * 24);
+    let soon = |params: &mut rcgen::CertificateParams| params.not_after = end.into();
+    for (days, wanted) in
+        [(0, Outcome::Passed), (9, Outcome::Passed), (11, failed(Layer::Tls, Cause::TlsCertExpiresSoon))]
+    {
+        let server = tls_server(authority.issue(HOST, soon).server(&[]), |_session| async {}).await;
+        let Spec::Tls(spec) = tls(server.address) else { panic!("a tls spec") };
+        let observed = run(&prober(&authority), Spec::Tls(TlsSpec { min_cert_days: days, ..spec })).await;
+        assert_eq!(observed.outcome(), Some(wanted), "{days} days");
     }
 }
 

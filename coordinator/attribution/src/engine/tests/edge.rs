@@ -50,3 +50,31 @@ fn the_way_of_one_carrier_accuses_no_cloud() {
     let said = said(&["as3356"]);
     assert!(!said.is_empty() && said.iter().all(|(verdict, _)| *verdict == Verdict::Neither), "{said:?}");
 }
+
+/// Three in ten lie about a region of AWS, wherever they are; carriers are suspected by who lies behind them.
+#[test]
+fn liars_behind_several_carriers_make_no_edge() {
+    let of_network = |number: u32| {
+        let (name, network) = (format!("one-{number}"), number / 4);
+        let vantage = Vantage {
+            group: name.clone(),
+            asn: Some(65_000 + network),
+            isp: Some(format!("isp-{network}")),
+            country: Some(["us", "de", "gb", "jp"][network as usize % 4].into()),
+            geography: Some(["na", "eu"][network as usize % 2].into()),
+            hosted_on: Some("other".into()),
+            ..Vantage::default()
+        };
+        (AgentId::from(name.as_str()), vantage)
+    };
+    for lying in [[0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14], [0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21]] {
+        let mut sim = Sim::manned((0..40).map(of_network).collect(), Vec::new());
+        sim.healthy(90).run(150, &|agent, _, _, target, _| {
+            let number = agent.as_str().strip_prefix("one-").and_then(|number| number.parse::<u32>().ok());
+            let lies = number.is_some_and(|number| lying.contains(&number));
+            (lies && target.region.as_deref() == Some("us-east-1")).then_some((Layer::Connect, Cause::ConnectTimeout))
+        });
+        let said = sim.accusations();
+        assert!(said.iter().all(|(verdict, ..)| *verdict == Verdict::Neither), "{said:?}");
+    }
+}

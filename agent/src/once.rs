@@ -149,7 +149,7 @@ pub fn json(assignment: &Assignment, observed: &Observed) -> String {
 
 fn presented(certificate: &Certificate) -> Value {
     let fingerprint = hex(&certificate.fingerprint);
-    if certificate.key.is_empty() {
+    if !certificate.is_read() {
         return json!({ "fingerprint": fingerprint });
     }
     json!({

@@ -93,7 +93,7 @@ fn millis(micros: u32) -> String {
 }
 
 fn summary(certificate: &Certificate, now: i64) -> String {
-    if certificate.key.is_empty() {
+    if !certificate.is_read() {
         return format!("cannot be read; sha256 {}", hex(&certificate.fingerprint));
     }
     let Certificate { subject, issuer, key, not_before, not_after, .. } = certificate;
@@ -111,7 +111,9 @@ fn of_days(days: i64) -> String {
 }
 
 fn names(certificate: &Certificate) -> String {
-    let names = certificate.names.join(", ");
+    // A peer writes what it likes: nothing of it may steer the terminal.
+    let names: Vec<String> = certificate.names.iter().map(|name| name.escape_debug().to_string()).collect();
+    let names = names.join(", ");
     if certificate.names_left_out == 0 { names } else { format!("{names} and {} more", certificate.names_left_out) }
 }
 
@@ -170,7 +172,7 @@ mod tests {
             let certificate = Certificate {
                 subject: "shop.example".into(),
                 issuer: "R11".into(),
-                names: vec!["shop.example".into()],
+                names: vec!["shop.example".into(), "\u{1b}[2J".into()],
                 names_left_out: 2,
                 not_before,
                 not_after,
@@ -186,7 +188,7 @@ mod tests {
             good.contains("\"shop.example\" by \"R11\", ec-p256, valid until 2025-11-01T15:41:18Z (3 days left)"),
             "{good}"
         );
-        assert!(good.contains("names     shop.example and 2 more"), "{good}");
+        assert!(good.contains("names     shop.example, \\u{1b}[2J and 2 more"), "{good}");
         assert!(at(now - 9 * day, now - day).contains("EXPIRED 2025-10-28T15:41:13Z (1 day ago)"));
         assert!(at(now + day, now + 2 * day).contains("not valid before 2025-10-30T15:41:13Z"));
     }

@@ -61,17 +61,21 @@ impl Certificate {
         }
     }
 
+    /// Whether it could be read: else its fingerprint is all that is known.
+    pub fn is_read(&self) -> bool {
+        !self.key.is_empty()
+    }
+
     /// The certificate on the wire.
     pub fn to_wire(&self) -> wire::Certificate {
         let instant = |seconds: i64| Some(convert::timestamp(seconds.saturating_mul(1_000_000)));
-        let is_read = !self.key.is_empty();
         wire::Certificate {
             subject: self.subject.clone(),
             issuer: self.issuer.clone(),
             names: self.names.clone(),
             names_left_out: self.names_left_out,
-            not_before: instant(self.not_before).filter(|_| is_read),
-            not_after: instant(self.not_after).filter(|_| is_read),
+            not_before: instant(self.not_before).filter(|_| self.is_read()),
+            not_after: instant(self.not_after).filter(|_| self.is_read()),
             key: self.key.clone(),
             fingerprint: self.fingerprint.to_vec(),
         }
@@ -122,6 +126,11 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 fn key_of(key: &SubjectPublicKeyInfo<'_>) -> String {
+    let text = kind_of(key);
+    text[..text.floor_char_boundary(MAX_NAME)].to_owned()
+}
+
+fn kind_of(key: &SubjectPublicKeyInfo<'_>) -> String {
     let curve = || key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
     match key.parsed() {
         Ok(PublicKey::RSA(rsa)) => format!("rsa-{}", rsa.key_size()),
@@ -132,13 +141,16 @@ fn key_of(key: &SubjectPublicKeyInfo<'_>) -> String {
             curve => format!("ec-{}", curve.map_or_else(String::new, |curve| curve.to_id_string())),
         },
         _ if key.algorithm.algorithm == oid_registry::OID_SIG_ED25519 => "ed25519".to_owned(),
-        _ => key.algorithm.algorithm.to_id_string().chars().take(MAX_NAME).collect(),
+        _ => key.algorithm.algorithm.to_id_string(),
     }
 }
 
 /// Certificates that were read lately, by fingerprint. Reading one costs tens of microseconds, its digest a few.
 #[derive(Debug)]
-pub(crate) struct Certificates(Mutex<LruCache<[u8; 32], Arc<Certificate>>>);
+pub(crate) struct Certificates(Mutex<LruCache<Known, Arc<Certificate>>>);
+
+/// The fingerprint, and whether names are read: a peer's own that is above another one has none there.
+type Known = ([u8; 32], bool);
 
 impl Certificates {
     pub(crate) fn new() -> Self {
@@ -154,12 +166,8 @@ impl Certificates {
     fn read(&self, der: &CertificateDer<'_>, is_leaf: bool) -> Arc<Certificate> {
         let fingerprint = fingerprint(der);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.get(&fingerprint).filter(|held| !is_leaf || !held.names.is_empty()).cloned();
-        found.unwrap_or_else(|| {
-            let read = Arc::new(Certificate::read(fingerprint, der, is_leaf));
-            known.put(fingerprint, Arc::clone(&read));
-            read
-        })
+        let read = || Arc::new(Certificate::read(fingerprint, der, is_leaf));
+        Arc::clone(known.get_or_insert((fingerprint, is_leaf), read))
     }
 }
 
@@ -234,6 +242,9 @@ mod tests {
         let first = known.chain(&CertificateDer::from(vec![1]), std::slice::from_ref(&der));
         assert!(first[1].names.is_empty(), "{first:?}");
         assert!(!known.chain(&der, &[])[0].names.is_empty());
+        // And the other way round, or a chain of peers' own certificates would be more than a coordinator takes.
+        let later = known.chain(&CertificateDer::from(vec![1]), std::slice::from_ref(&der));
+        assert!(later[1].names.is_empty(), "{later:?}");
         let (again, once_more) = (known.chain(&der, &[]), known.chain(&der, &[]));
         assert!(Arc::ptr_eq(&again[0], &once_more[0]), "read twice");
     }

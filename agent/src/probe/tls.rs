@@ -211,9 +211,10 @@ impl Witness {
         facts.issuer = facts.chain.first().map(|leaf| leaf.issuer.clone()).unwrap_or_default();
     }
 
-    /// Whether every certificate is valid for so many days after `now`, microseconds since 1970.
+    /// Whether every certificate that can be read is valid for so many days after `now`, microseconds since 1970.
     pub(crate) fn lasts(&self, days: u32, now: i64) -> Result<(), Stop> {
-        let ends = self.chain.get().into_iter().flatten().map(|certificate| certificate.not_after).min();
+        let chain = self.chain.get().into_iter().flatten().filter(|certificate| certificate.is_read());
+        let ends = chain.map(|certificate| certificate.not_after).min();
         let is_soon = days > 0 && ends.is_some_and(|end| end.saturating_sub(now / 1_000_000) < i64::from(days) * DAY);
         if is_soon { Err(Stop::Failed(Layer::Tls, Cause::TlsCertExpiresSoon)) } else { Ok(()) }
     }

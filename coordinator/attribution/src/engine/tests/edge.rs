@@ -6,21 +6,28 @@ use super::{
 };
 use crate::{Cause, Vantage, Verdict, dice};
 
+/// An agent alone in its group, one of a few countries.
+fn agent(name: String, asn: u32, (isp, country): (String, u32), carriers: Vec<String>) -> (AgentId, Vantage) {
+    let id = AgentId::from(name.as_str());
+    let vantage = Vantage {
+        group: name,
+        asn: Some(asn),
+        isp: Some(isp),
+        country: Some(["us", "de", "gb", "jp"][country as usize % 4].into()),
+        geography: Some(["na", "eu"][country as usize % 2].into()),
+        hosted_on: Some("other".into()),
+        carriers,
+        ..Vantage::default()
+    };
+    (id, vantage)
+}
+
 /// The usual fleet, three more agents behind each of three carriers, and twenty behind a fourth.
 fn fleet() -> Vec<(AgentId, Vantage)> {
     let behind = |carrier: &str, number: u32| {
         let name = format!("{carrier}-{number}");
-        let vantage = Vantage {
-            group: name.clone(),
-            asn: Some(64_512 + number),
-            isp: Some(format!("{name}-isp")),
-            country: Some(["us", "de", "gb", "jp"][number as usize % 4].into()),
-            geography: Some(["na", "eu"][number as usize % 2].into()),
-            hosted_on: Some("other".into()),
-            carriers: vec![carrier.into()],
-            ..Vantage::default()
-        };
-        (AgentId::from(name.as_str()), vantage)
+        let isp = (format!("{name}-isp"), number);
+        agent(name, 64_512 + number, isp, vec![carrier.into()])
     };
     let lost = ["as1299", "as2914", "as6453"].into_iter().zip([0, 10, 20]);
     let lost = lost.flat_map(|(carrier, first)| (first..first + 3).map(move |number| behind(carrier, number)));
@@ -55,17 +62,8 @@ fn the_way_of_one_carrier_accuses_no_cloud() {
 #[test]
 fn liars_behind_several_carriers_make_no_edge() {
     let of_network = |number: u32| {
-        let (name, network) = (format!("one-{number}"), number / 4);
-        let vantage = Vantage {
-            group: name.clone(),
-            asn: Some(65_000 + network),
-            isp: Some(format!("isp-{network}")),
-            country: Some(["us", "de", "gb", "jp"][network as usize % 4].into()),
-            geography: Some(["na", "eu"][network as usize % 2].into()),
-            hosted_on: Some("other".into()),
-            ..Vantage::default()
-        };
-        (AgentId::from(name.as_str()), vantage)
+        let network = number / 4;
+        agent(format!("one-{number}"), 65_000 + network, (format!("isp-{network}"), network), Vec::new())
     };
     for lying in [[0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14], [0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21]] {
         let mut sim = Sim::manned((0..40).map(of_network).collect(), Vec::new());

@@ -162,6 +162,11 @@ pub struct Vantage {
 }
 
 impl Vantage {
+    /// Whether the agent runs in a cloud, of whatever provider.
+    pub(crate) fn is_in_a_cloud(&self) -> bool {
+        self.hosted_on.as_deref().is_some_and(|cloud| !matches!(cloud, "" | "other"))
+    }
+
     /// The network that the agent sits in: its autonomous system, else its access network, else its cloud's region.
     pub fn network(&self) -> String {
         if let Some(asn) = self.asn {

@@ -8,6 +8,7 @@ mod liars;
 mod parts;
 mod path;
 mod properties;
+mod refusal;
 mod script;
 mod shared;
 mod sim;

@@ -15,6 +15,16 @@ use crate::{
 /// One in so many of the groups that look must be refused. Source: up to 4 % of pairs are refused in the noise profiles.
 const REFUSED_BY: usize = 3;
 
+/// Groups outside every data centre from which their word is asked besides. Source: two of them may be liars or have a quota.
+const ENOUGH_OUTSIDE: usize = 3;
+
+/// Groups that look at something, and those of them that are in no data centre.
+#[derive(Debug, Default)]
+struct Callers {
+    all: BTreeSet<u32>,
+    outside: BTreeSet<u32>,
+}
+
 impl Known {
     /// Whether failures of the target count: it is verified, or has passed from enough groups.
     pub(crate) fn is_proven(&self, target: u32, settings: &Settings) -> bool {
@@ -26,25 +36,36 @@ impl Known {
         }
     }
 
-    /// By slot: whether what an endpoint says for itself (a 4xx answer) counts against it. Robots and quotas meet a few agents;
-    /// an endpoint that refuses many is out of order.
+    /// By slot: whether what an endpoint says for itself (a 4xx answer) counts against it. Robots and quotas meet a few agents, and
+    /// rules against robots those in data centres; an endpoint that refuses many, elsewhere too, is out of order.
     pub(crate) fn refuses_many(&self, from: Timestamp) -> Vec<bool> {
-        let mut refused: FxHashMap<u32, BTreeSet<u32>> = FxHashMap::default();
+        let mut refused: FxHashMap<u32, Callers> = FxHashMap::default();
         for place in &self.troubled {
             let entry = &self.cells[*place as usize];
             if entry.cell.troubles_since(from).any(|sample| sample.own_fault) {
-                refused.entry(entry.slot).or_default().insert(self.map.near[entry.agent as usize].group);
+                self.add_group(entry.agent, refused.entry(entry.slot).or_default());
             }
         }
-        let looking = |slot: &Slot| {
-            let agents = (0..).zip(&slot.cells).filter(|(_, cell)| **cell != NONE);
-            let groups: BTreeSet<u32> = agents.map(|(agent, _): (usize, _)| self.map.near[agent].group).collect();
-            groups.len()
-        };
         let is_many = |(number, slot): (u32, &Slot)| {
-            refused.get(&number).is_some_and(|groups| groups.len() * REFUSED_BY >= looking(slot))
+            refused.get(&number).is_some_and(|refused| {
+                let mut looking = Callers::default();
+                let agents = (0..).zip(&slot.cells).filter(|(_, cell)| **cell != NONE);
+                agents.for_each(|(agent, _)| self.add_group(agent, &mut looking));
+                let share =
+                    |refused: &BTreeSet<u32>, looking: &BTreeSet<u32>| refused.len() * REFUSED_BY >= looking.len();
+                let is_known_outside = looking.outside.len() >= ENOUGH_OUTSIDE;
+                share(&refused.all, &looking.all) && (!is_known_outside || share(&refused.outside, &looking.outside))
+            })
         };
         (0..).zip(&self.slots).map(is_many).collect()
+    }
+
+    fn add_group(&self, agent: u32, groups: &mut Callers) {
+        let group = self.map.near[agent as usize].group;
+        groups.all.insert(group);
+        if self.agents[agent as usize].vantage.as_ref().is_some_and(|vantage| !vantage.is_in_a_cloud()) {
+            groups.outside.insert(group);
+        }
     }
 
     /// What each agent saw since `from`, by its number.

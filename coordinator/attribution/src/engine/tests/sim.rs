@@ -21,6 +21,8 @@ pub(super) struct Sim {
     pub(super) muted: Vec<AgentId>,
     /// Runs that pass, and take this long; none of them is told where nobody asks.
     pub(super) pace: Option<Pace>,
+    /// What those answer that fail with a status.
+    pub(super) status: Option<u16>,
     pub(super) changes: Vec<Change>,
     pub(super) visibility: Vec<Visibility>,
     pub(super) cells: Vec<CellChange>,
@@ -156,6 +158,7 @@ impl Sim {
             fleet,
             muted: Vec::new(),
             pace: None,
+            status: None,
             changes: Vec::new(),
             visibility: Vec::new(),
             cells: Vec::new(),
@@ -186,7 +189,9 @@ impl Sim {
                         let pace = self.pace.as_ref().filter(|_| !wants_failure).map(|pace| pace(id, target, began));
                         let took = pace.map(|(took, _)| Duration::from_millis(took));
                         let slowest = pace.and_then(|(_, slowest)| slowest);
-                        let observation = Observation { received_at: self.now, took, slowest, ..observation };
+                        let is_status = matches!(failed, Some((_, Cause::HttpStatus)));
+                        let status = self.status.filter(|_| is_status);
+                        let observation = Observation { received_at: self.now, took, slowest, status, ..observation };
                         self.engine.apply(&Input::Observation(observation));
                     }
                 }

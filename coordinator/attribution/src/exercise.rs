@@ -250,9 +250,16 @@ fn ownership(id: &TargetId, target: &Target, layer: Layer) -> BTreeSet<Element> 
     set
 }
 
-/// The elements on the target's side that an error which only the endpoint itself can mean (a 4xx answer) speaks of.
+/// The elements on the target's side that an error which only the endpoint itself can mean (a 4xx answer) speaks of. Where the
+/// provider serves the endpoint, the service's own word is the provider's: who checks its callers' keys is a part of it.
 pub(crate) fn own_fault((id, target): (&TargetId, &Target)) -> BTreeSet<Element> {
-    let mut set = BTreeSet::from([Element::new(Kind::Endpoint, format!("endpoint/{id}"))]);
-    set.extend(target.owner.as_ref().map(|owner| Element::new(Kind::Owner, format!("owner/{owner}"))));
+    let mut set = ownership(id, target, Layer::Http);
+    set.extend(api_plane(&target.hosted_on, target).filter(|_| target.is_provider_owned()));
     set
+}
+
+/// The plane of its region through which machines are made and changed, if the target is of it.
+fn api_plane(cloud: &str, target: &Target) -> Option<Element> {
+    let region = target.region.as_ref().filter(|_| target.plane.as_deref() == Some("api"))?;
+    Some(Element::new(Kind::Api, format!("{cloud}/{region}/api")))
 }

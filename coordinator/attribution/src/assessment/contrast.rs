@@ -53,9 +53,11 @@ impl Scene<'_> {
         let Some((layer, is_slow)) = self.hit_layer(members) else { return false };
         let outside = self.outside(&numbers);
         let all = vec![true; map.groups.len()];
-        // What a client error says, it says of its endpoint alone.
-        let of_endpoints =
-            elements.iter().all(|element| matches!(element.kind, ElementKind::Endpoint | ElementKind::Owner));
+        // What a client error says, it says of its endpoint and of whose that is.
+        let of_endpoints = elements.iter().all(|element| {
+            use ElementKind::{Api, Endpoint, Identity, Owner, Service, ServiceEverywhere};
+            matches!(element.kind, Api | Endpoint | Identity | Owner | Service | ServiceEverywhere)
+        });
         // Groups whose own trouble is known explain what they fail; unless they are nearly all, or it is their ways that fail.
         let are_ways = elements.iter().all(|element| element.kind == ElementKind::Interconnect);
         let troubled = if are_ways { Vec::new() } else { self.groups_in_trouble() };

@@ -19,6 +19,10 @@ use crate::{
 /// may see as much of that share. Calibrated: `faultline-lab calibrate well-failing`.
 pub(crate) static WELL_FAILING: Assumption = Assumption::new("well-failing", 0.1);
 
+/// Endpoints whose refusals (4xx answers) accuse a provider: a single one may have changed what it asks of its callers. Source: the
+/// quorum of a verdict.
+const REFUSING: usize = 3;
+
 /// What somebody is accused of: at which layer, whether of being slow, of what share of the runs, and the nats of each group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Charged<'a> {
@@ -150,6 +154,15 @@ impl Scene<'_> {
         let provider_owned =
             targets.iter().any(|target| self.known.target(*target).is_some_and(crate::Target::is_provider_owned));
         targets.len() < 2 && !(stands_for_it && provider_owned)
+    }
+
+    /// Whether what fails are client errors alone, of fewer endpoints than [`REFUSING`].
+    pub(super) fn is_refused_by_few(&self, footprint: &BTreeSet<(Place, Layer)>) -> bool {
+        let is_refused =
+            |place: Place| self.known.cell(place).troubles_since(self.evidence.from).any(|sample| sample.own_fault);
+        let targets = || footprint.iter().filter_map(|(place, _)| self.known.target_of(*place));
+        footprint.iter().all(|(place, layer)| *layer == Layer::Http && is_refused(*place))
+            && targets().collect::<BTreeSet<u32>>().len() < REFUSING
     }
 }
 

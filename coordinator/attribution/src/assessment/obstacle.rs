@@ -94,8 +94,11 @@ impl Scene<'_> {
         if let Some(cloud) = self.fails_on_one_cloud_alone(element, member.layer()) {
             return Some(on_one_cloud(cloud));
         }
-        self.is_seen_through_one_customer(element, footprint)
-            .then(|| "seen through a single endpoint that is not the provider's own".into())
+        if self.is_seen_through_one_customer(element, footprint) {
+            return Some("seen through a single endpoint that is not the provider's own".into());
+        }
+        (accused.is_some() && self.is_refused_by_few(footprint))
+            .then(|| "seen through the refusals of too few endpoints, which may have changed what they ask for".into())
     }
 
     /// The same on the agents' side: groups in trouble of their own look like a network or a country, if there are few.

@@ -4,7 +4,7 @@ use super::{
     super::*,
     sim::{Sim, vantages},
 };
-use crate::{Cause, Vantage, Verdict};
+use crate::{Cause, Vantage, Verdict, dice};
 
 /// The usual fleet, and eight agents more in a data centre.
 fn fleet() -> Vec<(AgentId, Vantage)> {
@@ -39,4 +39,16 @@ fn a_site_that_refuses_data_centres_has_a_rule_against_robots() {
     let is_hosted = |vantage: &Vantage| matches!(vantage.hosted_on.as_deref(), Some("aws" | "azure" | "gcp"));
     assert_eq!(said(&|_, vantage, id, _| id == "forum" && is_hosted(vantage)), []);
     assert_eq!(said(&|_, _, id, _| id == "forum"), [(Verdict::Neither, "endpoint/forum".to_owned())], "everybody");
+}
+
+#[test]
+fn a_service_that_refuses_everybodys_calls_in_all_its_regions_is_out_of_order() {
+    let is_unlucky = |agent: &AgentId, id: &str, at| dice::hash(3, &[agent.as_str(), id], at) % 10 < 4;
+    let said = said(&|agent, _, id, at| id.starts_with("aws/") && id.ends_with("/sqs") && is_unlucky(agent, id, at));
+    assert_eq!(said, [(Verdict::Aws, "aws/*/sqs".to_owned())]);
+}
+
+#[test]
+fn a_single_endpoint_that_refuses_everybody_accuses_no_cloud() {
+    assert_eq!(said(&|_, _, id, _| id == "aws/eu-west-1/sqs"), []);
 }

@@ -102,6 +102,25 @@ impl Scene<'_> {
         own.1 > 0 && elsewhere.0 > 0 && self.are_alike(own, elsewhere)
     }
 
+    /// The cloud whose endpoints those who fail here fail elsewhere too, far more than all others: then it is no single way to it.
+    pub(super) fn also_lose(&self, member: &Member, element: &Element) -> Option<&'static str> {
+        let map = self.known.map();
+        let number = u32::try_from(map.elements.binary_search(element).ok()?).ok()?;
+        let (layer, is_slow) = self.hit_layer(&[member])?;
+        let bad = Bad { layer, is_slow, own_faults: false };
+        let mut groups = vec![false; map.groups.len()];
+        self.evidence.fails_of(member.element).for_each(|fail| groups[fail.group as usize] = true);
+        let mut holds = vec![false; self.known.target_count()];
+        self.known.each_holder(number, layer, |place, _| {
+            self.known.target_of(place).into_iter().for_each(|target| holds[target as usize] = true);
+        });
+        let mut runs = ByCloud::default();
+        for (entry, target) in self.known.looks().filter(|(_, target)| !holds[*target as usize]) {
+            self.add_runs(entry, &groups, bad, runs.entry(self.clouds[target as usize]).or_default());
+        }
+        self.one_that_fails_alone(&runs)
+    }
+
     /// The cloud whose endpoints alone fail, of all that exercise what both clouds use: an authority, a protocol, a registry.
     pub(super) fn fails_on_one_cloud_alone(&self, element: &Element, layer: Layer) -> Option<&'static str> {
         if !matches!(element.kind, ElementKind::Ca | ElementKind::Stack | ElementKind::Tld) {

@@ -119,6 +119,10 @@ impl Scene<'_> {
         if element.ends().is_none() && self.others_fail_as_much(member, element) {
             return Some("those elsewhere fail as much".into());
         }
+        let is_a_way = matches!(element.kind, ElementKind::Isp | ElementKind::Country) && element.ends().is_some();
+        if is_a_way && let Some(cloud) = self.also_lose(member, element) {
+            return Some(format!("the same vantage groups lose what else {cloud} hosts, and nothing but that"));
+        }
         let (see, look) = member.disagreement?;
         (see * 3 < look * 2)
             .then(|| format!("vantage groups disagree: {see} of {look} see it fail, and the others do not"))
@@ -155,15 +159,18 @@ impl Scene<'_> {
         })
     }
 
-    /// The cloud at which nearly all of these fail, of a fleet that looks elsewhere too: no access network's own trouble.
+    /// The cloud at which nearly all of these runs fail, of a fleet that looks elsewhere too: no access network's own trouble. A line
+    /// that stumbles fails anywhere once.
     fn only_cloud(&self, fails: &[&Fail]) -> Option<&'static str> {
-        let targets: Vec<u32> = fails.iter().filter_map(|fail| self.known.target_of(fail.place)).collect();
-        let share = |on: usize, of: usize| f64::from(count(on)) / f64::from(count(of.max(1)));
+        let all: f64 = fails.iter().map(|fail| fail.failed).sum();
         ["aws", "azure"].into_iter().find(|cloud| {
-            let failing = targets.iter().filter(|target| self.clouds[**target as usize] == Some(cloud)).count();
+            let is_there = |target: u32| self.clouds[target as usize] == Some(cloud);
+            let there = fails.iter().filter(|fail| self.known.target_of(fail.place).is_some_and(is_there));
             let known = self.clouds.iter().filter(|of| **of == Some(cloud)).count();
-            share(failing, targets.len()) >= common_path::OF_ONE_CLOUD
-                && share(known, self.clouds.len()) < common_path::OF_ONE_CLOUD / 2.0
+            all > 0.0
+                && there.map(|fail| fail.failed).sum::<f64>() >= common_path::OF_ONE_CLOUD * all
+                && f64::from(count(known))
+                    < common_path::OF_ONE_CLOUD / 2.0 * f64::from(count(self.clouds.len().max(1)))
         })
     }
 }

@@ -225,6 +225,12 @@ impl Layer {
 }
 
 impl Cause {
+    /// Whether a party between agent and target can bring it about: it can lose, reset and forge, and has no part in when the
+    /// target's certificate ends.
+    pub const fn may_be_of_the_way(self) -> bool {
+        !matches!(self, Self::TlsCertExpired | Self::TlsCertNotYetValid | Self::TlsCertExpiresSoon)
+    }
+
     /// The cause in words that fit "… from 12 of 14 vantage groups".
     pub const fn phrase(self) -> &'static str {
         match self {

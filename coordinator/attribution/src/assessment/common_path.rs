@@ -79,17 +79,17 @@ impl Scene<'_> {
         {
             return None;
         }
-        let is_path = match commonest(&fails)?.0 {
+        let (layer, cause) = commonest(&fails)?;
+        let is_path = match layer {
             Layer::Dns => self.neighbours_resolve(&together, &fails),
             _ => {
                 self.spans_owners(together.iter().map(|group| troubled[group]))
                     && (is_selective || !self.lose_one_cloud(&together, middle))
             }
         };
-        if !is_path {
+        if !is_path || cause.is_some_and(|cause| !cause.may_be_of_the_way()) {
             return None;
         }
-        let (layer, cause) = commonest(&fails)?;
         let severity = share(&fails);
         let mut ratios = Ratios::new(self.now.before(self.settings.horizon), self.now);
         self.add(&mut ratios, &fails);

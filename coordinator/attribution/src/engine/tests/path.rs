@@ -99,3 +99,18 @@ fn lines_that_lose_one_clouds_region_and_stumble_besides_share_no_path() {
     });
     assert!(sim.accusations().iter().all(|(.., name)| name != "path/unknown"), "{:?}", sim.accusations());
 }
+
+#[test]
+fn no_path_makes_a_certificate_expire() {
+    let lines = ["na-4", "eu-5", "as-6", "sa-7"];
+    let said = |cause: Cause| {
+        let mut sim = Sim::manned(fleet(), Vec::new());
+        sim.healthy(90).run(150, &|agent, _, id, _, _| {
+            let is_lost = dice::hash(3, &[agent.as_str(), id.as_str()], 0).is_multiple_of(2);
+            (lines.contains(&agent.as_str()) && is_lost).then_some((Layer::Tls, cause))
+        });
+        sim.accusations().iter().any(|(.., name)| name == "path/unknown")
+    };
+    assert!(said(Cause::TlsReset), "a party between them can cut handshakes off");
+    assert!(!said(Cause::TlsCertExpired), "and has no part in when certificates end");
+}

@@ -196,10 +196,7 @@ fn timings(result: &ProbeResult) -> impl Iterator<Item = (&'static str, u32)> {
 }
 
 fn address(result: &ProbeResult) -> Option<IpAddr> {
-    match result.address.as_slice() {
-        [a, b, c, d] => Some(IpAddr::from([*a, *b, *c, *d])),
-        bytes => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
-    }
+    convert::address(&result.address).ok().flatten()
 }
 
 fn at(result: &ProbeResult) -> String {

@@ -13,7 +13,8 @@ use std::{
 
 use faultline_proto::{
     agent::v1::Refusal,
-    convert::std_duration,
+    convert::{address, std_duration},
+    page,
     types::v1::{Assignment, HttpSpec, assignment::Spec},
 };
 use hickory_resolver::proto::rr::{Name, RecordType};
@@ -149,19 +150,22 @@ impl Policy {
             }
             Spec::Tcp(spec) => self.endpoint(&spec.host, spec.port),
             Spec::Tls(spec) => self.endpoint(&spec.host, spec.port),
-            Spec::Https(spec) | Spec::Http3(spec) => self.page(spec),
+            Spec::Https(spec) => self.page(spec, false),
+            Spec::Http3(spec) => self.page(spec, true),
         }
     }
 
-    fn page(&self, spec: &HttpSpec) -> Result<(), PolicyError> {
+    fn page(&self, spec: &HttpSpec, is_http3: bool) -> Result<(), PolicyError> {
         let url = Url::parse(&spec.url).map_err(|error| malformed(format!("url {:?}: {error}", spec.url)))?;
         if url.scheme() != "https" || !url.username().is_empty() || url.password().is_some() {
             return Err(malformed(format!("url {:?} must be https, without credentials", spec.url)));
         }
-        if spec.body_contains.len() > MAX_BODY_CONTAINS {
-            return Err(malformed(format!("body_contains is longer than {MAX_BODY_CONTAINS} bytes")));
+        page::check(spec, is_http3).map_err(malformed)?;
+        let port = url.port_or_known_default().unwrap_or(0);
+        match address(&spec.connect_to).map_err(|_| malformed("connect_to is no address of 4 or 16 bytes"))? {
+            Some(address) => self.allows(SocketAddr::new(address, port)),
+            None => self.endpoint(url.host_str().unwrap_or_default(), u32::from(port)),
         }
-        self.endpoint(url.host_str().unwrap_or_default(), u32::from(url.port_or_known_default().unwrap_or(0)))
     }
 
     fn endpoint(&self, host: &str, port: u32) -> Result<(), PolicyError> {
@@ -246,7 +250,6 @@ const METADATA_V4: [Ipv4Addr; 3] =
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 const MAX_INTERVAL: Duration = Duration::from_hours(24);
 const MAX_TIMEOUT: Duration = Duration::from_mins(1);
-const MAX_BODY_CONTAINS: usize = 256;
 
 #[cfg(test)]
 mod tests;

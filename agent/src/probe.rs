@@ -30,10 +30,11 @@ use std::{
     time::Duration,
 };
 
+use ::http::HeaderMap;
 use faultline_proto::{
     clock::Clock,
-    convert,
-    types::v1::{Assignment, HttpSpec, Reason, assignment::Spec},
+    convert, page,
+    types::v1::{Assignment, Cause, HttpSpec, Reason, assignment::Spec},
 };
 use rustls_pki_types::ServerName;
 use tokio_rustls::client::TlsStream;
@@ -51,6 +52,7 @@ pub(crate) use self::{
 };
 use self::{
     dns::{Resolver, ResolverSettings},
+    http::{Answered, Ask, Patterns},
     outcome::{Budget, Progress, Stop},
     tls::Handshakes,
 };
@@ -98,6 +100,7 @@ struct Shared {
     source: Option<IpAddr>,
     resolver: Resolver,
     handshakes: Handshakes,
+    patterns: Patterns,
     policy: Policy,
 }
 
@@ -107,7 +110,8 @@ impl Prober {
         let ProbeSettings { clock, source_address: source, resolver: choice, authority_port, roots, policy } = settings;
         let handshakes = Handshakes::new(&roots)?;
         let resolver = Resolver::new(ResolverSettings { source, choice, authority_port });
-        Ok(Self { shared: Arc::new(Shared { clock, source, resolver, handshakes, policy }) })
+        let patterns = Patterns::new();
+        Ok(Self { shared: Arc::new(Shared { clock, source, resolver, handshakes, patterns, policy }) })
     }
 
     /// What one run of the assignment measured; ends by its timeout.
@@ -140,29 +144,62 @@ impl Shared {
                 let address = self.address(&spec.host, port(spec.port)?, progress).await?;
                 self.session((&spec.host, address), (&[], spec.min_cert_days), progress).await.map(drop)
             }
-            Spec::Https(spec) => self.https(spec, progress).await,
-            Spec::Http3(spec) => self.http3(spec, progress).await,
+            Spec::Https(spec) => self.page(spec, false, progress).await,
+            Spec::Http3(spec) => self.page(spec, true, progress).await,
         }
     }
 
-    async fn https(&self, spec: &HttpSpec, progress: &mut Progress) -> Result<(), Stop> {
-        let (url, host, port) = parse(spec)?;
-        let address = self.address(&host, port, progress).await?;
-        let stream = self.session((&host, address), (&http::ALPN, spec.min_cert_days), progress).await?;
-        http::fetch(stream, &url, spec, progress).await
+    /// The request, and those that its redirects ask for.
+    async fn page(&self, spec: &HttpSpec, is_http3: bool, progress: &mut Progress) -> Result<(), Stop> {
+        let wanted = self.patterns.of(spec).map_err(|_| REFUSED)?;
+        let method = page::method(spec).ok_or(REFUSED)?;
+        let own = page::own_headers(spec).map_err(|_| REFUSED)?;
+        let (first, none) = (Url::parse(&spec.url).map_err(|_| REFUSED)?, HeaderMap::new());
+        let mut url = first.clone();
+        let mut hops = 0;
+        loop {
+            let is_same_host = url.origin() == first.origin();
+            let headers = if is_same_host { &own } else { &none };
+            let hops_left = (spec.redirects > 0).then(|| spec.redirects - hops);
+            let ask = Ask { url: &url, wanted: &wanted, method: &method, headers, hops_left };
+            let literal = if is_same_host { connect_to(spec)? } else { None };
+            let answered = self.hop(ask, literal, is_http3, progress).await;
+            // Where a target sends its clients is the target's business, and where they may go is ours.
+            let is_refused = hops > 0 && answered == Err(REFUSED);
+            let Some(place) = (if is_refused { Err(http::failed(Cause::HttpRedirect)) } else { answered })? else {
+                return Ok(());
+            };
+            let next = url.join(&place).ok().filter(|next| next.scheme() == "https" && next.username().is_empty());
+            url = next.ok_or(http::failed(Cause::HttpRedirect))?;
+            hops += 1;
+            progress.next_hop();
+        }
     }
 
-    async fn http3(&self, spec: &HttpSpec, progress: &mut Progress) -> Result<(), Stop> {
-        let (url, host, port) = parse(spec)?;
-        let address = self.address(&host, port, progress).await?;
-        let connection =
-            http3::connect(&self.handshakes, self.source, address, (&host, spec.min_cert_days), progress).await?;
-        http3::fetch(connection, &url, spec, progress).await
+    async fn hop(&self, ask: Ask<'_>, literal: Option<IpAddr>, is_http3: bool, progress: &mut Progress) -> Answered {
+        let (host, port) = host_and_port(ask.url)?;
+        let address = match literal {
+            Some(literal) => self.allowed(SocketAddr::new(literal, port), progress)?,
+            None => self.address(&host, port, progress).await?,
+        };
+        let spec = ask.wanted.spec;
+        if is_http3 {
+            let name = (host.as_str(), spec.min_cert_days);
+            let connection = http3::connect(&self.handshakes, self.source, address, name, progress).await?;
+            return http3::fetch(connection, ask, progress).await;
+        }
+        let wanted = (http::alpn(spec.version()), spec.min_cert_days);
+        let stream = self.session((&host, address), wanted, progress).await?;
+        http::fetch(stream, ask, progress).await
     }
 
     /// The address to connect to, once policy has seen it.
     async fn address(&self, host: &str, port: u16, progress: &mut Progress) -> Result<SocketAddr, Stop> {
         let address = SocketAddr::new(dns::resolve(&self.resolver, host, progress).await?, port);
+        self.allowed(address, progress)
+    }
+
+    fn allowed(&self, address: SocketAddr, progress: &mut Progress) -> Result<SocketAddr, Stop> {
         progress.address = Some(address.ip());
         self.policy.allows(address).map_err(|_| REFUSED)?;
         Ok(address)
@@ -184,13 +221,16 @@ fn port(port: u32) -> Result<u16, Stop> {
     u16::try_from(port).ok().filter(|port| *port != 0).ok_or(REFUSED)
 }
 
-/// The URL with its host, without an IPv6 literal's brackets, and its port.
-fn parse(spec: &HttpSpec) -> Result<(Url, String, u16), Stop> {
-    let url = Url::parse(&spec.url).map_err(|_| REFUSED)?;
+/// The URL's host, without an IPv6 literal's brackets, and its port.
+fn host_and_port(url: &Url) -> Result<(String, u16), Stop> {
     let host = url.host_str().ok_or(REFUSED)?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = url.port_or_known_default().ok_or(REFUSED)?;
-    Ok((url, host, port))
+    Ok((host, url.port_or_known_default().ok_or(REFUSED)?))
+}
+
+/// The address that takes the place of the host's, if the spec has one.
+fn connect_to(spec: &HttpSpec) -> Result<Option<IpAddr>, Stop> {
+    convert::address(&spec.connect_to).map_err(|_| REFUSED)
 }
 
 /// What policy refuses at assignment never gets here; this is for what only a run can find out.

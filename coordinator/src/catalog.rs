@@ -11,6 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 mod check;
+mod page;
 
 /// The catalog that this program carries.
 const BUILTIN: &str = include_str!("catalog/builtin.toml");
@@ -109,6 +110,7 @@ struct Row {
     id: Spanned<String>,
     probe: Spanned<String>,
     url: Spanned<String>,
+    request: Option<Spanned<page::Request>>,
     expect: Option<Spanned<Expect>>,
     hosted_on: Spanned<String>,
     region: Option<Spanned<String>>,
@@ -142,6 +144,35 @@ struct Expect {
     rcode: Vec<String>,
     #[serde(default)]
     min_cert_days: u32,
+    #[serde(default)]
+    body_matches: Vec<String>,
+    #[serde(default)]
+    body_lacks: Vec<String>,
+    #[serde(default)]
+    header_matches: BTreeMap<String, String>,
+    #[serde(default)]
+    header_lacks: BTreeMap<String, String>,
+    #[serde(default)]
+    json: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    max_body_bytes: u32,
+}
+
+impl Expect {
+    /// The first that only an HTTP answer has.
+    fn of_http(&self) -> Option<&'static str> {
+        let given = [
+            ("status", !self.status.is_empty()),
+            ("body_contains", !self.body_contains.is_empty()),
+            ("body_matches", !self.body_matches.is_empty()),
+            ("body_lacks", !self.body_lacks.is_empty()),
+            ("header_matches", !self.header_matches.is_empty()),
+            ("header_lacks", !self.header_lacks.is_empty()),
+            ("json", !self.json.is_empty()),
+            ("max_body_bytes", self.max_body_bytes != 0),
+        ];
+        given.into_iter().find_map(|(name, is_given)| is_given.then_some(name))
+    }
 }
 
 impl Catalog {

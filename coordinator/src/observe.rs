@@ -10,7 +10,7 @@ pub mod run;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -278,10 +278,7 @@ pub fn outcome(result: &wire::ProbeResult) -> Option<Outcome> {
 
 /// An address from its bytes.
 pub fn address(bytes: &[u8]) -> Option<IpAddr> {
-    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
-        return Some(Ipv4Addr::from(v4).into());
-    }
-    <[u8; 16]>::try_from(bytes).ok().map(|v6| Ipv6Addr::from(v6).into())
+    convert::address(bytes).ok().flatten()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Small conversions that both sides of the wire need: words of enum values, durations and instants.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use crate::{
     agent::v1::LookRefusal,
@@ -27,6 +27,31 @@ macro_rules! word {
 }
 
 word! { Layer => "LAYER_", Cause => "CAUSE_", Reason => "REASON_", LookRefusal => "LOOK_REFUSAL_" }
+
+/// An address as the wire has it: 4 or 16 bytes.
+pub fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// An address from the wire, `None` where there is none; an error for a length that is neither family's.
+pub fn address(bytes: &[u8]) -> Result<Option<IpAddr>, WrongLength> {
+    let (v4, v6) = (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes));
+    let address = v4.map(IpAddr::from).or(v6.map(IpAddr::from));
+    match bytes {
+        [] => Ok(None),
+        _ => address.map(Some).map_err(|_| WrongLength(bytes.len())),
+    }
+}
+
+/// Bytes that are no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongLength(
+    /// How many.
+    pub usize,
+);
 
 /// The word of an enum value outside the wire: its name without the prefix, in lower case (`dns_nxdomain`).
 pub fn word<T: Word>(value: T) -> String {

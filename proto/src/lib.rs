@@ -53,6 +53,7 @@ pub mod feed {
 
 pub mod clock;
 pub mod convert;
+pub mod page;
 
 pub use convert::word;
 

@@ -4,7 +4,6 @@
 //! always fits into what a coordinator takes; equal certificates are read once and shared.
 
 use std::{
-    net::IpAddr,
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -103,7 +102,7 @@ fn names(certificate: &X509Certificate<'_>) -> (Vec<String>, u32) {
     for general in &alternatives.value.general_names {
         let name = match general {
             GeneralName::DNSName(name) => (*name).to_owned(),
-            GeneralName::IPAddress(bytes) => match address(bytes) {
+            GeneralName::IPAddress(bytes) => match convert::address(bytes).ok().flatten() {
                 Some(address) => address.to_string(),
                 None => continue,
             },
@@ -118,11 +117,6 @@ fn names(certificate: &X509Certificate<'_>) -> (Vec<String>, u32) {
         }
     }
     (names, left_out)
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 fn key_of(key: &SubjectPublicKeyInfo<'_>) -> String {

@@ -1,18 +1,21 @@
-//! The http layer over TCP: one GET on a fresh connection, HTTP/2 or HTTP/1.1 as the handshake agreed.
+//! The http layer over TCP: one request on a fresh connection, HTTP/2 or HTTP/1.1 as the handshake agreed.
 //!
-//! Rules: GET only, with an honest User-Agent; redirects are never followed, a status is judged as it is; at most
-//! 64 KiB of body and 16 KiB of headers are read, and an answer that has not ended by the deadline is `http_timeout`.
-//! What an edge says of itself is kept only as far as it stays the same from run to run.
+//! Rules: methods that change nothing, with an honest User-Agent; a redirect is followed only where the spec wants it, each hop
+//! over a connection of its own to an address that policy has seen; at most 64 KiB of body are looked at and 16 KiB of headers
+//! read, and an answer that has not ended by the deadline is `http_timeout`. What an edge says of itself is kept only as far as
+//! it stays the same from run to run.
 
 mod answer;
+mod json;
 mod tasks;
+mod wanted;
 
 use std::{error::Error as StdError, future::Future, io, pin::pin};
 
 use bytes::Bytes;
-use faultline_proto::types::v1::{Cause, HttpSpec, Layer, Protocol};
+use faultline_proto::types::v1::{Cause, Layer, Protocol};
 use futures::future::{Either, select};
-use http::{Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     body::Incoming,
@@ -23,82 +26,92 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use url::{Position, Url};
 
-pub(crate) use self::answer::{Body, MAX_HEADERS, edges, judge_status};
 #[cfg(test)]
 pub(crate) use self::tasks::Tasks as Spawner;
 use self::tasks::Tasks;
+pub(crate) use self::{
+    answer::{Body, MAX_HEADERS, edges, judge_head},
+    wanted::{Patterns, Wanted},
+};
 use super::outcome::{Phase, Progress, Stop};
 
-/// Fetches the URL over the session and judges the answer.
-pub(crate) async fn fetch(
-    stream: TlsStream<TcpStream>,
-    url: &Url,
-    spec: &HttpSpec,
-    progress: &mut Progress,
-) -> Result<(), Stop> {
+/// One request of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) url: &'a Url,
+    pub(crate) wanted: &'a Wanted<'a>,
+    pub(crate) method: &'a Method,
+    /// Headers besides those of every probe.
+    pub(crate) headers: &'a HeaderMap,
+    /// Redirects that may still be followed; `None` where a redirect is a status as any other.
+    pub(crate) hops_left: Option<u32>,
+}
+
+/// What came of a request: the place where the answer sends the client, if it is to be followed.
+pub(crate) type Answered = Result<Option<String>, Stop>;
+
+/// Sends the request over the session and judges the answer.
+pub(crate) async fn fetch(stream: TlsStream<TcpStream>, ask: Ask<'_>, progress: &mut Progress) -> Answered {
     let budget = progress.budget;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+    if !is_http2 && ask.wanted.spec.version() == Protocol::Http2 {
+        return Err(failed(Cause::HttpProtocolError)); // it went on as if it had agreed
+    }
     progress.protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
     let exchanged = if is_http2 {
-        budget.within(Box::pin(over_http2(stream, url, spec, progress))).await
+        budget.within(Box::pin(over_http2(stream, ask, progress))).await
     } else {
-        budget.within(Box::pin(over_http1(stream, url, spec, progress))).await
+        budget.within(Box::pin(over_http1(stream, ask, progress))).await
     };
     conclude(exchanged, progress)
 }
 
 /// Books the time of a finished or interrupted exchange.
-pub(crate) fn conclude<E>(exchanged: Result<Result<(), Stop>, E>, progress: &mut Progress) -> Result<(), Stop> {
+pub(crate) fn conclude<E>(exchanged: Result<Answered, E>, progress: &mut Progress) -> Answered {
     progress.end(if progress.has_first_byte() { Phase::Body } else { Phase::FirstByte });
     exchanged.unwrap_or(Err(failed(Cause::HttpTimeout)))
 }
 
-async fn over_http1(
-    stream: TlsStream<TcpStream>,
-    url: &Url,
-    spec: &HttpSpec,
-    progress: &mut Progress,
-) -> Result<(), Stop> {
+async fn over_http1(stream: TlsStream<TcpStream>, ask: Ask<'_>, progress: &mut Progress) -> Answered {
+    let url = ask.url;
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEADERS);
     let opened = builder.handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await;
     let (mut sender, connection) = opened.map_err(|error| stop(&error))?;
-    let request = request(&url[Position::BeforePath..Position::AfterQuery])
+    let request = request(&url[Position::BeforePath..Position::AfterQuery], &ask)
         .header(header::HOST, &url[Position::BeforeHost..Position::AfterPort]);
     let answer = async {
         let request = request.body(Empty::new()).map_err(|_| failed(Cause::HttpProtocolError))?;
         let response = sender.send_request(request).await.map_err(|error| stop(&error))?;
-        read(response, spec, progress).await
+        read(response, &ask, progress).await
     };
     alongside(connection, answer).await
 }
 
-async fn over_http2(
-    stream: TlsStream<TcpStream>,
-    url: &Url,
-    spec: &HttpSpec,
-    progress: &mut Progress,
-) -> Result<(), Stop> {
+async fn over_http2(stream: TlsStream<TcpStream>, ask: Ask<'_>, progress: &mut Progress) -> Answered {
     let tasks = Tasks::default();
     let mut builder = http2::Builder::new(tasks.executor());
     builder.max_header_list_size(MAX_HEADERS_HTTP2).initial_stream_window_size(WINDOW);
     let opened = builder.handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await;
     let (mut sender, connection) = opened.map_err(|error| stop(&error))?;
-    let request = request(&url[..Position::AfterQuery]);
+    let request = request(&ask.url[..Position::AfterQuery], &ask);
     let answer = async {
         let request = request.body(Empty::new()).map_err(|_| failed(Cause::HttpProtocolError))?;
         let response = sender.send_request(request).await.map_err(|error| stop(&error))?;
-        read(response, spec, progress).await
+        read(response, &ask, progress).await
     };
     alongside(connection, answer).await
 }
 
-/// The request that every probe sends.
-pub(crate) fn request(target: &str) -> http::request::Builder {
-    Request::get(target)
-        .header(header::USER_AGENT, USER_AGENT)
-        .header(header::ACCEPT, "*/*")
-        .header(header::ACCEPT_ENCODING, "identity")
+/// The request, without what its version adds. The spec's own headers take the place of those of every probe.
+pub(crate) fn request(target: &str, ask: &Ask<'_>) -> http::request::Builder {
+    let mut request = Request::builder().method(ask.method).uri(target).header(header::ACCEPT_ENCODING, "identity");
+    for (name, value) in [(header::USER_AGENT, USER_AGENT), (header::ACCEPT, "*/*")] {
+        if !ask.headers.contains_key(&name) {
+            request = request.header(name, value);
+        }
+    }
+    ask.headers.iter().fold(request, |request, (name, value)| request.header(name, value))
 }
 
 /// The work's value, with the connection's driver polled beside it.
@@ -109,20 +122,22 @@ pub(crate) async fn alongside<T>(driver: impl Future, work: impl Future<Output =
     }
 }
 
-async fn read(response: Response<Incoming>, spec: &HttpSpec, progress: &mut Progress) -> Result<(), Stop> {
+async fn read(response: Response<Incoming>, ask: &Ask<'_>, progress: &mut Progress) -> Answered {
     progress.end(Phase::FirstByte);
     progress.status = Some(response.status().as_u16());
     progress.facts.edge = edges(response.headers());
-    judge_status(spec, response.status())?;
+    if let Some(place) = judge_head(ask, &response)? {
+        return Ok(Some(place));
+    }
     let mut incoming = response.into_body();
-    let mut body = Body::new(&spec.body_contains);
+    let mut body = Body::new(ask.wanted);
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|error| stop(&error))?;
         if frame.data_ref().is_some_and(|chunk| body.is_enough_after(chunk)) {
             break;
         }
     }
-    body.judge()
+    body.judge().map(|()| None)
 }
 
 /// What hyper's refusal means. Source: its error carries the connection's or the peer's as a source.
@@ -145,6 +160,15 @@ fn stop(error: &hyper::Error) -> Stop {
 
 pub(crate) fn failed(cause: Cause) -> Stop {
     Stop::Failed(Layer::Http, cause)
+}
+
+/// Protocols to offer for the version that the spec pins, or all of them.
+pub(crate) fn alpn(version: Protocol) -> &'static [&'static [u8]] {
+    match version {
+        Protocol::Http1 => &ALPN[1..],
+        Protocol::Http2 => &ALPN[..1],
+        _ => &ALPN,
+    }
 }
 
 /// Protocols that the https kind offers, best first.

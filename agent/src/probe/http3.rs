@@ -1,4 +1,4 @@
-//! The connect and http layers over QUIC: one fresh connection and one GET over HTTP/3.
+//! The connect and http layers over QUIC: one fresh connection and one request over HTTP/3.
 //!
 //! Rules: the connect layer is the QUIC handshake; a certificate refused inside it, or a TLS alert, is layer `tls`; an
 //! ICMP refusal ends the run at once; an answer of more than a mebibyte is cut off, since h3 0.0.8 holds a header frame
@@ -14,18 +14,18 @@ use std::{
 };
 
 use bytes::Buf;
-use faultline_proto::types::v1::{Cause, HttpSpec, Layer, Protocol};
+use faultline_proto::types::v1::{Cause, Layer, Protocol};
 use h3::error::{ConnectionError as H3Error, LocalError, StreamError};
 use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, TransportConfig,
     TransportErrorCode, VarInt, crypto::rustls::QuicClientConfig,
 };
-use url::{Position, Url};
+use url::Position;
 
 use self::socket::Socket;
 use super::{
     connect::{Causes, refusal},
-    http::{Body, MAX_HEADERS, alongside, conclude, edges, failed, judge_status, request},
+    http::{Answered, Ask, Body, MAX_HEADERS, alongside, conclude, edges, failed, judge_head, request},
     outcome::{Budget, Phase, Progress, Stop},
     tls::{Handshakes, Witness},
 };
@@ -107,18 +107,13 @@ fn is_alert(code: TransportErrorCode) -> bool {
     (0x100..0x200).contains(&u64::from(code))
 }
 
-/// Fetches the URL over the connection and judges the answer.
-pub(crate) async fn fetch(
-    connection: Connection,
-    url: &Url,
-    spec: &HttpSpec,
-    progress: &mut Progress,
-) -> Result<(), Stop> {
+/// Sends the request over the connection and judges the answer.
+pub(crate) async fn fetch(connection: Connection, ask: Ask<'_>, progress: &mut Progress) -> Answered {
     let budget = progress.budget;
     progress.protocol = Protocol::Http3;
     let exchanged = budget.within(async {
         tokio::select! {
-            answered = Box::pin(exchange(connection.clone(), url, spec, progress)) => answered,
+            answered = Box::pin(exchange(connection.clone(), ask, progress)) => answered,
             () = flood(&connection) => Err(failed(Cause::HttpProtocolError)),
         }
     });
@@ -127,14 +122,15 @@ pub(crate) async fn fetch(
     conclude(exchanged, progress)
 }
 
-async fn exchange(connection: Connection, url: &Url, spec: &HttpSpec, progress: &mut Progress) -> Result<(), Stop> {
+async fn exchange(connection: Connection, ask: Ask<'_>, progress: &mut Progress) -> Answered {
     let opened = h3::client::builder()
         .max_field_section_size(MAX_HEADERS as u64)
         .send_grease(false)
         .build::<_, _, bytes::Bytes>(h3_quinn::Connection::new(connection))
         .await;
     let (mut driver, mut sender) = opened.map_err(|error| connection_stop(&error))?;
-    let request = request(&url[..Position::AfterQuery]).body(()).map_err(|_| failed(Cause::HttpProtocolError))?;
+    let request = request(&ask.url[..Position::AfterQuery], &ask).body(());
+    let request = request.map_err(|_| failed(Cause::HttpProtocolError))?;
     let answer = async {
         let mut stream = sender.send_request(request).await.map_err(|error| stream_stop(&error))?;
         stream.finish().await.map_err(|error| stream_stop(&error))?;
@@ -142,15 +138,17 @@ async fn exchange(connection: Connection, url: &Url, spec: &HttpSpec, progress: 
         progress.end(Phase::FirstByte);
         progress.status = Some(response.status().as_u16());
         progress.facts.edge = edges(response.headers());
-        judge_status(spec, response.status())?;
-        let mut body = Body::new(&spec.body_contains);
+        if let Some(place) = judge_head(&ask, &response)? {
+            return Ok(Some(place));
+        }
+        let mut body = Body::new(ask.wanted);
         while let Some(mut chunk) = stream.recv_data().await.map_err(|error| stream_stop(&error))? {
             let chunk = chunk.copy_to_bytes(chunk.remaining());
             if body.is_enough_after(&chunk) {
                 break;
             }
         }
-        body.judge()
+        body.judge().map(|()| None)
     };
     alongside(poll_fn(|context| driver.poll_close(context)), answer).await
 }

@@ -181,11 +181,14 @@ pub(crate) struct Progress {
     timings: Timings,
     /// Time spent when the last phase ended.
     accounted: Duration,
+    has_first_byte: bool,
     pub(crate) address: Option<IpAddr>,
     pub(crate) protocol: Protocol,
     pub(crate) status: Option<u16>,
     pub(crate) rcode: Option<u16>,
     pub(crate) facts: Facts,
+    /// Aliases and resolver of the first of several names.
+    of_first_name: Option<(Vec<String>, String)>,
 }
 
 impl Progress {
@@ -194,11 +197,13 @@ impl Progress {
             budget,
             timings: Timings::default(),
             accounted: Duration::ZERO,
+            has_first_byte: false,
             address: None,
             protocol: Protocol::Unspecified,
             status: None,
             rcode: None,
             facts: Facts::default(),
+            of_first_name: None,
         }
     }
 
@@ -215,11 +220,20 @@ impl Progress {
             Phase::Body => &mut self.timings.body,
         };
         *booked = Some(booked.unwrap_or_default() + span);
+        self.has_first_byte |= phase == Phase::FirstByte;
     }
 
     /// Whether the head of an answer was read.
     pub(crate) fn has_first_byte(&self) -> bool {
-        self.timings.first_byte.is_some()
+        self.has_first_byte
+    }
+
+    /// Goes on to another place: time adds up, and what is seen there takes the place of what was seen here, but for the name that
+    /// the run is about.
+    pub(crate) fn next_hop(&mut self) {
+        self.has_first_byte = false;
+        let Facts { cnames, resolver, .. } = std::mem::take(&mut self.facts);
+        self.of_first_name.get_or_insert((cnames, resolver));
     }
 
     /// The finished run.
@@ -237,18 +251,18 @@ impl Progress {
                 body_us: micros(timings.body),
                 total_us: micros(Some(total)),
             }),
-            address: match self.address {
-                None => Vec::new(),
-                Some(IpAddr::V4(address)) => address.octets().to_vec(),
-                Some(IpAddr::V6(address)) => address.octets().to_vec(),
-            },
+            address: self.address.map(convert::octets).unwrap_or_default(),
             protocol: self.protocol.into(),
             status: self.status.map_or(0, u32::from),
             rcode_plus_one: self.rcode.map_or(0, |rcode| u32::from(rcode) + 1),
             attempt: 1,
             ..wire::ProbeResult::default()
         };
-        let facts = Some(self.facts).filter(|facts| !facts.is_empty());
+        let mut facts = self.facts;
+        if let Some((cnames, resolver)) = self.of_first_name {
+            facts = Facts { cnames, resolver, ..facts };
+        }
+        let facts = Some(facts).filter(|facts| !facts.is_empty());
         Observed { result: with_outcome(result, outcome), facts }
     }
 }

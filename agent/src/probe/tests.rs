@@ -4,4 +4,5 @@ mod connect;
 mod hostile;
 mod http;
 mod http3;
+mod page;
 mod tls;

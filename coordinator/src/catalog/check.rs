@@ -3,23 +3,20 @@
 use std::{net::IpAddr, time::Duration};
 
 use faultline_attribution::{Element, ProbeKind, Target};
-use faultline_proto::types::v1::{DnsSpec, HttpSpec, TcpSpec, TlsSpec, assignment::Spec};
+use faultline_proto::types::v1::{DnsSpec, TcpSpec, TlsSpec, assignment::Spec};
 use toml::Spanned;
 use url::Url;
 
-use super::{CatalogTarget, DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Expect, Row, kinds};
+use super::{CatalogTarget, DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Expect, Row, kinds, page};
 
 /// A fault: byte of the value, and what is wrong.
-type Found = (usize, String);
+pub(super) type Found = (usize, String);
 
 /// Bounds of an interval. Agents refuse what is below the floor of their own policy (10 s by default), and say so.
 const INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_hours(24));
 
 /// Bounds of a timeout.
 const TIMEOUT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(1));
-
-/// Longest text that a body may be searched for.
-const BODY_BYTES: usize = 256;
 
 /// Days of validity that may be asked for. Source: ten years; a public certificate lasts 398 days at most (CA/Browser Forum, Baseline
 /// Requirements 6.3.2).
@@ -62,7 +59,7 @@ pub(super) fn target(row: Row) -> Result<CatalogTarget, Vec<Found>> {
     if probe.is_none() {
         found.push((row.probe.span().start, format!("probe {:?} is none of {}", row.probe.get_ref(), kinds())));
     }
-    let parsed = probe.and_then(|probe| spec(probe, &row.url, row.expect.as_ref(), &mut found));
+    let parsed = probe.and_then(|probe| spec(probe, &row, &mut found));
     let (Some(probe), Some((spec, host))) = (probe, parsed) else { return Err(found) };
     if !found.is_empty() {
         return Err(found);
@@ -134,12 +131,8 @@ fn span(
 }
 
 /// What agents run, and the host name (none for a literal address).
-fn spec(
-    probe: ProbeKind,
-    url: &Spanned<String>,
-    expect: Option<&Spanned<Expect>>,
-    found: &mut Vec<Found>,
-) -> Option<(Spec, Option<String>)> {
+fn spec(probe: ProbeKind, row: &Row, found: &mut Vec<Found>) -> Option<(Spec, Option<String>)> {
+    let (url, expect) = (&row.url, row.expect.as_ref());
     let fault = |message: String| (url.span().start, format!("url {:?}: {message}", url.get_ref()));
     let parsed = match Url::parse(url.get_ref()) {
         Ok(parsed) => parsed,
@@ -162,6 +155,9 @@ fn spec(
         found.push(fault(format!("no host, as in {:?}", example(probe))));
         return None;
     }
+    if let Some(request) = row.request.as_ref().filter(|_| !matches!(probe, ProbeKind::Https | ProbeKind::Http3)) {
+        found.push((request.span().start, format!("request is for https and http3, not for {probe}")));
+    }
     let wanted = expectation(probe, expect, found);
     let named = host.parse::<IpAddr>().is_err().then(|| host.clone());
     let port = || u32::from(parsed.port().unwrap_or_default());
@@ -174,9 +170,11 @@ fn spec(
         ProbeKind::Tcp => (Spec::Tcp(TcpSpec { host, port: port() }), named),
         ProbeKind::Tls => (Spec::Tls(TlsSpec { host, port: port(), min_cert_days: wanted.min_cert_days }), named),
         ProbeKind::Https | ProbeKind::Http3 => {
-            let Expect { status, body_contains, min_cert_days, .. } = wanted;
-            let spec = HttpSpec { url: parsed.to_string(), status, body_contains, min_cert_days };
-            (if probe == ProbeKind::Http3 { Spec::Http3(spec) } else { Spec::Https(spec) }, named)
+            let is_http3 = probe == ProbeKind::Http3;
+            let spec = page::spec(parsed.to_string(), row.request.as_ref(), expect, is_http3, found);
+            // Who is told where to connect asks for no name.
+            let named = named.filter(|_| spec.connect_to.is_empty());
+            (if is_http3 { Spec::Http3(spec) } else { Spec::Https(spec) }, named)
         }
     })
 }
@@ -218,8 +216,8 @@ fn expectation(probe: ProbeKind, expect: Option<&Spanned<Expect>>, found: &mut V
     let (at, wanted) = (expect.span().start, expect.get_ref());
     let mut fault = |message: String| found.push((at, message));
     let is_http = matches!(probe, ProbeKind::Https | ProbeKind::Http3);
-    if !is_http && (!wanted.status.is_empty() || !wanted.body_contains.is_empty()) {
-        fault(format!("expect.status and expect.body_contains are for https and http3, not for {probe}"));
+    if let Some(field) = wanted.of_http().filter(|_| !is_http) {
+        fault(format!("expect.{field} is for https and http3, not for {probe}"));
     }
     if !is_http && probe != ProbeKind::Tls && wanted.min_cert_days != 0 {
         fault(format!("expect.min_cert_days is for tls, https and http3, not for {probe}"));
@@ -232,9 +230,6 @@ fn expectation(probe: ProbeKind, expect: Option<&Spanned<Expect>>, found: &mut V
     }
     if let Some(status) = wanted.status.iter().find(|status| !(100..=599).contains(*status)) {
         fault(format!("expect.status {status} is not within 100 to 599"));
-    }
-    if wanted.body_contains.len() > BODY_BYTES {
-        fault(format!("expect.body_contains has {} bytes, {BODY_BYTES} at most", wanted.body_contains.len()));
     }
     if let Some(rcode) = wanted.rcode.iter().find(|rcode| !RCODES.contains(&rcode.as_str())) {
         fault(format!("expect.rcode {rcode:?} is none of {}", RCODES.join(", ")));

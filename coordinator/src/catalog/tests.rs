@@ -1,5 +1,7 @@
 //! Good and bad catalogs.
 
+use faultline_proto::types::v1::Protocol;
+
 use super::*;
 
 const GOOD: &str = r#"
@@ -48,6 +50,15 @@ fn every_fault_names_file_line_value_and_what_is_allowed() {
         ("owner =", "interval = \"soon\"\nowner =", "my.toml:10: interval \"soon\": expected number"),
         ("owner =", "timeout = \"45s\"\nowner =", "my.toml:10: timeout 45s is above the interval 30s"),
         ("status = [200]", "status = [99]", "my.toml:6: expect.status 99 is not within 100 to 599"),
+        ("status = [200]", "body_matches = [\"(\"]", "my.toml:6: request or expect: pattern \"(\": unclosed group"),
+        ("status = [200]", "json = { status = 1 }", "my.toml:6: request or expect: json pointer \"status\": empty, or"),
+        ("status = [200]", "json = { \"/a\" = [1] }", "my.toml:6: request or expect: json value \"[1]\": a string"),
+        (
+            "owner =",
+            "request = { method = \"POST\" }\nowner =",
+            "my.toml:6: request or expect: method \"POST\" is none",
+        ),
+        ("owner =", "request = { version = \"3\" }\nowner =", "my.toml:10: request.version \"3\" is none of \"1.1\""),
         ("status = [200]", "min_cert_days = 9999", "my.toml:6: expect.min_cert_days 9999 is above 3650"),
         ("owner =", "geography = \"mars\"\nowner =", "my.toml:10: geography \"mars\" is none of na, sa,"),
         ("owner =", "depends_on = [\"dynamodb\"]\nowner =", "my.toml:10: depends_on \"dynamodb\" names no element"),
@@ -63,6 +74,37 @@ fn every_fault_names_file_line_value_and_what_is_allowed() {
         let found = faults(&text);
         assert!(found.iter().any(|fault| fault.starts_with(expected)), "{to}: {found:?}");
     }
+}
+
+#[test]
+fn what_is_asked_and_expected_of_a_page_reaches_the_agents() {
+    let text = GOOD.replacen(
+        "expect = { status = [200], body_contains = \"healthy\" }",
+        "request = { method = \"GET\", headers = { accept = \"application/json\" }, version = \"2\", redirects = 2, connect_to = \"192.0.2.7\" }\n\
+         expect = { header_matches = { server = \"^edge\" }, json = { \"/open\" = 0, \"/state\" = \"up\" }, max_body_bytes = 4096 }",
+        1,
+    );
+    let catalog = Catalog::parse("my.toml", &text).expect("good");
+    let target = &catalog.targets["aws/us-east-1/dynamodb"];
+    assert_eq!(target.target.host, None, "no name is asked for");
+    let Spec::Https(spec) = &target.spec else { panic!("https") };
+    assert_eq!((spec.connect_to.as_slice(), spec.redirects), ([192, 0, 2, 7].as_slice(), 2));
+    assert_eq!((spec.version(), spec.max_body_bytes), (Protocol::Http2, 4096));
+    assert_eq!((spec.headers[0].name.as_str(), spec.headers[0].value.as_str()), ("accept", "application/json"));
+    assert_eq!((spec.header_matches[0].name.as_str(), spec.header_matches[0].pattern.as_str()), ("server", "^edge"));
+    let json: Vec<(&str, &str)> =
+        spec.json.iter().map(|wanted| (wanted.pointer.as_str(), wanted.value.as_str())).collect();
+    assert_eq!(json, [("/open", "0"), ("/state", "\"up\"")]);
+}
+
+#[test]
+fn a_request_is_for_pages_alone() {
+    let text =
+        GOOD.replacen("https://dynamodb.us-east-1.amazonaws.com/ping", "tls://dynamodb.us-east-1.amazonaws.com:443", 1);
+    let text = text.replacen("probe = \"https\"", "probe = \"tls\"", 1).replacen("owner =", "request = {}\nowner =", 1);
+    let found = faults(&text);
+    assert!(found.iter().any(|fault| fault == "my.toml:10: request is for https and http3, not for tls"), "{found:?}");
+    assert!(found.iter().any(|fault| fault.contains("expect.status is for https and http3, not for tls")), "{found:?}");
 }
 
 #[test]

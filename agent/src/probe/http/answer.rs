@@ -1,11 +1,12 @@
-//! What an HTTP answer must be, whichever version carried it: status, body, and the edge headers worth keeping.
+//! What an HTTP answer is, whichever version carried it: status, body, where it sends the client, and the edge headers worth
+//! keeping.
 
 use std::collections::BTreeMap;
 
 use faultline_proto::types::v1::{Cause, HttpSpec};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::failed;
+use super::{Ask, failed, wanted::Wanted};
 use crate::probe::outcome::Stop;
 
 /// Passes the statuses that the spec lists, or 200 to 399 when it lists none.
@@ -15,34 +16,46 @@ pub(crate) fn judge_status(spec: &HttpSpec, status: StatusCode) -> Result<(), St
     if is_accepted { Ok(()) } else { Err(failed(Cause::HttpStatus)) }
 }
 
+/// Judges the head of an answer. Where it sends the client elsewhere, and that is wanted, the place it names.
+pub(crate) fn judge_head<B>(ask: &Ask<'_>, response: &Response<B>) -> Result<Option<String>, Stop> {
+    let status = response.status();
+    let spec = ask.wanted.spec;
+    let is_listed = spec.status.contains(&u32::from(status.as_u16()));
+    if let (Some(left), true, false) = (ask.hops_left, REDIRECTS.contains(&status), is_listed) {
+        let place = response.headers().get(header::LOCATION).and_then(|place| place.to_str().ok());
+        let may_go = place.filter(|_| left > 0).ok_or(failed(Cause::HttpRedirect))?;
+        return Ok(Some(may_go.to_owned()));
+    }
+    judge_status(spec, status)?;
+    ask.wanted.judge_headers(response.headers())?;
+    Ok(None)
+}
+
 /// The beginning of a body, as far as it must be known.
 pub(crate) struct Body<'a> {
-    wanted: &'a str,
+    wanted: &'a Wanted<'a>,
     held: Vec<u8>,
     length: usize,
 }
 
 impl<'a> Body<'a> {
-    pub(crate) fn new(wanted: &'a str) -> Self {
+    pub(crate) fn new(wanted: &'a Wanted<'a>) -> Self {
         Self { wanted, held: Vec::new(), length: 0 }
     }
 
     /// Takes the next part; true when reading on could not change the judgement.
     pub(crate) fn is_enough_after(&mut self, chunk: &[u8]) -> bool {
         self.length += chunk.len();
-        if !self.wanted.is_empty() {
+        if self.wanted.reads_body() {
             let room = MAX_BODY - self.held.len().min(MAX_BODY);
             self.held.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
-        self.length > MAX_BODY
+        let most = self.wanted.spec.max_body_bytes as usize;
+        self.length > if most == 0 { MAX_BODY } else { most }
     }
 
     pub(crate) fn judge(&self) -> Result<(), Stop> {
-        let wanted = self.wanted.as_bytes();
-        if wanted.is_empty() || self.held.windows(wanted.len()).any(|window| window == wanted) {
-            return Ok(());
-        }
-        Err(failed(if self.length > MAX_BODY { Cause::BodyTooLarge } else { Cause::BodyMismatch }))
+        self.wanted.judge_body(&self.held, self.length)
     }
 }
 
@@ -72,13 +85,22 @@ const EDGE_HEADERS: [&str; 6] = ["x-azure-ref", "x-amz-cf-id", "x-cache", "cf-ra
 const MAX_SITE: usize = 16;
 const MAX_SERVED_BY: usize = 64;
 const MAX_VALUE: usize = 128;
-const MAX_BODY: usize = 64 * 1024;
+/// Bytes of a body that are looked at.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
+/// Statuses that name another place for the same request, or for a GET, which is what is sent anyway. Source: RFC 9110, section 15.4.
+const REDIRECTS: [StatusCode; 5] = [
+    StatusCode::MOVED_PERMANENTLY,
+    StatusCode::FOUND,
+    StatusCode::SEE_OTHER,
+    StatusCode::TEMPORARY_REDIRECT,
+    StatusCode::PERMANENT_REDIRECT,
+];
 /// Bytes of an answer's headers, over all versions.
 pub(crate) const MAX_HEADERS: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Patterns, *};
 
     #[test]
     fn edge_headers_name_no_request() {
@@ -101,12 +123,15 @@ mod tests {
 
     #[test]
     fn a_body_is_read_no_further_than_its_cap() {
-        let mut body = Body::new("healthy");
+        let spec = HttpSpec { body_contains: "healthy".into(), ..HttpSpec::default() };
+        let patterns = Patterns::new();
+        let wanted = patterns.of(&spec).expect("good");
+        let mut body = Body::new(&wanted);
         assert!(!body.is_enough_after(&vec![b'.'; MAX_BODY]));
         assert!(body.is_enough_after(b"healthy"));
         assert_eq!(body.judge(), Err(failed(Cause::BodyTooLarge)));
 
-        let mut body = Body::new("healthy");
+        let mut body = Body::new(&wanted);
         body.is_enough_after(b"we are hea");
         body.is_enough_after(b"lthy today");
         assert_eq!(body.judge(), Ok(()));

@@ -6,7 +6,7 @@ mod notify;
 
 use std::{
     io::{IsTerminal, Write},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -20,7 +20,11 @@ use faultline_agent::{
     policy::{Policy, Ports},
     probe::{Outcome, ProbeSettings, Prober, ResolverChoice, Roots, certificates},
 };
-use faultline_proto::clock::Clock;
+use faultline_proto::{
+    clock::Clock,
+    convert,
+    types::v1::{Header, Protocol, assignment::Spec},
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -74,6 +78,21 @@ struct ProbeArgs {
     /// Fetch an https URL over HTTP/3.
     #[arg(long)]
     http3: bool,
+    /// Speak this version of HTTP over TLS, and no other.
+    #[arg(long, value_name = "VERSION", value_enum, conflicts_with = "http3")]
+    http: Option<HttpVersion>,
+    /// Ask with this method instead of GET: HEAD or OPTIONS.
+    #[arg(short = 'X', long, value_name = "METHOD", default_value = "")]
+    method: String,
+    /// Send this header too; repeats.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<Header>,
+    /// Follow so many redirects.
+    #[arg(short = 'L', long, value_name = "COUNT", default_value_t = 0)]
+    redirects: u32,
+    /// Connect to this address instead of asking for the host's.
+    #[arg(long, value_name = "ADDR")]
+    connect_to: Option<IpAddr>,
     /// Allow loopback addresses.
     #[arg(long)]
     allow_loopback: bool,
@@ -83,6 +102,14 @@ struct ProbeArgs {
     /// How to print the result.
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum HttpVersion {
+    #[value(name = "1.1")]
+    One,
+    #[value(name = "2")]
+    Two,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -165,7 +192,18 @@ fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
 
 async fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     let transport = if args.http3 { Transport::Quic } else { Transport::Tcp };
-    let assignment = once::assignment(&args.url, transport, args.timeout)?;
+    let mut assignment = once::assignment(&args.url, transport, args.timeout)?;
+    let version = args.http.map_or(Protocol::Unspecified, |version| match version {
+        HttpVersion::One => Protocol::Http1,
+        HttpVersion::Two => Protocol::Http2,
+    });
+    if let Some(Spec::Https(spec) | Spec::Http3(spec)) = &mut assignment.spec {
+        spec.set_version(version);
+        spec.method.clone_from(&args.method);
+        spec.headers.clone_from(&args.headers);
+        spec.redirects = args.redirects;
+        spec.connect_to = args.connect_to.map(convert::octets).unwrap_or_default();
+    }
     // Whoever types a port means it.
     let policy = Policy {
         allow_loopback: args.allow_loopback,
@@ -194,6 +232,11 @@ async fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         Some(Outcome::Failed { .. }) => ExitCode::from(FAILED),
         Some(Outcome::Unmeasured { .. }) | None => ExitCode::from(UNMEASURED),
     })
+}
+
+fn header(text: &str) -> Result<Header, String> {
+    let (name, value) = text.split_once(':').ok_or("not \"NAME: VALUE\"")?;
+    Ok(Header { name: name.trim().to_owned(), value: value.trim().to_owned() })
 }
 
 fn resolver(text: &str) -> Result<SocketAddr, String> {

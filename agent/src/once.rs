@@ -62,7 +62,7 @@ pub fn assignment(url: &str, transport: Transport, timeout: Duration) -> Result<
                 return Err(missing("name"));
             }
             let record_type = kind.unwrap_or_else(|| "A".to_owned());
-            Spec::Dns(DnsSpec { name, record_type, server, rcodes: Vec::new() })
+            Spec::Dns(DnsSpec { name, record_type, server, ..DnsSpec::default() })
         }
         "tcp" => Spec::Tcp(TcpSpec { host: bare()?, port: port()? }),
         "tls" => Spec::Tls(TlsSpec { host: bare()?, port: port()?, ..TlsSpec::default() }),
@@ -247,7 +247,7 @@ mod tests {
             |url: &str| assignment(url, Transport::Tcp, Duration::from_secs(5)).expect(url).spec.expect("a spec");
         let dns = |name: &str, record_type: &str, server: &str| {
             let (name, record_type, server) = (name.to_owned(), record_type.to_owned(), server.to_owned());
-            Spec::Dns(DnsSpec { name, record_type, server, rcodes: Vec::new() })
+            Spec::Dns(DnsSpec { name, record_type, server, ..DnsSpec::default() })
         };
         assert_eq!(spec("dns://system/example.com?type=AAAA"), dns("example.com", "AAAA", "system"));
         assert_eq!(spec("dns://authoritative/example.com"), dns("example.com", "A", "authoritative"));

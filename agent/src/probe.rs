@@ -18,6 +18,7 @@ mod dns;
 mod http;
 mod http3;
 mod outcome;
+mod patterns;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -52,8 +53,9 @@ pub(crate) use self::{
 };
 use self::{
     dns::{Resolver, ResolverSettings},
-    http::{Answered, Ask, Patterns},
+    http::{Answered, Ask, Wanted},
     outcome::{Budget, Progress, Stop},
+    patterns::Patterns,
     tls::Handshakes,
 };
 use crate::policy::Policy;
@@ -135,7 +137,10 @@ impl Prober {
 impl Shared {
     async fn walk(&self, assignment: &Assignment, progress: &mut Progress) -> Result<(), Stop> {
         match assignment.spec.as_ref().ok_or(REFUSED)? {
-            Spec::Dns(spec) => dns::probe(&self.resolver, spec, &self.policy, progress).await,
+            Spec::Dns(spec) => {
+                let answers = self.patterns.all(&spec.answer_matches).map_err(|_| REFUSED)?;
+                dns::probe(&self.resolver, (spec, &answers), &self.policy, progress).await
+            }
             Spec::Tcp(spec) => {
                 let address = self.address(&spec.host, port(spec.port)?, progress).await?;
                 connect::connect(address, self.source, progress).await.map(drop)
@@ -151,7 +156,7 @@ impl Shared {
 
     /// The request, and those that its redirects ask for.
     async fn page(&self, spec: &HttpSpec, is_http3: bool, progress: &mut Progress) -> Result<(), Stop> {
-        let wanted = self.patterns.of(spec).map_err(|_| REFUSED)?;
+        let wanted = Wanted::new(spec, &self.patterns).map_err(|_| REFUSED)?;
         let method = page::method(spec).ok_or(REFUSED)?;
         let own = page::own_headers(spec).map_err(|_| REFUSED)?;
         let (first, none) = (Url::parse(&spec.url).map_err(|_| REFUSED)?, HeaderMap::new());

@@ -143,6 +143,10 @@ struct Expect {
     #[serde(default)]
     rcode: Vec<String>,
     #[serde(default)]
+    min_answers: u32,
+    #[serde(default)]
+    answer_matches: Vec<String>,
+    #[serde(default)]
     min_cert_days: u32,
     #[serde(default)]
     body_matches: Vec<String>,

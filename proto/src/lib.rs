@@ -54,6 +54,7 @@ pub mod feed {
 pub mod clock;
 pub mod convert;
 pub mod page;
+pub mod pattern;
 
 pub use convert::word;
 

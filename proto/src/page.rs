@@ -4,10 +4,12 @@
 //! what a spec asks for in vain is refused when it is assigned, not found out run after run.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use regex::bytes::{Regex, RegexBuilder};
 use serde_json::Value;
 
-use crate::types::v1::{HttpSpec, Protocol};
+use crate::{
+    pattern,
+    types::v1::{HttpSpec, Protocol},
+};
 
 /// Errors with what is wrong with the request and the expectations of the spec, its URL apart.
 pub fn check(spec: &HttpSpec, is_http3: bool) -> Result<(), String> {
@@ -34,7 +36,7 @@ pub fn check(spec: &HttpSpec, is_http3: bool) -> Result<(), String> {
     }
     let of_headers = spec.header_matches.iter().chain(&spec.header_lacks).map(|wanted| &wanted.pattern);
     for pattern in spec.body_matches.iter().chain(&spec.body_lacks).chain(of_headers) {
-        compile(pattern)?;
+        pattern::compile(pattern)?;
     }
     spec.json.iter().try_for_each(|wanted| {
         pointer(&wanted.pointer)?;
@@ -77,25 +79,6 @@ pub fn own_headers(spec: &HttpSpec) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// A pattern, for bytes and not for characters, as an answer may be in any encoding; an error for one that is malformed or takes
-/// more than 64 KiB.
-pub fn compile(pattern: &str) -> Result<Regex, String> {
-    if pattern.len() > MAX_TEXT {
-        return Err(format!("a pattern of {} bytes, {MAX_TEXT} at most", pattern.len()));
-    }
-    let mut builder = RegexBuilder::new(pattern);
-    builder.unicode(false).size_limit(MAX_COMPILED).dfa_size_limit(MAX_CACHE);
-    builder.build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => format!("pattern {pattern:?} takes more than {MAX_COMPILED} bytes"),
-        error => format!("pattern {pattern:?}: {}", last_line(&error.to_string())),
-    })
-}
-
-/// A parser's drawing ends in what is wrong.
-fn last_line(text: &str) -> &str {
-    text.lines().last().unwrap_or_default().trim_start_matches("error: ")
-}
-
 /// The steps of a JSON pointer. Source: RFC 6901, section 4.
 pub fn pointer(text: &str) -> Result<Vec<String>, String> {
     let mut parts = text.split('/');
@@ -133,10 +116,6 @@ const MAX_TEXT: usize = 256;
 const MAX_BODY_PATTERNS: usize = 4;
 const MAX_HEADER_PATTERNS: usize = 8;
 const MAX_JSON: usize = 8;
-/// Of a program and of what it remembers while it runs. Source: together with a body of 64 KiB, within the 256 KiB that a run may
-/// take.
-const MAX_COMPILED: usize = 64 * 1024;
-const MAX_CACHE: usize = 32 * 1024;
 
 #[cfg(test)]
 mod tests {

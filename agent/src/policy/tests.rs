@@ -73,6 +73,7 @@ fn an_assignment_that_cannot_be_run_is_refused_by_name() {
             record_type: kind.into(),
             server: server.into(),
             rcodes: vec![rcode.into()],
+            ..DnsSpec::default()
         })),
         ..tcp(1, "", 0)
     };

@@ -9,13 +9,17 @@ mod resolver;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use faultline_proto::types::v1::{Cause, DnsSpec, Layer, Reason};
 use hickory_resolver::proto::{
     op::ResponseCode,
     rr::{Name, RData, Record, RecordType},
 };
+use regex::bytes::Regex;
 
 pub use self::resolver::ResolverChoice;
 pub(crate) use self::resolver::{Resolver, ResolverSettings};
@@ -85,21 +89,25 @@ fn addresses_at<'a>(owner: &'a Name, answers: &'a [Record]) -> impl Iterator<Ite
 /// The `dns` kind: asks whom the spec names and judges the answer.
 pub(crate) async fn probe(
     resolver: &Resolver,
-    spec: &DnsSpec,
+    wanted: Wanted<'_>,
     policy: &Policy,
     progress: &mut Progress,
 ) -> Result<(), Stop> {
-    let judged = ask_and_judge(resolver, spec, policy, progress).await;
+    let judged = ask_and_judge(resolver, wanted, policy, progress).await;
     progress.end(Phase::Dns);
     judged
 }
 
+/// The spec, and its patterns for answers.
+type Wanted<'a> = (&'a DnsSpec, &'a [Arc<Regex>]);
+
 async fn ask_and_judge(
     resolver: &Resolver,
-    spec: &DnsSpec,
+    wanted: Wanted<'_>,
     policy: &Policy,
     progress: &mut Progress,
 ) -> Result<(), Stop> {
+    let (spec, _) = wanted;
     let name = absolute(&spec.name)?;
     let kind = spec.record_type.parse::<RecordType>().map_err(|_| Stop::Unmeasured(Reason::PolicyRefused))?;
     let mut question = question(&name, kind);
@@ -128,12 +136,12 @@ async fn ask_and_judge(
     let reply = resolver.query(&servers, question.clone(), &progress.budget).await.map_err(|error| stop(&error))?;
     progress.address = Some(reply.server.ip());
     note(resolver, &reply, progress);
-    judge(resolver, spec, &question, &reply, progress).await
+    judge(resolver, wanted, &question, &reply, progress).await
 }
 
 async fn judge(
     resolver: &Resolver,
-    spec: &DnsSpec,
+    (spec, patterns): Wanted<'_>,
     question: &Question,
     reply: &Reply,
     progress: &mut Progress,
@@ -146,7 +154,7 @@ async fn judge(
     if !spec.rcodes.is_empty() {
         let code = u16::from(reply.rcode());
         if spec.rcodes.iter().any(|word| rcode_of(word) == Some(code)) {
-            return Ok(());
+            return judge_data((spec, patterns), question.kind, answers);
         }
         if reply.rcode() == ResponseCode::NoError {
             return Err(failed(Cause::DnsWrongAnswer));
@@ -159,7 +167,19 @@ async fn judge(
     // An authority that answers with an alias out of its zone has answered.
     let is_alias = question.recursion == Recursion::Off && !chain.aliases.is_empty();
     let is_answered = answers.iter().any(|record| record.record_type() == question.kind);
-    if is_answered || is_alias { Ok(()) } else { Err(failed(Cause::DnsEmptyAnswer)) }
+    if !is_answered && !is_alias {
+        return Err(failed(Cause::DnsEmptyAnswer));
+    }
+    judge_data((spec, patterns), question.kind, answers)
+}
+
+/// Whether there are as many answers as the spec wants, and such as it wants.
+fn judge_data((spec, patterns): Wanted<'_>, kind: RecordType, answers: &[Record]) -> Result<(), Stop> {
+    let of_kind = answers.iter().filter(|record| record.record_type() == kind);
+    let found: Vec<String> = of_kind.map(|record| record.data.to_string()).take(MAX_JUDGED).collect();
+    let is_there = |pattern: &Arc<Regex>| found.iter().any(|data| pattern.is_match(data.as_bytes()));
+    let is_good = found.len() >= spec.min_answers as usize && patterns.iter().all(is_there);
+    if is_good { Ok(()) } else { Err(failed(Cause::DnsWrongAnswer)) }
 }
 
 /// The cause of a code other than NOERROR; for SERVFAIL of a recursive server this asks whether signatures are why.
@@ -283,3 +303,5 @@ pub(crate) const SYSTEM: &str = "system";
 pub(crate) const AUTHORITATIVE: &str = "authoritative";
 const MAX_ALIASES: usize = 8;
 const MAX_ANSWERS: usize = 16;
+/// Answers that are looked at. Source: an answer of 64 KiB holds 4,000 addresses, and no zone that is well a hundred.
+const MAX_JUDGED: usize = 100;

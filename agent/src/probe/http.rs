@@ -31,7 +31,7 @@ pub(crate) use self::tasks::Tasks as Spawner;
 use self::tasks::Tasks;
 pub(crate) use self::{
     answer::{Body, MAX_HEADERS, edges, judge_head},
-    wanted::{Patterns, Wanted},
+    wanted::Wanted,
 };
 use super::outcome::{Phase, Progress, Stop};
 

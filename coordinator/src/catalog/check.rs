@@ -3,7 +3,10 @@
 use std::{net::IpAddr, time::Duration};
 
 use faultline_attribution::{Element, ProbeKind, Target};
-use faultline_proto::types::v1::{DnsSpec, TcpSpec, TlsSpec, assignment::Spec};
+use faultline_proto::{
+    pattern::compile,
+    types::v1::{DnsSpec, TcpSpec, TlsSpec, assignment::Spec},
+};
 use toml::Spanned;
 use url::Url;
 
@@ -21,6 +24,10 @@ const TIMEOUT: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// Days of validity that may be asked for. Source: ten years; a public certificate lasts 398 days at most (CA/Browser Forum, Baseline
 /// Requirements 6.3.2).
 const MAX_CERT_DAYS: u32 = 3650;
+
+/// Answers that may be asked for, and patterns for them: as agents take them.
+const MAX_MIN_ANSWERS: u32 = 100;
+const MAX_ANSWER_PATTERNS: usize = 4;
 
 const RECORD_TYPES: [&str; 10] = ["A", "AAAA", "CNAME", "HTTPS", "MX", "NS", "PTR", "SOA", "SRV", "TXT"];
 
@@ -206,7 +213,8 @@ fn dns(
         None => server,
     };
     let name = if name == "." { name } else { name.trim_end_matches('.').to_owned() };
-    let spec = DnsSpec { name: name.clone(), record_type, server, rcodes: wanted.rcode };
+    let Expect { rcode: rcodes, min_answers, answer_matches, .. } = wanted;
+    let spec = DnsSpec { name: name.clone(), record_type, server, rcodes, min_answers, answer_matches };
     Some((Spec::Dns(spec), Some(name)))
 }
 
@@ -225,8 +233,19 @@ fn expectation(probe: ProbeKind, expect: Option<&Spanned<Expect>>, found: &mut V
     if wanted.min_cert_days > MAX_CERT_DAYS {
         fault(format!("expect.min_cert_days {} is above {MAX_CERT_DAYS}", wanted.min_cert_days));
     }
-    if probe != ProbeKind::Dns && !wanted.rcode.is_empty() {
-        fault(format!("expect.rcode is for dns, not for {probe}"));
+    let of_dns = !wanted.rcode.is_empty() || wanted.min_answers != 0 || !wanted.answer_matches.is_empty();
+    if probe != ProbeKind::Dns && of_dns {
+        fault(format!("expect.rcode, min_answers and answer_matches are for dns, not for {probe}"));
+    }
+    if wanted.min_answers > MAX_MIN_ANSWERS {
+        fault(format!("expect.min_answers {} is above {MAX_MIN_ANSWERS}", wanted.min_answers));
+    }
+    if wanted.answer_matches.len() > MAX_ANSWER_PATTERNS {
+        let count = wanted.answer_matches.len();
+        fault(format!("expect.answer_matches has {count} patterns, {MAX_ANSWER_PATTERNS} at most"));
+    }
+    for message in wanted.answer_matches.iter().filter_map(|text| compile(text).err()) {
+        fault(format!("expect.answer_matches: {message}"));
     }
     if let Some(status) = wanted.status.iter().find(|status| !(100..=599).contains(*status)) {
         fault(format!("expect.status {status} is not within 100 to 599"));

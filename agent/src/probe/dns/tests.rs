@@ -59,6 +59,26 @@ async fn each_code_has_its_cause() {
 }
 
 #[tokio::test]
+async fn answers_must_be_as_many_and_such_as_the_spec_wants() {
+    let server = DnsServer::new(|query, answer, _| {
+        address(answer, &query.name);
+        let other = RData::A(A::new(192, 0, 2, 7));
+        answer.add_answer(Record::from_rdata(query.name.clone(), 60, other));
+        Act::Answer
+    })
+    .await;
+    let judged = async |min_answers: u32, patterns: &[&str]| {
+        let Spec::Dns(spec) = dns_spec("www.example.test", "A", SYSTEM) else { unreachable!("a dns spec") };
+        let answer_matches = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        run(&system_prober(&server), Spec::Dns(DnsSpec { min_answers, answer_matches, ..spec })).await.outcome()
+    };
+    let wrong = Some(failed(Layer::Dns, Cause::DnsWrongAnswer));
+    assert_eq!(judged(2, &[r"^192\.0\.2\.7$", r"^127\."]).await, Some(Outcome::Passed));
+    assert_eq!(judged(3, &[]).await, wrong);
+    assert_eq!(judged(0, &[r"^192\.0\.2\.7$", r"^10\."]).await, wrong);
+}
+
+#[tokio::test]
 async fn a_failure_that_goes_without_checking_is_bogus() {
     let server = DnsServer::new(|query, answer, seen| {
         if seen.metadata.checking_disabled {

@@ -100,7 +100,8 @@ pub(crate) const MAX_HEADERS: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Patterns, *};
+    use super::*;
+    use crate::probe::patterns::Patterns;
 
     #[test]
     fn edge_headers_name_no_request() {
@@ -124,8 +125,7 @@ mod tests {
     #[test]
     fn a_body_is_read_no_further_than_its_cap() {
         let spec = HttpSpec { body_contains: "healthy".into(), ..HttpSpec::default() };
-        let patterns = Patterns::new();
-        let wanted = patterns.of(&spec).expect("good");
+        let wanted = Wanted::new(&spec, &Patterns::new()).expect("good");
         let mut body = Body::new(&wanted);
         assert!(!body.is_enough_after(&vec![b'.'; MAX_BODY]));
         assert!(body.is_enough_after(b"healthy"));

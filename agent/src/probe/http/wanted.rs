@@ -1,24 +1,16 @@
-//! What an answer must be: the spec with its patterns, which are compiled once and not for each run.
+//! What an answer must be: the spec with its patterns.
 
-use std::{
-    num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use faultline_proto::{
     page,
     types::v1::{Cause, HeaderPattern, HttpSpec},
 };
 use http::HeaderMap;
-use lru::LruCache;
 use regex::bytes::Regex;
 
 use super::{answer::MAX_BODY, failed, json};
-use crate::probe::outcome::Stop;
-
-/// Compiled patterns of all specs.
-#[derive(Debug)]
-pub(crate) struct Patterns(Mutex<LruCache<String, Arc<Regex>>>);
+use crate::probe::{outcome::Stop, patterns::Patterns};
 
 /// A spec with its patterns.
 #[derive(Debug)]
@@ -30,39 +22,22 @@ pub(crate) struct Wanted<'a> {
     header_lacks: Vec<(&'a str, Arc<Regex>)>,
 }
 
-impl Patterns {
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(LruCache::new(MAX_KEPT)))
-    }
-
+impl<'a> Wanted<'a> {
     /// The spec with its patterns; an error that says what is wrong with one of them.
-    pub(crate) fn of<'a>(&self, spec: &'a HttpSpec) -> Result<Wanted<'a>, String> {
-        let all = |patterns: &[String]| patterns.iter().map(|pattern| self.get(pattern)).collect::<Result<_, _>>();
-        let named = |patterns: &'a [HeaderPattern]| {
-            let one = |wanted: &'a HeaderPattern| Ok((wanted.name.as_str(), self.get(&wanted.pattern)?));
-            patterns.iter().map(one).collect::<Result<_, String>>()
+    pub(crate) fn new(spec: &'a HttpSpec, patterns: &Patterns) -> Result<Self, String> {
+        let named = |wanted: &'a [HeaderPattern]| {
+            let one = |wanted: &'a HeaderPattern| Ok((wanted.name.as_str(), patterns.get(&wanted.pattern)?));
+            wanted.iter().map(one).collect::<Result<_, String>>()
         };
-        Ok(Wanted {
+        Ok(Self {
             spec,
-            body_matches: all(&spec.body_matches)?,
-            body_lacks: all(&spec.body_lacks)?,
+            body_matches: patterns.all(&spec.body_matches)?,
+            body_lacks: patterns.all(&spec.body_lacks)?,
             header_matches: named(&spec.header_matches)?,
             header_lacks: named(&spec.header_lacks)?,
         })
     }
 
-    fn get(&self, pattern: &str) -> Result<Arc<Regex>, String> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = kept.get(pattern) {
-            return Ok(Arc::clone(found));
-        }
-        let compiled = Arc::new(page::compile(pattern)?);
-        kept.put(pattern.to_owned(), Arc::clone(&compiled));
-        Ok(compiled)
-    }
-}
-
-impl Wanted<'_> {
     /// Judges the headers, in whatever order they came.
     pub(crate) fn judge_headers(&self, headers: &HeaderMap) -> Result<(), Stop> {
         let matches = |(name, pattern): &(&str, Arc<Regex>)| {
@@ -101,25 +76,13 @@ impl Wanted<'_> {
     }
 }
 
-/// Patterns of a fleet's catalog are few; each takes up to 96 KiB.
-const MAX_KEPT: NonZeroUsize = NonZeroUsize::new(32).expect("not zero");
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_is_compiled_once() {
-        let spec = HttpSpec { body_matches: vec!["^ok".into()], ..HttpSpec::default() };
-        let patterns = Patterns::new();
-        let first = patterns.of(&spec).expect("good").body_matches.remove(0);
-        assert!(Arc::ptr_eq(&first, &patterns.of(&spec).expect("good").body_matches[0]));
-    }
-
-    #[test]
     fn patterns_read_bytes_that_are_no_text() {
         let spec = HttpSpec { body_matches: vec![r"\xff.ok".into()], ..HttpSpec::default() };
-        let patterns = Patterns::new();
-        assert_eq!(patterns.of(&spec).expect("good").judge_body(b"..\xff-ok", 6), Ok(()));
+        assert_eq!(Wanted::new(&spec, &Patterns::new()).expect("good").judge_body(b"..\xff-ok", 6), Ok(()));
     }
 }

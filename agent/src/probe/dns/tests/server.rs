@@ -108,7 +108,12 @@ pub(super) fn name(text: &str) -> Name {
 }
 
 pub(super) fn dns_spec(name: &str, record_type: &str, server: &str) -> Spec {
-    Spec::Dns(DnsSpec { name: name.into(), record_type: record_type.into(), server: server.into(), rcodes: Vec::new() })
+    Spec::Dns(DnsSpec {
+        name: name.into(),
+        record_type: record_type.into(),
+        server: server.into(),
+        ..DnsSpec::default()
+    })
 }
 
 pub(super) fn prober_of(servers: Vec<SocketAddr>) -> Prober {

@@ -63,8 +63,8 @@ enum Command {
 
 #[derive(Args)]
 struct ProbeArgs {
-    /// `dns://system|authoritative|ADDR/name?type=A`, `tcp://host:port`, `tls://host:port`,
-    /// `https://...` or `http3://...`
+    /// `dns://system|authoritative|SERVER/NAME?type=A` (`&transport=tcp`), `dot://`, `doh://`, `doq://` or
+    /// `doh3://SERVER/NAME?type=A`, `tcp://host:port`, `tls://host:port`, `https://...` or `http3://...`
     url: String,
     /// Give up after this long.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]

@@ -1,6 +1,6 @@
 //! `faultline-agent probe`: one run of one URL, told in full.
 //!
-//! URLs are those of the catalog: `dns://system|authoritative|ADDR/name?type=A`, `tcp://host:port`, `tls://host:port`,
+//! URLs are those of the catalog: questions as in [`faultline_proto::question`], `tcp://host:port`, `tls://host:port`,
 //! `https://...`, `http3://...`. The JSON form is one result line as `faultline results export` writes it, with the `chain` that was presented.
 
 mod text;
@@ -9,10 +9,8 @@ use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use faultline_proto::{
     convert::{self, duration, word},
-    types::v1::{
-        Assignment, DnsSpec, HttpSpec, ProbeResult, Protocol, TcpSpec, Timings as WireTimings, TlsSpec,
-        assignment::Spec,
-    },
+    question,
+    types::v1::{Assignment, HttpSpec, ProbeResult, TcpSpec, Timings as WireTimings, TlsSpec, assignment::Spec},
 };
 use serde_json::{Map, Value, json};
 use url::{Position, Url};
@@ -36,8 +34,11 @@ pub enum UrlError {
     #[error("{0:?} is no URL: {1}")]
     Url(String, url::ParseError),
     /// Its scheme is none that can be probed.
-    #[error("scheme {0:?} is none of dns, tcp, tls, https, http3")]
+    #[error("scheme {0:?} is none of dns, dot, doh, doq, doh3, tcp, tls, https, http3")]
     Scheme(String),
+    /// It names no question.
+    #[error("{0:?}: {1}")]
+    Question(String, String),
     /// Something is missing.
     #[error("{0:?} has no {1}")]
     Missing(String, &'static str),
@@ -51,18 +52,8 @@ pub fn assignment(url: &str, transport: Transport, timeout: Duration) -> Result<
     let bare = || host().map(|host| host.trim_start_matches('[').trim_end_matches(']').to_owned());
     let port = || parsed.port().map(u32::from).ok_or_else(|| missing("port"));
     let spec = match parsed.scheme() {
-        "dns" => {
-            let name = parsed.path().trim_matches('/').to_owned();
-            let kind = parsed.query_pairs().find_map(|(key, value)| (key == "type").then(|| value.into_owned()));
-            let server = match parsed.port() {
-                Some(port) => format!("{}:{port}", host()?),
-                None => bare()?,
-            };
-            if name.is_empty() {
-                return Err(missing("name"));
-            }
-            let record_type = kind.unwrap_or_else(|| "A".to_owned());
-            Spec::Dns(DnsSpec { name, record_type, server, ..DnsSpec::default() })
+        scheme if question::SCHEMES.iter().any(|(known, _)| *known == scheme) => {
+            Spec::Dns(question::parse(&parsed).map_err(|error| UrlError::Question(url.to_owned(), error))?)
         }
         "tcp" => Spec::Tcp(TcpSpec { host: bare()?, port: port()? }),
         "tls" => Spec::Tls(TlsSpec { host: bare()?, port: port()?, ..TlsSpec::default() }),
@@ -216,17 +207,8 @@ fn kind(assignment: &Assignment) -> &'static str {
     }
 }
 
-fn protocol(result: &ProbeResult) -> &'static str {
-    match result.protocol() {
-        Protocol::Unspecified => "",
-        Protocol::Http1 => "http1",
-        Protocol::Http2 => "http2",
-        Protocol::Http3 => "http3",
-        Protocol::Tls12 => "tls12",
-        Protocol::Tls13 => "tls13",
-        Protocol::DnsUdp => "dns_udp",
-        Protocol::DnsTcp => "dns_tcp",
-    }
+fn protocol(result: &ProbeResult) -> String {
+    convert::protocol(result.protocol())
 }
 
 fn rcode(result: &ProbeResult) -> Option<String> {
@@ -245,14 +227,9 @@ mod tests {
     fn each_form_of_url_is_its_probe() {
         let spec =
             |url: &str| assignment(url, Transport::Tcp, Duration::from_secs(5)).expect(url).spec.expect("a spec");
-        let dns = |name: &str, record_type: &str, server: &str| {
-            let (name, record_type, server) = (name.to_owned(), record_type.to_owned(), server.to_owned());
-            Spec::Dns(DnsSpec { name, record_type, server, ..DnsSpec::default() })
-        };
-        assert_eq!(spec("dns://system/example.com?type=AAAA"), dns("example.com", "AAAA", "system"));
-        assert_eq!(spec("dns://authoritative/example.com"), dns("example.com", "A", "authoritative"));
-        assert_eq!(spec("dns://192.0.2.53:5300/example.com"), dns("example.com", "A", "192.0.2.53:5300"));
-        assert_eq!(spec("dns://[2001:db8::53]:5300/example.com"), dns("example.com", "A", "[2001:db8::53]:5300"));
+        for url in ["dns://system/example.com", "dot://192.0.2.1/example.com", "doh3://dns.example/example.com"] {
+            assert!(matches!(spec(url), Spec::Dns(_)), "{url}");
+        }
         assert_eq!(spec("tcp://example.com:22"), Spec::Tcp(TcpSpec { host: "example.com".into(), port: 22 }));
         assert_eq!(spec("tls://[::1]:443"), Spec::Tls(TlsSpec { host: "::1".into(), port: 443, ..TlsSpec::default() }));
         assert!(matches!(spec("https://example.com/"), Spec::Https(_)));

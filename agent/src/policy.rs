@@ -16,7 +16,8 @@ use faultline_proto::{
     convert::{address, std_duration},
     page,
     pattern::compile,
-    types::v1::{Assignment, HttpSpec, assignment::Spec},
+    question::{self, SCHEMES},
+    types::v1::{Assignment, HttpSpec, Protocol, assignment::Spec},
 };
 use hickory_resolver::proto::rr::{Name, RecordType};
 use url::Url;
@@ -146,12 +147,19 @@ impl Policy {
                     )));
                 }
                 spec.answer_matches.iter().try_for_each(|text| compile(text).map(drop).map_err(malformed))?;
+                let known = SCHEMES.iter().any(|(_, transport)| *transport == spec.transport());
+                if !known && spec.transport() != Protocol::DnsTcp {
+                    return Err(malformed(format!("transport {} carries no questions", spec.transport)));
+                }
                 match spec.server.as_str() {
+                    SYSTEM | AUTHORITATIVE if spec.transport() != Protocol::Unspecified => {
+                        Err(malformed(format!("server {:?} is asked by datagram alone", spec.server)))
+                    }
                     SYSTEM | AUTHORITATIVE => Ok(()),
                     server => {
                         let (host, port) =
                             split_server(server).ok_or_else(|| malformed(format!("server {server:?}")))?;
-                        self.endpoint(host, u32::from(port))
+                        self.endpoint(host, u32::from(port.unwrap_or(question::port(spec.transport()))))
                     }
                 }
             }

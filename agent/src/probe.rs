@@ -139,7 +139,7 @@ impl Shared {
         match assignment.spec.as_ref().ok_or(REFUSED)? {
             Spec::Dns(spec) => {
                 let answers = self.patterns.all(&spec.answer_matches).map_err(|_| REFUSED)?;
-                dns::probe(&self.resolver, (spec, &answers), &self.policy, progress).await
+                dns::probe((&self.resolver, &self.handshakes), (spec, &answers), &self.policy, progress).await
             }
             Spec::Tcp(spec) => {
                 let address = self.address(&spec.host, port(spec.port)?, progress).await?;

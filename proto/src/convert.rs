@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use crate::{
     agent::v1::LookRefusal,
-    types::v1::{Cause, Layer, Reason},
+    types::v1::{Cause, Layer, Protocol, Reason},
 };
 
 /// An enum of the contract whose values have words.
@@ -26,7 +26,7 @@ macro_rules! word {
     )+};
 }
 
-word! { Layer => "LAYER_", Cause => "CAUSE_", Reason => "REASON_", LookRefusal => "LOOK_REFUSAL_" }
+word! { Layer => "LAYER_", Cause => "CAUSE_", Reason => "REASON_", Protocol => "PROTOCOL_", LookRefusal => "LOOK_REFUSAL_" }
 
 /// An address as the wire has it: 4 or 16 bytes.
 pub fn octets(address: IpAddr) -> Vec<u8> {
@@ -57,6 +57,11 @@ pub struct WrongLength(
 pub fn word<T: Word>(value: T) -> String {
     let name = value.proto_name();
     name.strip_prefix(T::PREFIX).unwrap_or(name).to_ascii_lowercase()
+}
+
+/// The word of a protocol, empty where none was spoken.
+pub fn protocol(value: Protocol) -> String {
+    if value == Protocol::Unspecified { String::new() } else { word(value) }
 }
 
 /// A wire duration from a standard one; saturates at the largest that fits.

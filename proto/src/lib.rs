@@ -55,6 +55,7 @@ pub mod clock;
 pub mod convert;
 pub mod page;
 pub mod pattern;
+pub mod question;
 
 pub use convert::word;
 

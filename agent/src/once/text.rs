@@ -45,7 +45,7 @@ pub fn text(assignment: &Assignment, observed: &Observed) -> String {
         }
     };
     line("address", &address(result).map(|address| address.to_string()).unwrap_or_default());
-    line("protocol", protocol(result));
+    line("protocol", &protocol(result));
     if result.status != 0 {
         line("status", &result.status.to_string());
     }

@@ -5,6 +5,7 @@
 //! resolver and only on behalf of the layers above. "The server could not be reached" and "no answer" stay apart.
 
 mod ask;
+mod encrypted;
 mod resolver;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,10 @@ use std::{
     sync::Arc,
 };
 
-use faultline_proto::types::v1::{Cause, DnsSpec, Layer, Reason};
+use faultline_proto::{
+    question,
+    types::v1::{Cause, DnsSpec, Layer, Protocol, Reason},
+};
 use hickory_resolver::proto::{
     op::ResponseCode,
     rr::{Name, RData, Record, RecordType},
@@ -24,10 +28,14 @@ use regex::bytes::Regex;
 pub use self::resolver::ResolverChoice;
 pub(crate) use self::resolver::{Resolver, ResolverSettings};
 use self::{
-    ask::{AskError, Question, Recursion, Reply},
+    ask::{AskError, Checking, Question, Recursion, Reply},
+    encrypted::Upstream,
     resolver::question,
 };
-use super::outcome::{Phase, Progress, Stop, missing_network};
+use super::{
+    outcome::{Budget, Facts, Phase, Progress, Stop, missing_network},
+    tls::Handshakes,
+};
 use crate::policy::Policy;
 
 /// The address of a host: itself when it is literal, without a dns layer.
@@ -73,7 +81,8 @@ async fn follow(
         progress.facts.cnames = chain.names();
         followed?;
         if reply.rcode() != ResponseCode::NoError {
-            return Err(failed(rcode_cause(resolver, &reply, &asked, kind, progress).await));
+            let plain = Asker::Plain(resolver, Vec::new());
+            return Err(failed(rcode_cause(&plain, &reply, &asked, kind, progress).await));
         }
         let found: Vec<_> = addresses_at(chain.end(), &reply.message.answers).collect();
         if !found.is_empty() || *chain.end() == asked {
@@ -88,12 +97,12 @@ fn addresses_at<'a>(owner: &'a Name, answers: &'a [Record]) -> impl Iterator<Ite
 
 /// The `dns` kind: asks whom the spec names and judges the answer.
 pub(crate) async fn probe(
-    resolver: &Resolver,
+    (resolver, handshakes): (&Resolver, &Handshakes),
     wanted: Wanted<'_>,
     policy: &Policy,
     progress: &mut Progress,
 ) -> Result<(), Stop> {
-    let judged = ask_and_judge(resolver, wanted, policy, progress).await;
+    let judged = ask_and_judge((resolver, handshakes), wanted, policy, progress).await;
     progress.end(Phase::Dns);
     judged
 }
@@ -102,7 +111,7 @@ pub(crate) async fn probe(
 type Wanted<'a> = (&'a DnsSpec, &'a [Arc<Regex>]);
 
 async fn ask_and_judge(
-    resolver: &Resolver,
+    (resolver, handshakes): (&Resolver, &Handshakes),
     wanted: Wanted<'_>,
     policy: &Policy,
     progress: &mut Progress,
@@ -111,6 +120,7 @@ async fn ask_and_judge(
     let name = absolute(&spec.name)?;
     let kind = spec.record_type.parse::<RecordType>().map_err(|_| Stop::Unmeasured(Reason::PolicyRefused))?;
     let mut question = question(&name, kind);
+    let mut host = String::new();
     let servers = match spec.server.as_str() {
         SYSTEM => resolver.servers(),
         AUTHORITATIVE => {
@@ -120,27 +130,69 @@ async fn ask_and_judge(
             vec![allowed(policy, address)?]
         }
         server => {
-            let (host, port) = split_server(server).ok_or(Stop::Unmeasured(Reason::PolicyRefused))?;
-            let address = if let Ok(literal) = host.parse() {
+            let (named, port) = split_server(server).ok_or(Stop::Unmeasured(Reason::PolicyRefused))?;
+            let port = port.unwrap_or(question::port(spec.transport()));
+            let address = if let Ok(literal) = named.parse() {
                 literal
             } else {
                 // The chain and code of this step describe the server's name, not the question.
                 let mut aside = Progress::new(progress.budget);
-                let found = addresses(resolver, host, &mut aside).await?;
+                let found = addresses(resolver, named, &mut aside).await?;
                 *found.first().ok_or(failed(Cause::DnsEmptyAnswer))?
             };
+            named.clone_into(&mut host);
             server.clone_into(&mut progress.facts.resolver);
             vec![allowed(policy, SocketAddr::new(address, port))?]
         }
     };
-    let reply = resolver.query(&servers, question.clone(), &progress.budget).await.map_err(|error| stop(&error))?;
+    let budget = progress.budget;
+    let asker = match (spec.transport(), servers.as_slice()) {
+        (Protocol::Unspecified, _) => Asker::Plain(resolver, servers),
+        (transport, [address]) => {
+            let (address, source, path) = (*address, resolver.source(), spec.path.as_str());
+            progress.address = Some(address.ip());
+            Asker::Upstream(Upstream { handshakes, source, address, host: &host, transport, path })
+        }
+        _ => return Err(Stop::Unmeasured(Reason::PolicyRefused)),
+    };
+    let reply = asker.ask(&question, budget, &mut progress.facts).await.map_err(|error| stop(&error))?;
     progress.address = Some(reply.server.ip());
     note(resolver, &reply, progress);
-    judge(resolver, wanted, &question, &reply, progress).await
+    judge(&asker, wanted, &question, &reply, progress).await
+}
+
+/// Whom a probe asks.
+enum Asker<'a> {
+    /// These servers, by datagram.
+    Plain(&'a Resolver, Vec<SocketAddr>),
+    Upstream(Upstream<'a>),
+}
+
+impl Asker<'_> {
+    async fn ask(&self, question: &Question, budget: Budget, facts: &mut Facts) -> Result<Reply, AskError> {
+        match self {
+            Self::Plain(resolver, servers) => resolver.query(servers, question.clone(), &budget).await,
+            Self::Upstream(upstream) => upstream.ask(question, budget, facts).await,
+        }
+    }
+
+    /// Whether a server that said SERVFAIL answers once it need not check signatures, and still fails when it must.
+    async fn is_bogus(&self, server: SocketAddr, question: Question, budget: Budget) -> bool {
+        let alone = match self {
+            Self::Plain(resolver, _) => Self::Plain(resolver, vec![server]),
+            Self::Upstream(upstream) => Self::Upstream(upstream.clone()),
+        };
+        let unchecked = Question { checking: Checking::Disabled, ..question.clone() };
+        let code = async |question: &Question| {
+            let reply = alone.ask(question, budget, &mut Facts::default()).await;
+            reply.ok().map(|reply| reply.rcode())
+        };
+        code(&unchecked).await == Some(ResponseCode::NoError) && code(&question).await == Some(ResponseCode::ServFail)
+    }
 }
 
 async fn judge(
-    resolver: &Resolver,
+    asker: &Asker<'_>,
     (spec, patterns): Wanted<'_>,
     question: &Question,
     reply: &Reply,
@@ -161,8 +213,7 @@ async fn judge(
         }
     }
     if reply.rcode() != ResponseCode::NoError {
-        let cause = rcode_cause(resolver, reply, &question.name, question.kind, progress).await;
-        return Err(failed(cause));
+        return Err(failed(rcode_cause(asker, reply, &question.name, question.kind, progress).await));
     }
     // An authority that answers with an alias out of its zone has answered.
     let is_alias = question.recursion == Recursion::Off && !chain.aliases.is_empty();
@@ -183,13 +234,13 @@ fn judge_data((spec, patterns): Wanted<'_>, kind: RecordType, answers: &[Record]
 }
 
 /// The cause of a code other than NOERROR; for SERVFAIL of a recursive server this asks whether signatures are why.
-async fn rcode_cause(resolver: &Resolver, reply: &Reply, name: &Name, kind: RecordType, progress: &Progress) -> Cause {
+async fn rcode_cause(asker: &Asker<'_>, reply: &Reply, name: &Name, kind: RecordType, progress: &Progress) -> Cause {
     match reply.rcode() {
         ResponseCode::NXDomain => Cause::DnsNxdomain,
         ResponseCode::Refused => Cause::DnsRefused,
         ResponseCode::ServFail => {
             let is_bogus = reply.message.metadata.recursion_available
-                && resolver.is_bogus(reply.server, question(name, kind), &progress.budget).await;
+                && asker.is_bogus(reply.server, question(name, kind), progress.budget).await;
             if is_bogus { Cause::DnsDnssecBogus } else { Cause::DnsServfail }
         }
         _ => Cause::DnsWrongAnswer,
@@ -213,10 +264,11 @@ fn stop(error: &AskError) -> Stop {
         AskError::Code(ResponseCode::Refused) => failed(Cause::DnsRefused),
         AskError::Code(_) => failed(Cause::DnsEmptyAnswer),
         AskError::OutOfSockets => Stop::Unmeasured(Reason::OutOfSockets),
+        AskError::Unmeasured(reason) => Stop::Unmeasured(*reason),
         AskError::Unreachable { server, error } if error.kind() == std::io::ErrorKind::NetworkUnreachable => {
             missing_network(*server).map_or(failed(Cause::DnsUnreachable), Stop::Unmeasured)
         }
-        AskError::Unreachable { .. } => failed(Cause::DnsUnreachable),
+        AskError::Unreachable { .. } | AskError::Refused => failed(Cause::DnsUnreachable),
     }
 }
 
@@ -272,15 +324,15 @@ fn alias<'a>(record: &'a Record, owner: &Name) -> Option<&'a Name> {
     }
 }
 
-/// Host and port of "host[:port]"; port 53 when there is none, `None` when it cannot be read.
-pub(crate) fn split_server(server: &str) -> Option<(&str, u16)> {
+/// Host and port, if any, of "host[:port]"; `None` when it cannot be read.
+pub(crate) fn split_server(server: &str) -> Option<(&str, Option<u16>)> {
     let bare = server.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(server);
     if bare.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Some((bare, 53));
+        return Some((bare, None));
     }
     let (host, port) = match server.rsplit_once(':') {
-        Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)?),
-        None => (server, 53),
+        Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port != 0)?)),
+        None => (server, None),
     };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     (!host.is_empty()).then_some((host, port))

@@ -26,9 +26,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use url::{Position, Url};
 
-#[cfg(test)]
-pub(crate) use self::tasks::Tasks as Spawner;
-use self::tasks::Tasks;
+use self::tasks::Executor;
+pub(crate) use self::tasks::Tasks;
 pub(crate) use self::{
     answer::{Body, MAX_HEADERS, edges, judge_head},
     wanted::Wanted,
@@ -90,9 +89,7 @@ async fn over_http1(stream: TlsStream<TcpStream>, ask: Ask<'_>, progress: &mut P
 
 async fn over_http2(stream: TlsStream<TcpStream>, ask: Ask<'_>, progress: &mut Progress) -> Answered {
     let tasks = Tasks::default();
-    let mut builder = http2::Builder::new(tasks.executor());
-    builder.max_header_list_size(MAX_HEADERS_HTTP2).initial_stream_window_size(WINDOW);
-    let opened = builder.handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await;
+    let opened = http2_builder(&tasks).handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await;
     let (mut sender, connection) = opened.map_err(|error| stop(&error))?;
     let request = request(&ask.url[..Position::AfterQuery], &ask);
     let answer = async {
@@ -101,6 +98,13 @@ async fn over_http2(stream: TlsStream<TcpStream>, ask: Ask<'_>, progress: &mut P
         read(response, &ask, progress).await
     };
     alongside(connection, answer).await
+}
+
+/// A builder of HTTP/2 connections that hold little.
+pub(crate) fn http2_builder(tasks: &Tasks) -> http2::Builder<Executor> {
+    let mut builder = http2::Builder::new(tasks.executor());
+    builder.max_header_list_size(MAX_HEADERS_HTTP2).initial_stream_window_size(WINDOW);
+    builder
 }
 
 /// The request, without what its version adds. The spec's own headers take the place of those of every probe.
@@ -176,4 +180,5 @@ pub(crate) const ALPN: [&[u8]; 2] = [ALPN_HTTP2, b"http/1.1"];
 const ALPN_HTTP2: &[u8] = b"h2";
 const MAX_HEADERS_HTTP2: u32 = 16 * 1024;
 const WINDOW: u32 = 128 * 1024;
-const USER_AGENT: &str = concat!("faultline-agent/", env!("CARGO_PKG_VERSION"), " (+https://faultline.example/probes)");
+pub(crate) const USER_AGENT: &str =
+    concat!("faultline-agent/", env!("CARGO_PKG_VERSION"), " (+https://faultline.example/probes)");

@@ -48,7 +48,8 @@ pub(crate) async fn connect(
     Ok(connection)
 }
 
-async fn open(
+/// The same without its time and its witness's word.
+pub(crate) async fn open(
     config: rustls::ClientConfig,
     source: Option<IpAddr>,
     address: SocketAddr,

@@ -7,6 +7,7 @@ use faultline_proto::{
     convert::duration,
     types::v1::{Assignment, Cause, HttpSpec, Layer, TcpSpec, TlsSpec, assignment::Spec},
 };
+use quinn::{Endpoint, crypto::rustls::QuicServerConfig};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -128,6 +129,42 @@ where
         }
     })
     .await
+}
+
+/// A QUIC server that lives as long as this value.
+pub(crate) struct QuicServer {
+    pub(crate) address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl QuicServer {
+    /// Of HTTP/3.
+    pub(crate) fn new<F, S>(identity: Identity, serve: F) -> Self
+    where
+        F: Fn(quinn::Incoming) -> S + Send + 'static,
+        S: Future<Output = ()> + Send + 'static,
+    {
+        Self::speaking(b"h3", identity, serve)
+    }
+
+    pub(crate) fn speaking<F, S>(protocol: &[u8], identity: Identity, serve: F) -> Self
+    where
+        F: Fn(quinn::Incoming) -> S + Send + 'static,
+        S: Future<Output = ()> + Send + 'static,
+    {
+        let crypto = QuicServerConfig::try_from(identity.server(&[protocol])).expect("TLS 1.3");
+        let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        let endpoint = Endpoint::server(config, ([127, 0, 0, 1], 0).into()).expect("a port");
+        let address = endpoint.local_addr().expect("an address");
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut serving = JoinSet::new();
+            while let Some(incoming) = endpoint.accept().await {
+                serving.spawn(serve(incoming));
+            }
+        });
+        Self { address, _tasks: tasks }
+    }
 }
 
 pub(crate) fn settings(authority: &Authority) -> ProbeSettings {

@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use faultline_attribution::{Element, ProbeKind, Target};
 use faultline_proto::{
     pattern::compile,
+    question::{self, SCHEMES},
     types::v1::{DnsSpec, TcpSpec, TlsSpec, assignment::Spec},
 };
 use toml::Spanned;
@@ -28,8 +29,6 @@ const MAX_CERT_DAYS: u32 = 3650;
 /// Answers that may be asked for, and patterns for them: as agents take them.
 const MAX_MIN_ANSWERS: u32 = 100;
 const MAX_ANSWER_PATTERNS: usize = 4;
-
-const RECORD_TYPES: [&str; 10] = ["A", "AAAA", "CNAME", "HTTPS", "MX", "NS", "PTR", "SOA", "SRV", "TXT"];
 
 const RCODES: [&str; 6] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
 
@@ -149,7 +148,8 @@ fn spec(probe: ProbeKind, row: &Row, found: &mut Vec<Found>) -> Option<(Spec, Op
         }
     };
     let scheme = if probe == ProbeKind::Http3 { "https" } else { probe.as_str() };
-    if parsed.scheme() != scheme {
+    let is_question = probe == ProbeKind::Dns && SCHEMES.iter().any(|(scheme, _)| *scheme == parsed.scheme());
+    if parsed.scheme() != scheme && !is_question {
         found.push(fault(format!("probe {probe} takes a {scheme} URL, as in {:?}", example(probe))));
         return None;
     }
@@ -169,7 +169,16 @@ fn spec(probe: ProbeKind, row: &Row, found: &mut Vec<Found>) -> Option<(Spec, Op
     let named = host.parse::<IpAddr>().is_err().then(|| host.clone());
     let port = || u32::from(parsed.port().unwrap_or_default());
     Some(match probe {
-        ProbeKind::Dns => dns(&parsed, host, wanted, &fault, found)?,
+        ProbeKind::Dns => match question::parse(&parsed) {
+            Ok(spec) => {
+                let (Expect { rcode: rcodes, min_answers, answer_matches, .. }, name) = (wanted, spec.name.clone());
+                (Spec::Dns(DnsSpec { rcodes, min_answers, answer_matches, ..spec }), Some(name))
+            }
+            Err(message) => {
+                found.push(fault(message));
+                return None;
+            }
+        },
         ProbeKind::Tcp | ProbeKind::Tls if port() == 0 => {
             found.push(fault(format!("no port, as in {:?}", example(probe))));
             return None;
@@ -184,38 +193,6 @@ fn spec(probe: ProbeKind, row: &Row, found: &mut Vec<Found>) -> Option<(Spec, Op
             (if is_http3 { Spec::Http3(spec) } else { Spec::Https(spec) }, named)
         }
     })
-}
-
-/// `dns://system|authoritative|ADDR/name?type=A`.
-fn dns(
-    url: &Url,
-    server: String,
-    wanted: Expect,
-    fault: &impl Fn(String) -> Found,
-    found: &mut Vec<Found>,
-) -> Option<(Spec, Option<String>)> {
-    let name = url.path().trim_start_matches('/').to_owned();
-    if name.is_empty() {
-        found.push(fault("no name to resolve, as in \"dns://system/example.com?type=A\"".into()));
-        return None;
-    }
-    let mut record_type = "A".to_owned();
-    for (key, value) in url.query_pairs() {
-        if key != "type" || !RECORD_TYPES.contains(&value.as_ref()) {
-            found.push(fault(format!("?{key}={value}: only type, one of {}", RECORD_TYPES.join(", "))));
-            return None;
-        }
-        record_type = value.into_owned();
-    }
-    let server = match url.port() {
-        Some(port) if server.contains(':') => format!("[{server}]:{port}"),
-        Some(port) => format!("{server}:{port}"),
-        None => server,
-    };
-    let name = if name == "." { name } else { name.trim_end_matches('.').to_owned() };
-    let Expect { rcode: rcodes, min_answers, answer_matches, .. } = wanted;
-    let spec = DnsSpec { name: name.clone(), record_type, server, rcodes, min_answers, answer_matches };
-    Some((Spec::Dns(spec), Some(name)))
 }
 
 /// What a passing run must show, where the probe can see it.

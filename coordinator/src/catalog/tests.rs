@@ -144,6 +144,8 @@ fn dns_urls_name_server_name_and_type() {
     let Spec::Dns(spec) = &catalog.targets["x"].spec else { panic!("dns") };
     assert_eq!((spec.server.as_str(), spec.name.as_str()), ("192.0.2.1:5300", "example.com"));
     assert_eq!(spec.record_type, "SOA");
+    let catalog = Catalog::parse("my.toml", &row("doq://dns.example/example.com")).expect("good");
+    assert!(matches!(&catalog.targets["x"].spec, Spec::Dns(spec) if spec.transport() == Protocol::DnsQuic));
     let wanted =
         format!("{}expect = {{ min_answers = 2, answer_matches = [\"^192\"] }}\n", row("dns://system/example.com"));
     let catalog = Catalog::parse("my.toml", &wanted).expect("good");
@@ -152,5 +154,5 @@ fn dns_urls_name_server_name_and_type() {
     let found = faults(&wanted.replace("^192", "["));
     assert!(found[0].contains("expect.answer_matches: pattern \"[\""), "{found:?}");
     assert!(faults(&row("dns://system/"))[0].contains("no name to resolve"));
-    assert!(faults(&row("dns://system/example.com?type=ANY"))[0].contains("only type, one of A, AAAA"));
+    assert!(faults(&row("dns://system/example.com?type=ANY"))[0].contains("?type=ANY: type, one of A, AAAA"));
 }

@@ -3,11 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use faultline_attribution::{AgentId, Outcome, ProbeKind, TargetId, Timestamp, Vantage};
-use faultline_proto::{
-    agent::v1::Lane,
-    convert,
-    types::v1::{self as wire, Protocol},
-};
+use faultline_proto::{agent::v1::Lane, convert, types::v1 as wire};
 
 use super::{ResultLine, Timings};
 use crate::{
@@ -138,26 +134,13 @@ fn line<'a>(
         on_demand: result.on_demand,
         late: i32::from(record.lane) == Lane::Backfill as i32,
         address,
-        protocol: protocol(result.protocol()).into(),
+        protocol: convert::protocol(result.protocol()).into(),
         status: u16::try_from(result.status).ok().filter(|status| *status != 0),
         edge,
         cnames: facts.map(|facts| facts.cnames.iter().map(|name| name.as_str().into()).collect()).unwrap_or_default(),
         issuer: borrowed(|facts| &facts.issuer),
         rcode: result.rcode_plus_one.checked_sub(1).map(rcode).unwrap_or_default(),
         ..ResultLine::new(record.agent.as_str(), target.as_str(), at, outcome)
-    }
-}
-
-fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Unspecified => "",
-        Protocol::Http1 => "http1",
-        Protocol::Http2 => "http2",
-        Protocol::Http3 => "http3",
-        Protocol::Tls12 => "tls12",
-        Protocol::Tls13 => "tls13",
-        Protocol::DnsUdp => "dns_udp",
-        Protocol::DnsTcp => "dns_tcp",
     }
 }
 

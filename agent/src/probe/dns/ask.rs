@@ -13,13 +13,16 @@ use std::{
     time::Duration,
 };
 
-use faultline_proto::{clock::Clock, types::v1::Protocol};
+use faultline_proto::{
+    clock::Clock,
+    types::v1::{Protocol, Reason},
+};
 use hickory_resolver::proto::{
     op::{DEFAULT_MAX_PAYLOAD_LEN, Edns, Message, MessageType, OpCode, Query, ResponseCode},
     rr::{Name, RecordType},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::UdpSocket,
 };
 
@@ -70,8 +73,11 @@ pub(crate) enum AskError {
         server: IpAddr,
         error: io::Error,
     },
+    /// A server that could be reached and would not answer.
+    Refused,
     Malformed,
     OutOfSockets,
+    Unmeasured(Reason),
     /// A step on the way to the answer ended with this code.
     Code(ResponseCode),
 }
@@ -125,21 +131,31 @@ async fn exchange(
 
 async fn over_tcp(source: Option<IpAddr>, server: SocketAddr, question: &Question) -> Result<Reply, AskError> {
     let refused = |error| unreachable(server, error);
-    let mut stream = connect::open(server, source).await.map_err(refused)?;
+    let stream = connect::open(server, source).await.map_err(refused)?;
     let id = rand::random();
-    let query = encode(id, question)?;
-    let length = u16::try_from(query.len()).map_err(|_| AskError::Malformed)?;
-    let mut framed = Vec::with_capacity(query.len() + 2);
-    framed.extend_from_slice(&length.to_be_bytes());
-    framed.extend_from_slice(&query);
-    stream.write_all(&framed).await.map_err(refused)?;
-    let length = stream.read_u16().await.map_err(|error| cut(server, error))?;
-    let mut answer = vec![0; usize::from(length)];
-    stream.read_exact(&mut answer).await.map_err(|error| cut(server, error))?;
+    let answer = framed(stream, server, &encode(id, question)?).await?;
     match read(&answer, id, question) {
         Read::Answer(message) => Ok(Reply { message, transport: Protocol::DnsTcp, server }),
         Read::Malformed | Read::Stranger => Err(AskError::Malformed),
     }
+}
+
+/// The answer to the query over a stream, each after its length.
+pub(super) async fn framed(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    server: SocketAddr,
+    query: &[u8],
+) -> Result<Vec<u8>, AskError> {
+    let length = u16::try_from(query.len()).map_err(|_| AskError::Malformed)?;
+    let mut framed = Vec::with_capacity(query.len() + 2);
+    framed.extend_from_slice(&length.to_be_bytes());
+    framed.extend_from_slice(query);
+    stream.write_all(&framed).await.map_err(|error| unreachable(server, error))?;
+    stream.flush().await.map_err(|error| unreachable(server, error))?;
+    let length = stream.read_u16().await.map_err(|error| cut(server, error))?;
+    let mut answer = vec![0; usize::from(length)];
+    stream.read_exact(&mut answer).await.map_err(|error| cut(server, error))?;
+    Ok(answer)
 }
 
 fn local(source: Option<IpAddr>, server: SocketAddr) -> SocketAddr {
@@ -150,7 +166,7 @@ fn local(source: Option<IpAddr>, server: SocketAddr) -> SocketAddr {
     }
 }
 
-fn unreachable(server: SocketAddr, error: io::Error) -> AskError {
+pub(super) fn unreachable(server: SocketAddr, error: io::Error) -> AskError {
     if is_out_of_sockets(&error) {
         return AskError::OutOfSockets;
     }
@@ -162,7 +178,7 @@ fn cut(server: SocketAddr, error: io::Error) -> AskError {
     if error.kind() == io::ErrorKind::UnexpectedEof { AskError::Malformed } else { unreachable(server, error) }
 }
 
-fn encode(id: u16, question: &Question) -> Result<Vec<u8>, AskError> {
+pub(super) fn encode(id: u16, question: &Question) -> Result<Vec<u8>, AskError> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = question.recursion == Recursion::Desired;
     message.metadata.checking_disabled = question.checking == Checking::Disabled;
@@ -173,13 +189,13 @@ fn encode(id: u16, question: &Question) -> Result<Vec<u8>, AskError> {
     message.to_vec().map_err(|_| AskError::Malformed)
 }
 
-enum Read {
+pub(super) enum Read {
     Answer(Message),
     Malformed,
     Stranger,
 }
 
-fn read(bytes: &[u8], id: u16, question: &Question) -> Read {
+pub(super) fn read(bytes: &[u8], id: u16, question: &Question) -> Read {
     if bytes.get(..2) != Some(&id.to_be_bytes()) {
         return Read::Stranger;
     }

@@ -142,14 +142,9 @@ impl Resolver {
         best
     }
 
-    /// Whether a server that said SERVFAIL answers once it need not check signatures, and still fails when it must.
-    pub(crate) async fn is_bogus(&self, server: SocketAddr, question: Question, budget: &Budget) -> bool {
-        let unchecked = Question { checking: Checking::Disabled, ..question.clone() };
-        let code = async |question| {
-            let reply = self.query(&[server], question, budget).await;
-            reply.ok().map(|reply| reply.rcode())
-        };
-        code(unchecked).await == Some(ResponseCode::NoError) && code(question).await == Some(ResponseCode::ServFail)
+    /// The address that questions are sent from, if it is set.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        self.settings.source
     }
 
     /// A name server of the zone that holds the name, and its address; another one at each call.

@@ -1,5 +1,6 @@
 //! Names: every code and every silence has its cause, chains are followed, and cut answers are asked for over TCP.
 
+mod encrypted;
 mod server;
 
 use faultline_proto::types::v1::{Cause, DnsSpec, HttpSpec, Layer, Protocol, Reason, TcpSpec, assignment::Spec};
@@ -299,11 +300,11 @@ async fn a_name_that_leads_inside_is_refused_after_resolution() {
 
 #[test]
 fn servers_are_hosts_with_an_optional_port() {
-    assert_eq!(split_server("192.0.2.1"), Some(("192.0.2.1", 53)));
-    assert_eq!(split_server("dns.example:5300"), Some(("dns.example", 5300)));
-    assert_eq!(split_server("2001:db8::1"), Some(("2001:db8::1", 53)));
-    assert_eq!(split_server("[2001:db8::1]"), Some(("2001:db8::1", 53)));
-    assert_eq!(split_server("[2001:db8::1]:5300"), Some(("2001:db8::1", 5300)));
+    assert_eq!(split_server("192.0.2.1"), Some(("192.0.2.1", None)));
+    assert_eq!(split_server("dns.example:5300"), Some(("dns.example", Some(5300))));
+    assert_eq!(split_server("2001:db8::1"), Some(("2001:db8::1", None)));
+    assert_eq!(split_server("[2001:db8::1]"), Some(("2001:db8::1", None)));
+    assert_eq!(split_server("[2001:db8::1]:5300"), Some(("2001:db8::1", Some(5300))));
     assert_eq!(split_server("dns.example:0"), None);
     assert_eq!(split_server("dns.example:port"), None);
 }

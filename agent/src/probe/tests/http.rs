@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::probe::{
     Outcome,
-    http::{ALPN, Spawner},
+    http::{ALPN, Tasks},
     testing::*,
 };
 
@@ -43,7 +43,7 @@ async fn http2_is_spoken_where_the_server_can() {
                 seen.try_send(request.map(drop)).ok();
                 async { Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from("all healthy")))) }
             });
-            let spawner = Spawner::default();
+            let spawner = Tasks::default();
             http2::Builder::new(spawner.executor()).serve_connection(TokioIo::new(session), answer).await.ok();
         }
     })

@@ -1,11 +1,9 @@
 //! HTTP/3 against a real QUIC server, a closed port, a silent one, and a server that refuses.
 
-use std::{net::SocketAddr, sync::Arc};
-
 use bytes::Bytes;
 use faultline_proto::types::v1::{Cause, HttpSpec, Layer, Protocol, assignment::Spec};
 use http::Response;
-use quinn::{Endpoint, Incoming, ServerConfig, crypto::rustls::QuicServerConfig};
+use quinn::Incoming;
 use tokio::{net::UdpSocket, task::JoinSet};
 
 use crate::probe::{Outcome, testing::*};
@@ -134,40 +132,6 @@ fn version_negotiation(initial: &[u8]) -> Vec<u8> {
     answer.extend_from_slice(&initial[5..destination_end]);
     answer.extend_from_slice(&[0x1a, 0x2a, 0x3a, 0x4a]);
     answer
-}
-
-struct QuicServer {
-    address: SocketAddr,
-    _tasks: JoinSet<()>,
-}
-
-impl QuicServer {
-    fn new<F, S>(identity: Identity, serve: F) -> Self
-    where
-        F: Fn(Incoming) -> S + Send + 'static,
-        S: Future<Output = ()> + Send + 'static,
-    {
-        Self::speaking(b"h3", identity, serve)
-    }
-
-    fn speaking<F, S>(protocol: &[u8], identity: Identity, serve: F) -> Self
-    where
-        F: Fn(Incoming) -> S + Send + 'static,
-        S: Future<Output = ()> + Send + 'static,
-    {
-        let crypto = QuicServerConfig::try_from(identity.server(&[protocol])).expect("TLS 1.3");
-        let config = ServerConfig::with_crypto(Arc::new(crypto));
-        let endpoint = Endpoint::server(config, ([127, 0, 0, 1], 0).into()).expect("a port");
-        let address = endpoint.local_addr().expect("an address");
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut serving = JoinSet::new();
-            while let Some(incoming) = endpoint.accept().await {
-                serving.spawn(serve(incoming));
-            }
-        });
-        Self { address, _tasks: tasks }
-    }
 }
 
 async fn serve(incoming: Incoming) {

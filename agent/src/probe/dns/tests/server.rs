@@ -39,7 +39,7 @@ pub(super) struct DnsServer {
     _tasks: JoinSet<()>,
 }
 
-type Answerer = dyn Fn(&Query, &mut Message, &Seen) -> Act + Send + Sync;
+pub(super) type Answerer = dyn Fn(&Query, &mut Message, &Seen) -> Act + Send + Sync;
 
 impl DnsServer {
     pub(super) async fn new(answer: impl Fn(&Query, &mut Message, &Seen) -> Act + Send + Sync + 'static) -> Self {
@@ -77,7 +77,7 @@ impl DnsServer {
     }
 }
 
-fn respond(answerer: &Answerer, question: &[u8], transport: Protocol) -> Option<Vec<u8>> {
+pub(super) fn respond(answerer: &Answerer, question: &[u8], transport: Protocol) -> Option<Vec<u8>> {
     let question = Message::from_vec(question).expect("a question");
     let seen = Seen { metadata: question.metadata, transport };
     let mut answer = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);

@@ -215,9 +215,7 @@ fn hosting(seen: &Seen<'_>, layer: Layer) -> BTreeSet<Element> {
         if let Some(zone) = target.zone.as_ref().filter(|_| target.region.as_deref() == Some(region)) {
             set.insert(Element::new(Kind::Zone, format!("{cloud}/{region}/{zone}")));
         }
-        if layer == Layer::Http && target.plane.as_deref() == Some("api") {
-            set.insert(Element::new(Kind::Api, format!("{cloud}/{region}/api")));
-        }
+        set.extend(api_plane(cloud, region, target).filter(|_| layer == Layer::Http));
     }
     set
 }
@@ -254,12 +252,14 @@ fn ownership(id: &TargetId, target: &Target, layer: Layer) -> BTreeSet<Element> 
 /// provider serves the endpoint, the service's own word is the provider's: who checks its callers' keys is a part of it.
 pub(crate) fn own_fault((id, target): (&TargetId, &Target)) -> BTreeSet<Element> {
     let mut set = ownership(id, target, Layer::Http);
-    set.extend(api_plane(&target.hosted_on, target).filter(|_| target.is_provider_owned()));
+    if let Some(region) = target.region.as_ref().filter(|_| target.is_provider_owned()) {
+        set.extend(api_plane(&target.hosted_on, region, target));
+    }
     set
 }
 
-/// The plane of its region through which machines are made and changed, if the target is of it.
-fn api_plane(cloud: &str, target: &Target) -> Option<Element> {
-    let region = target.region.as_ref().filter(|_| target.plane.as_deref() == Some("api"))?;
-    Some(Element::new(Kind::Api, format!("{cloud}/{region}/api")))
+/// The plane of the region through which machines are made and changed, if the target is of it.
+fn api_plane(cloud: &str, region: &str, target: &Target) -> Option<Element> {
+    let is_of_it = target.plane.as_deref() == Some("api");
+    is_of_it.then(|| Element::new(Kind::Api, format!("{cloud}/{region}/api")))
 }

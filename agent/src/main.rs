@@ -104,6 +104,14 @@ struct ProbeArgs {
     output: Output,
 }
 
+impl ProbeArgs {
+    /// Whether something is given that only a page can be asked with.
+    fn asks_of_a_page(&self) -> bool {
+        let is_plain = self.method.is_empty() && self.headers.is_empty() && self.redirects == 0;
+        !is_plain || self.http.is_some() || self.connect_to.is_some()
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum HttpVersion {
     #[value(name = "1.1")]
@@ -203,6 +211,8 @@ async fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         spec.headers.clone_from(&args.headers);
         spec.redirects = args.redirects;
         spec.connect_to = args.connect_to.map(convert::octets).unwrap_or_default();
+    } else if args.asks_of_a_page() {
+        anyhow::bail!("--http, --method, --header, --redirects and --connect-to are for https and http3 URLs");
     }
     // Whoever types a port means it.
     let policy = Policy {

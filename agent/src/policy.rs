@@ -14,10 +14,8 @@ use std::{
 use faultline_proto::{
     agent::v1::Refusal,
     convert::{address, std_duration},
-    page,
-    pattern::compile,
-    question::{self, SCHEMES},
-    types::v1::{Assignment, HttpSpec, Protocol, assignment::Spec},
+    page, question,
+    types::v1::{Assignment, HttpSpec, assignment::Spec},
 };
 use hickory_resolver::proto::rr::{Name, RecordType};
 use url::Url;
@@ -141,20 +139,8 @@ impl Policy {
                 if let Some(word) = spec.rcodes.iter().find(|word| rcode_of(word).is_none()) {
                     return Err(malformed(format!("response code {word:?} is none of {RCODES:?}")));
                 }
-                if spec.answer_matches.len() > MAX_ANSWER_PATTERNS || spec.min_answers > MAX_MIN_ANSWERS {
-                    return Err(malformed(format!(
-                        "answer_matches has {MAX_ANSWER_PATTERNS} patterns at most, min_answers is {MAX_MIN_ANSWERS} at most"
-                    )));
-                }
-                spec.answer_matches.iter().try_for_each(|text| compile(text).map(drop).map_err(malformed))?;
-                let known = SCHEMES.iter().any(|(_, transport)| *transport == spec.transport());
-                if !known && spec.transport() != Protocol::DnsTcp {
-                    return Err(malformed(format!("transport {} carries no questions", spec.transport)));
-                }
+                question::check(spec).map_err(malformed)?;
                 match spec.server.as_str() {
-                    SYSTEM | AUTHORITATIVE if spec.transport() != Protocol::Unspecified => {
-                        Err(malformed(format!("server {:?} is asked by datagram alone", spec.server)))
-                    }
                     SYSTEM | AUTHORITATIVE => Ok(()),
                     server => {
                         let (host, port) =
@@ -265,8 +251,6 @@ const METADATA_V4: [Ipv4Addr; 3] =
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 const MAX_INTERVAL: Duration = Duration::from_hours(24);
 const MAX_TIMEOUT: Duration = Duration::from_mins(1);
-const MAX_ANSWER_PATTERNS: usize = 4;
-const MAX_MIN_ANSWERS: u32 = 100;
 
 #[cfg(test)]
 mod tests;

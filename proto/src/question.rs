@@ -13,7 +13,10 @@
 
 use url::Url;
 
-use crate::types::v1::{DnsSpec, Protocol};
+use crate::{
+    pattern,
+    types::v1::{DnsSpec, Protocol},
+};
 
 /// Record types that may be asked for.
 pub const RECORD_TYPES: [&str; 10] = ["A", "AAAA", "CNAME", "HTTPS", "MX", "NS", "PTR", "SOA", "SRV", "TXT"];
@@ -61,6 +64,33 @@ pub fn parse(url: &Url) -> Result<DnsSpec, String> {
     Ok(DnsSpec { name, record_type, server, transport: transport.into(), path, ..DnsSpec::default() })
 }
 
+/// Errors with what is wrong with the transport and the expectations of the spec.
+pub fn check(spec: &DnsSpec) -> Result<(), String> {
+    let transport = spec.transport();
+    if transport != Protocol::DnsTcp && !SCHEMES.iter().any(|(_, known)| *known == transport) {
+        return Err(format!("transport {} carries no questions", spec.transport));
+    }
+    if NO_SERVER.contains(&spec.server.as_str()) && transport != Protocol::Unspecified {
+        return Err(format!("server {:?} is asked by datagram alone: name a server", spec.server));
+    }
+    if spec.min_answers > MAX_MIN_ANSWERS {
+        return Err(format!("min_answers {} is above {MAX_MIN_ANSWERS}", spec.min_answers));
+    }
+    if spec.answer_matches.len() > MAX_ANSWER_PATTERNS {
+        return Err(format!(
+            "answer_matches has {} patterns, {MAX_ANSWER_PATTERNS} at most",
+            spec.answer_matches.len()
+        ));
+    }
+    spec.answer_matches.iter().try_for_each(|text| pattern::compile(text).map(drop))
+}
+
+/// Servers that are no single one's name.
+const NO_SERVER: [&str; 2] = ["system", "authoritative"];
+/// Source: no zone that is well has a hundred answers; the agent looks at no more.
+const MAX_MIN_ANSWERS: u32 = 100;
+const MAX_ANSWER_PATTERNS: usize = 4;
+
 /// The port of the transport.
 pub fn port(transport: Protocol) -> u16 {
     match transport {
@@ -93,6 +123,22 @@ mod tests {
         is("doh://dns.example/example.com?path=/q&type=NS", "dns.example", "NS", Protocol::DnsHttps, "/q");
         is("doq://dns.example/example.com", "dns.example", "A", Protocol::DnsQuic, "");
         is("doh3://dns.example/example.com", "dns.example", "A", Protocol::DnsHttp3, "");
+    }
+
+    #[test]
+    fn what_a_spec_asks_for_in_vain_is_named() {
+        let good = spec("dns://system/example.com").expect("good");
+        assert_eq!(check(&good), Ok(()));
+        let fault = |edit: &dyn Fn(&mut DnsSpec)| {
+            let mut spec = good.clone();
+            edit(&mut spec);
+            check(&spec).expect_err("a fault")
+        };
+        assert!(fault(&|spec| spec.set_transport(Protocol::DnsTls)).contains("\"system\" is asked by datagram alone"));
+        assert!(fault(&|spec| spec.set_transport(Protocol::Http1)).contains("carries no questions"));
+        assert!(fault(&|spec| spec.min_answers = 101).contains("min_answers 101 is above 100"));
+        assert!(fault(&|spec| spec.answer_matches = vec![String::new(); 5]).contains("5 patterns, 4 at most"));
+        assert!(fault(&|spec| spec.answer_matches = vec!["(".into()]).contains("unclosed group"));
     }
 
     #[test]

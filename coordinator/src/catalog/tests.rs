@@ -146,13 +146,14 @@ fn dns_urls_name_server_name_and_type() {
     assert_eq!(spec.record_type, "SOA");
     let catalog = Catalog::parse("my.toml", &row("doq://dns.example/example.com")).expect("good");
     assert!(matches!(&catalog.targets["x"].spec, Spec::Dns(spec) if spec.transport() == Protocol::DnsQuic));
+    assert!(faults(&row("dot://system/example.com"))[0].contains("\"system\" is asked by datagram alone"));
     let wanted =
         format!("{}expect = {{ min_answers = 2, answer_matches = [\"^192\"] }}\n", row("dns://system/example.com"));
     let catalog = Catalog::parse("my.toml", &wanted).expect("good");
     let Spec::Dns(spec) = &catalog.targets["x"].spec else { panic!("dns") };
     assert_eq!((spec.min_answers, spec.answer_matches.as_slice()), (2, ["^192".to_owned()].as_slice()));
     let found = faults(&wanted.replace("^192", "["));
-    assert!(found[0].contains("expect.answer_matches: pattern \"[\""), "{found:?}");
+    assert!(found[0].contains("url or expect: pattern \"[\""), "{found:?}");
     assert!(faults(&row("dns://system/"))[0].contains("no name to resolve"));
     assert!(faults(&row("dns://system/example.com?type=ANY"))[0].contains("?type=ANY: type, one of A, AAAA"));
 }

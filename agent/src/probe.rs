@@ -174,7 +174,8 @@ impl Shared {
             let Some(place) = (if is_refused { Err(http::failed(Cause::HttpRedirect)) } else { answered })? else {
                 return Ok(());
             };
-            let next = url.join(&place).ok().filter(|next| next.scheme() == "https" && next.username().is_empty());
+            let is_anonymous = |next: &Url| next.username().is_empty() && next.password().is_none();
+            let next = url.join(&place).ok().filter(|next| next.scheme() == "https" && is_anonymous(next));
             url = next.ok_or(http::failed(Cause::HttpRedirect))?;
             hops += 1;
             progress.next_hop();

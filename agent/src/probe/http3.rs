@@ -155,7 +155,7 @@ async fn exchange(connection: Connection, ask: Ask<'_>, progress: &mut Progress)
 }
 
 /// Ends when the peer has sent more than any answer that is read may take.
-async fn flood(connection: &Connection) {
+pub(crate) async fn flood(connection: &Connection) {
     while connection.stats().udp_rx.bytes < MAX_RECEIVED {
         tokio::time::sleep(FLOOD_CHECK).await;
     }

@@ -125,7 +125,7 @@ impl Upstream<'_> {
         let opened = h3::client::builder()
             .max_field_section_size(MAX_HEADERS as u64)
             .send_grease(false)
-            .build::<_, _, Bytes>(h3_quinn::Connection::new(connection))
+            .build::<_, _, Bytes>(h3_quinn::Connection::new(connection.clone()))
             .await;
         let (mut driver, mut sender) = opened.map_err(|_| AskError::Refused)?;
         let request = self.request(())?;
@@ -135,15 +135,18 @@ impl Upstream<'_> {
             stream.finish().await.map_err(|_| AskError::Refused)?;
             judge(stream.recv_response().await.map_err(|_| AskError::Refused)?.status())?;
             let mut body = Vec::new();
-            while let Some(chunk) = stream.recv_data().await.map_err(|_| AskError::Malformed)? {
+            while let Some(mut chunk) = stream.recv_data().await.map_err(|_| AskError::Malformed)? {
                 if body.len() + chunk.remaining() > MAX_MESSAGE {
                     return Err(AskError::Malformed);
                 }
-                body.extend_from_slice(chunk.chunk());
+                body.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
             }
             Ok(body)
         };
-        alongside(std::future::poll_fn(|context| driver.poll_close(context)), answer).await
+        tokio::select! {
+            answered = alongside(std::future::poll_fn(|context| driver.poll_close(context)), answer) => answered,
+            () = http3::flood(&connection) => Err(AskError::Malformed),
+        }
     }
 }
 

@@ -210,6 +210,7 @@ async fn each_hop_is_checked_again() {
         (Ports::Any, "https://169.254.169.254/latest/meta-data".into()),
         (Ports::Any, "http://127.0.0.1/".into()),
         (Ports::Any, "https://user@127.0.0.1/".into()),
+        (Ports::Any, format!("https://:password@{}/other", other.server.address)),
         (Ports::Any, "https://".into()),
     ] {
         let observed = sent(&authority, ports, to.clone()).await;

@@ -18,12 +18,12 @@ use faultline_agent::{
     Config,
     once::{self, Transport},
     policy::{Policy, Ports},
-    probe::{Outcome, ProbeSettings, Prober, ResolverChoice, Roots, certificates},
+    probe::{Observed, Outcome, ProbeSettings, Prober, ResolverChoice, Roots, certificates},
 };
 use faultline_proto::{
     clock::Clock,
     convert,
-    types::v1::{Header, Protocol, assignment::Spec},
+    types::v1::{Addresses, Header, Protocol, assignment::Spec},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -93,6 +93,12 @@ struct ProbeArgs {
     /// Connect to this address instead of asking for the host's.
     #[arg(long, value_name = "ADDR")]
     connect_to: Option<IpAddr>,
+    /// Try the first address alone, or every address of both families (and every name server of a zone), a result each.
+    #[arg(long, value_name = "WHICH", value_enum, default_value = "one")]
+    addresses: Which,
+    /// After a failure try again so often, at most twice; every attempt is told.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    retries: u32,
     /// Allow loopback addresses.
     #[arg(long)]
     allow_loopback: bool,
@@ -110,6 +116,12 @@ impl ProbeArgs {
         let is_plain = self.method.is_empty() && self.headers.is_empty() && self.redirects == 0;
         !is_plain || self.http.is_some() || self.connect_to.is_some()
     }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Which {
+    One,
+    All,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -201,6 +213,10 @@ fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
 async fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     let transport = if args.http3 { Transport::Quic } else { Transport::Tcp };
     let mut assignment = once::assignment(&args.url, transport, args.timeout)?;
+    assignment.retries = args.retries;
+    if matches!(args.addresses, Which::All) {
+        assignment.set_addresses(Addresses::All);
+    }
     let version = args.http.map_or(Protocol::Unspecified, |version| match version {
         HttpVersion::One => Protocol::Http1,
         HttpVersion::Two => Protocol::Http2,
@@ -231,17 +247,30 @@ async fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     };
     let resolver = args.resolver.map_or(ResolverChoice::System, |server| ResolverChoice::Servers(vec![server]));
     let prober = Prober::new(ProbeSettings { resolver, roots, policy, ..ProbeSettings::new(Clock::system()) })?;
-    let observed = prober.run(&assignment).await;
+    let results = prober.run(&assignment).await;
     let mut out = std::io::stdout().lock();
-    match args.output {
-        Output::Text => out.write_all(once::text(&assignment, &observed).as_bytes())?,
-        Output::Json => writeln!(out, "{}", once::json(&assignment, &observed))?,
+    for (place, observed) in results.iter().enumerate() {
+        match args.output {
+            Output::Text if place > 0 => write!(out, "\n{}", once::text(&assignment, observed))?,
+            Output::Text => out.write_all(once::text(&assignment, observed).as_bytes())?,
+            Output::Json => writeln!(out, "{}", once::json(&assignment, observed))?,
+        }
     }
-    Ok(match observed.outcome() {
-        Some(Outcome::Passed) => ExitCode::SUCCESS,
-        Some(Outcome::Failed { .. }) => ExitCode::from(FAILED),
-        Some(Outcome::Unmeasured { .. }) | None => ExitCode::from(UNMEASURED),
-    })
+    let last_attempts =
+        results.iter().filter(|observed| observed.result.attempt == results[results.len() - 1].result.attempt);
+    Ok(exit_code(last_attempts.filter_map(Observed::outcome)))
+}
+
+/// What scripts go by: a place that fails, else one that passes, else that nothing could be measured.
+fn exit_code(outcomes: impl Iterator<Item = Outcome>) -> ExitCode {
+    let outcomes: Vec<Outcome> = outcomes.collect();
+    if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed { .. })) {
+        ExitCode::from(FAILED)
+    } else if outcomes.contains(&Outcome::Passed) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(UNMEASURED)
+    }
 }
 
 fn header(text: &str) -> Result<Header, String> {

@@ -77,6 +77,7 @@ pub fn assignment(url: &str, transport: Transport, timeout: Duration) -> Result<
         phase: None,
         timeout: Some(duration(timeout)),
         spec: Some(spec),
+        ..Assignment::default()
     })
 }
 
@@ -106,6 +107,9 @@ pub fn json(assignment: &Assignment, observed: &Observed) -> String {
     }
     let spans = timings(result).map(|(name, micros)| (name.to_owned(), json!(micros)));
     put("timings_us", Value::Object(spans.collect()));
+    if result.attempt > 1 {
+        put("attempt", json!(result.attempt));
+    }
     if let Some(address) = address(result) {
         put("address", json!(address));
         put("family", json!(if address.is_ipv4() { 4 } else { 6 }));
@@ -120,7 +124,9 @@ pub fn json(assignment: &Assignment, observed: &Observed) -> String {
         put("rcode", json!(rcode));
     }
     if let Some(facts) = &observed.facts {
-        for (key, value) in [("resolver", &facts.resolver), ("issuer", &facts.issuer)] {
+        for (key, value) in
+            [("resolver", &facts.resolver), ("nsid", &facts.nsid), ("issuer", &facts.issuer), ("ocsp", &facts.ocsp)]
+        {
             if !value.is_empty() {
                 put(key, json!(value));
             }

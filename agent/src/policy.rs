@@ -130,6 +130,7 @@ impl Policy {
                 humantime::format_duration(timeout)
             )));
         }
+        faultline_proto::assignment::check(assignment).map_err(malformed)?;
         match assignment.spec.as_ref().ok_or_else(|| malformed("no spec that this build knows"))? {
             Spec::Dns(spec) => {
                 Name::from_ascii(&spec.name).map_err(|error| malformed(format!("name {:?}: {error}", spec.name)))?;

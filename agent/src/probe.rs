@@ -19,6 +19,7 @@ mod http;
 mod http3;
 mod outcome;
 mod patterns;
+mod places;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -33,10 +34,12 @@ use std::{
 
 use ::http::HeaderMap;
 use faultline_proto::{
+    assignment::MAX_RETRIES,
     clock::Clock,
     convert, page,
     types::v1::{Assignment, Cause, HttpSpec, Reason, assignment::Spec},
 };
+use futures::future::join_all;
 use rustls_pki_types::ServerName;
 use tokio_rustls::client::TlsStream;
 use url::Url;
@@ -56,6 +59,7 @@ use self::{
     http::{Answered, Ask, Wanted},
     outcome::{Budget, Progress, Stop},
     patterns::Patterns,
+    places::Place,
     tls::Handshakes,
 };
 use crate::policy::Policy;
@@ -116,46 +120,83 @@ impl Prober {
         Ok(Self { shared: Arc::new(Shared { clock, source, resolver, handshakes, patterns, policy }) })
     }
 
-    /// What one run of the assignment measured; ends by its timeout.
-    pub async fn run(&self, assignment: &Assignment) -> Observed {
-        let started = self.shared.clock.now_micros();
-        let limit = convert::std_duration(assignment.timeout.as_ref()).unwrap_or(DEFAULT_TIMEOUT);
-        let mut progress = Progress::new(Budget::new(self.shared.clock, limit));
-        let outcome = match self.shared.walk(assignment, &mut progress).await {
-            Ok(()) => Outcome::Passed,
-            Err(stop) => stop.into(),
-        };
-        tracing::trace!(target_id = %assignment.target, slot = assignment.slot, ?outcome, "probe");
-        if let Outcome::Failed { layer, cause } = outcome {
-            let (layer, cause) = (convert::word(layer), convert::word(cause));
-            tracing::debug!(target_id = %assignment.target, slot = assignment.slot, layer, cause, "probe failed");
+    /// What one run of the assignment measured: a result for each place that it goes to, and for each attempt where the
+    /// assignment wants more than one of what fails. Each attempt ends by the assignment's timeout.
+    pub async fn run(&self, assignment: &Assignment) -> Vec<Observed> {
+        let mut results = Vec::new();
+        let mut places = vec![Place::First];
+        for attempt in 1..=assignment.retries.min(MAX_RETRIES) + 1 {
+            let attempts = places.drain(..).map(|place| Box::pin(self.shared.attempt(assignment, place)));
+            for (place, mut observed) in join_all(attempts).await.into_iter().flatten() {
+                observed.result.attempt = attempt;
+                if let Some(Outcome::Failed { .. }) = observed.outcome() {
+                    places.push(place.again());
+                }
+                results.push(observed);
+            }
+            places.dedup();
+            if places.is_empty() {
+                break;
+            }
         }
-        progress.finish(started, outcome)
+        results
     }
 }
 
 impl Shared {
-    async fn walk(&self, assignment: &Assignment, progress: &mut Progress) -> Result<(), Stop> {
+    /// One attempt at the place, or at each of those that are wanted.
+    async fn attempt(&self, assignment: &Assignment, place: Place) -> Vec<(Place, Observed)> {
+        let started = self.clock.now_micros();
+        let limit = convert::std_duration(assignment.timeout.as_ref()).unwrap_or(DEFAULT_TIMEOUT);
+        let mut progress = Progress::new(Budget::new(self.clock, limit));
+        let places = if place == Place::First { self.places(assignment, &mut progress).await } else { vec![place] };
+        let run = async |place: Place, mut progress: Progress| {
+            let outcome = match self.walk(assignment, &place, &mut progress).await {
+                Ok(()) => Outcome::Passed,
+                Err(stop) => stop.into(),
+            };
+            tracing::trace!(target_id = %assignment.target, slot = assignment.slot, ?outcome, "probe");
+            if let Outcome::Failed { layer, cause } = outcome {
+                let (layer, cause) = (convert::word(layer), convert::word(cause));
+                tracing::debug!(target_id = %assignment.target, slot = assignment.slot, layer, cause, "probe failed");
+            }
+            (place, progress.finish(started, outcome))
+        };
+        join_all(places.into_iter().map(|place| run(place, progress.clone()))).await
+    }
+
+    async fn walk(&self, assignment: &Assignment, place: &Place, progress: &mut Progress) -> Result<(), Stop> {
+        if let Place::Nowhere(stop) = place {
+            return Err(*stop);
+        }
+        let literal = place.address();
         match assignment.spec.as_ref().ok_or(REFUSED)? {
             Spec::Dns(spec) => {
                 let answers = self.patterns.all(&spec.answer_matches).map_err(|_| REFUSED)?;
-                dns::probe((&self.resolver, &self.handshakes), (spec, &answers), &self.policy, progress).await
+                let asker = (&self.resolver, &self.handshakes);
+                dns::probe(asker, (spec, &answers), (place, &self.policy), progress).await
             }
             Spec::Tcp(spec) => {
-                let address = self.address(&spec.host, port(spec.port)?, progress).await?;
+                let address = self.address((&spec.host, port(spec.port)?), literal, progress).await?;
                 connect::connect(address, self.source, progress).await.map(drop)
             }
             Spec::Tls(spec) => {
-                let address = self.address(&spec.host, port(spec.port)?, progress).await?;
+                let address = self.address((&spec.host, port(spec.port)?), literal, progress).await?;
                 self.session((&spec.host, address), (&[], spec.min_cert_days), progress).await.map(drop)
             }
-            Spec::Https(spec) => self.page(spec, false, progress).await,
-            Spec::Http3(spec) => self.page(spec, true, progress).await,
+            Spec::Https(spec) => self.page(spec, literal, false, progress).await,
+            Spec::Http3(spec) => self.page(spec, literal, true, progress).await,
         }
     }
 
     /// The request, and those that its redirects ask for.
-    async fn page(&self, spec: &HttpSpec, is_http3: bool, progress: &mut Progress) -> Result<(), Stop> {
+    async fn page(
+        &self,
+        spec: &HttpSpec,
+        place: Option<IpAddr>,
+        is_http3: bool,
+        progress: &mut Progress,
+    ) -> Result<(), Stop> {
         let wanted = Wanted::new(spec, &self.patterns).map_err(|_| REFUSED)?;
         let method = page::method(spec).ok_or(REFUSED)?;
         let own = page::own_headers(spec).map_err(|_| REFUSED)?;
@@ -167,7 +208,7 @@ impl Shared {
             let headers = if is_same_host { &own } else { &none };
             let hops_left = (spec.redirects > 0).then(|| spec.redirects - hops);
             let ask = Ask { url: &url, wanted: &wanted, method: &method, headers, hops_left };
-            let literal = if is_same_host { connect_to(spec)? } else { None };
+            let literal = if is_same_host { connect_to(spec)?.or(place) } else { None };
             let answered = self.hop(ask, literal, is_http3, progress).await;
             // Where a target sends its clients is the target's business, and where they may go is ours.
             let is_refused = hops > 0 && answered == Err(REFUSED);
@@ -184,10 +225,7 @@ impl Shared {
 
     async fn hop(&self, ask: Ask<'_>, literal: Option<IpAddr>, is_http3: bool, progress: &mut Progress) -> Answered {
         let (host, port) = host_and_port(ask.url)?;
-        let address = match literal {
-            Some(literal) => self.allowed(SocketAddr::new(literal, port), progress)?,
-            None => self.address(&host, port, progress).await?,
-        };
+        let address = self.address((&host, port), literal, progress).await?;
         let spec = ask.wanted.spec;
         if is_http3 {
             let name = (host.as_str(), spec.min_cert_days);
@@ -199,13 +237,18 @@ impl Shared {
         http::fetch(stream, ask, progress).await
     }
 
-    /// The address to connect to, once policy has seen it.
-    async fn address(&self, host: &str, port: u16, progress: &mut Progress) -> Result<SocketAddr, Stop> {
-        let address = SocketAddr::new(dns::resolve(&self.resolver, host, progress).await?, port);
-        self.allowed(address, progress)
-    }
-
-    fn allowed(&self, address: SocketAddr, progress: &mut Progress) -> Result<SocketAddr, Stop> {
+    /// The address to connect to, once policy has seen it: the literal one, else the first of the host.
+    async fn address(
+        &self,
+        (host, port): (&str, u16),
+        literal: Option<IpAddr>,
+        progress: &mut Progress,
+    ) -> Result<SocketAddr, Stop> {
+        let address = match literal {
+            Some(literal) => literal,
+            None => dns::resolve(&self.resolver, host, progress).await?,
+        };
+        let address = SocketAddr::new(address, port);
         progress.address = Some(address.ip());
         self.policy.allows(address).map_err(|_| REFUSED)?;
         Ok(address)

@@ -111,7 +111,7 @@ pub(crate) struct Probing {
 /// Runs in flight.
 #[derive(Default)]
 struct Runs {
-    tasks: JoinSet<(RunId, Origin, Observed)>,
+    tasks: JoinSet<(RunId, Origin, Vec<Observed>)>,
     /// Those that may have to make way.
     looks: HashMap<RunId, AbortHandle>,
 }
@@ -216,7 +216,7 @@ impl Runs {
     fn collect(
         &mut self,
         now: i64,
-        ended: Result<(RunId, Origin, Observed), JoinError>,
+        ended: Result<(RunId, Origin, Vec<Observed>), JoinError>,
         schedule: &mut Schedule,
         batcher: &mut Batcher,
     ) {
@@ -224,7 +224,9 @@ impl Runs {
             Ok((run, origin, observed)) => {
                 self.looks.remove(&run);
                 schedule.finished(run);
-                add(now, run, origin, observed, batcher);
+                for observed in observed {
+                    add(now, run, origin, observed, batcher);
+                }
             }
             Err(error) => {
                 if let Ok(panic) = error.try_into_panic() {

@@ -174,7 +174,7 @@ async fn cost(prober: &Prober, spec: Spec) -> (Option<Outcome>, Duration, usize)
     let observed = prober.run(&assignment).await;
     let (took, held) = (began.elapsed(), dhat::HeapStats::get().max_bytes);
     drop(profiler);
-    (observed.outcome(), took, held)
+    (observed[0].outcome(), took, held)
 }
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";

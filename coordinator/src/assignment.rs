@@ -44,6 +44,8 @@ impl Assignments {
                 interval: Some(convert::duration(target.interval)),
                 phase: Some(convert::duration(phase(agent, id, target.interval))),
                 timeout: Some(convert::duration(target.timeout)),
+                addresses: target.addresses.into(),
+                retries: target.retries,
                 spec: Some(target.spec.clone()),
             });
         }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt, fs, path::PathBuf, time::Duration};
 
 use faultline_attribution::{ProbeKind, Target, TargetId};
-use faultline_proto::types::v1::assignment::Spec;
+use faultline_proto::types::v1::{Addresses, assignment::Spec};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -31,8 +31,12 @@ pub struct CatalogTarget {
     pub spec: Spec,
     /// Time between runs.
     pub interval: Duration,
-    /// Limit of a run.
+    /// Limit of an attempt.
     pub timeout: Duration,
+    /// How many of the places that its name leads to a run tries.
+    pub addresses: Addresses,
+    /// Attempts after a failed one.
+    pub retries: u32,
     /// Labels that an agent's place must have, all of them; empty means all agents.
     pub agents: BTreeMap<String, String>,
     /// The URL, for people.
@@ -127,6 +131,8 @@ struct Row {
     owner: Option<String>,
     interval: Option<Spanned<String>>,
     timeout: Option<Spanned<String>>,
+    addresses: Option<Spanned<String>>,
+    retries: Option<Spanned<u32>>,
     #[serde(default)]
     agents: BTreeMap<Spanned<String>, String>,
     verified: Option<bool>,

@@ -36,7 +36,8 @@ pub fn text(assignment: &Assignment, observed: &Observed) -> String {
         Some(Outcome::Unmeasured { reason }) => format!("unmeasured: {}", word(reason)),
         None => "unknown".to_owned(),
     };
-    let mut lines = format!("{}  {outcome}\n", assignment.target);
+    let attempt = if result.attempt > 1 { format!(" (attempt {})", result.attempt) } else { String::new() };
+    let mut lines = format!("{}  {outcome}{attempt}\n", assignment.target);
     waterfall(&mut lines, result, total);
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
@@ -52,6 +53,7 @@ pub fn text(assignment: &Assignment, observed: &Observed) -> String {
     line("rcode", &rcode(result).unwrap_or_default());
     if let Some(facts) = &observed.facts {
         line("resolver", &facts.resolver);
+        line("nsid", &facts.nsid);
         line("cnames", &facts.cnames.join(" -> "));
         for (name, value) in &facts.edge {
             line(name, value);
@@ -62,6 +64,7 @@ pub fn text(assignment: &Assignment, observed: &Observed) -> String {
             if place == 0 {
                 line("  names", &names(certificate));
                 line("  sha256", &hex(&certificate.fingerprint));
+                line("  ocsp", &facts.ocsp);
             }
         }
     }

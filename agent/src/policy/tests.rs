@@ -93,5 +93,6 @@ fn tcp(slot: u32, host: &str, port: u32) -> Assignment {
         phase: None,
         timeout: Some(duration(Duration::from_secs(5))),
         spec: Some(Spec::Tcp(TcpSpec { host: host.into(), port })),
+        ..Assignment::default()
     }
 }

@@ -258,6 +258,8 @@ mod tests {
             issuer: text(128),
             resolver: text(64),
             chain,
+            nsid: text(64),
+            ocsp: "malformed".into(),
         };
         assert!(facts.to_wire(u32::MAX).encoded_len() <= MAX_FACTS_BYTES);
     }

@@ -5,6 +5,7 @@
 //! resolver and only on behalf of the layers above. "The server could not be reached" and "no answer" stay apart.
 
 mod ask;
+mod chain;
 mod encrypted;
 mod resolver;
 #[cfg(test)]
@@ -19,21 +20,24 @@ use faultline_proto::{
     question,
     types::v1::{Cause, DnsSpec, Layer, Protocol, Reason},
 };
+use futures::future::join_all;
 use hickory_resolver::proto::{
     op::ResponseCode,
-    rr::{Name, RData, Record, RecordType},
+    rr::{Name, Record, RecordType},
 };
 use regex::bytes::Regex;
 
 pub use self::resolver::ResolverChoice;
 pub(crate) use self::resolver::{Resolver, ResolverSettings};
 use self::{
-    ask::{AskError, Checking, Question, Recursion, Reply},
+    ask::{AskError, Checking, Naming, Question, Recursion, Reply},
+    chain::Chain,
     encrypted::Upstream,
     resolver::question,
 };
 use super::{
     outcome::{Budget, Facts, Phase, Progress, Stop, missing_network},
+    places::Place,
     tls::Handshakes,
 };
 use crate::policy::Policy;
@@ -45,22 +49,46 @@ pub(crate) async fn resolve(resolver: &Resolver, host: &str, progress: &mut Prog
     }
     let found = addresses(resolver, host, progress).await;
     progress.end(Phase::Dns);
-    found?.first().copied().ok_or(failed(Cause::DnsEmptyAnswer))
+    found?.first().copied().ok_or(EMPTY)
 }
 
 async fn addresses(resolver: &Resolver, host: &str, progress: &mut Progress) -> Result<Vec<IpAddr>, Stop> {
-    let name = absolute(host)?;
-    if let Some(address) = resolver.in_hosts_file(&name) {
-        SYSTEM.clone_into(&mut progress.facts.resolver);
-        return Ok(vec![address]);
-    }
     for kind in [RecordType::A, RecordType::AAAA] {
-        let found = follow(resolver, &name, kind, progress).await?;
+        let found = addresses_of(resolver, host, kind, progress).await?;
         if !found.is_empty() {
             return Ok(found);
         }
     }
     Ok(Vec::new())
+}
+
+/// The host's addresses of one family.
+pub(crate) async fn addresses_of(
+    resolver: &Resolver,
+    host: &str,
+    kind: RecordType,
+    progress: &mut Progress,
+) -> Result<Vec<IpAddr>, Stop> {
+    let name = absolute(host)?;
+    if let Some(address) = resolver.in_hosts_file(&name, kind) {
+        SYSTEM.clone_into(&mut progress.facts.resolver);
+        return Ok(vec![address]);
+    }
+    follow(resolver, &name, kind, progress).await
+}
+
+/// The name servers of the zone that holds the name, and where each is, if that can be found out.
+pub(crate) async fn authorities(
+    resolver: &Resolver,
+    name: &str,
+    budget: &Budget,
+) -> Result<Vec<(String, Result<SocketAddr, Stop>)>, Stop> {
+    let servers = resolver.authorities(&absolute(name)?, budget).await.map_err(|error| stop(&error))?;
+    let located = servers.into_iter().map(async |server| {
+        let address = resolver.address_of(&server, budget).await.map_err(|error| stop(&error));
+        (host_name(&server), address)
+    });
+    Ok(join_all(located).await)
 }
 
 /// Addresses at the end of the alias chain, asking again where an answer ends in an alias that it does not resolve.
@@ -99,10 +127,10 @@ fn addresses_at<'a>(owner: &'a Name, answers: &'a [Record]) -> impl Iterator<Ite
 pub(crate) async fn probe(
     (resolver, handshakes): (&Resolver, &Handshakes),
     wanted: Wanted<'_>,
-    policy: &Policy,
+    (place, policy): (&Place, &Policy),
     progress: &mut Progress,
 ) -> Result<(), Stop> {
-    let judged = ask_and_judge((resolver, handshakes), wanted, policy, progress).await;
+    let judged = ask_and_judge((resolver, handshakes), wanted, (place, policy), progress).await;
     progress.end(Phase::Dns);
     judged
 }
@@ -113,32 +141,35 @@ type Wanted<'a> = (&'a DnsSpec, &'a [Arc<Regex>]);
 async fn ask_and_judge(
     (resolver, handshakes): (&Resolver, &Handshakes),
     wanted: Wanted<'_>,
-    policy: &Policy,
+    (place, policy): (&Place, &Policy),
     progress: &mut Progress,
 ) -> Result<(), Stop> {
     let (spec, _) = wanted;
     let name = absolute(&spec.name)?;
     let kind = spec.record_type.parse::<RecordType>().map_err(|_| Stop::Unmeasured(Reason::PolicyRefused))?;
-    let mut question = question(&name, kind);
+    let mut question = Question { naming: Naming::Wanted, ..question(&name, kind) };
     let mut host = String::new();
     let servers = match spec.server.as_str() {
         SYSTEM => resolver.servers(),
         AUTHORITATIVE => {
             question.recursion = Recursion::Off;
-            let (server, address) = resolver.authority(&name, &progress.budget).await.map_err(|error| stop(&error))?;
+            let (server, address) = match place {
+                Place::Server(server, address) => (server.clone(), *address),
+                _ => authority(resolver, &name, &progress.budget).await?,
+            };
             progress.facts.resolver = format!("authority:{server}");
-            vec![allowed(policy, address)?]
+            vec![allowed(policy, address?)?]
         }
         server => {
             let (named, port) = split_server(server).ok_or(Stop::Unmeasured(Reason::PolicyRefused))?;
             let port = port.unwrap_or(question::port(spec.transport()));
-            let address = if let Ok(literal) = named.parse() {
+            let address = if let Some(literal) = place.address().or_else(|| named.parse().ok()) {
                 literal
             } else {
                 // The chain and code of this step describe the server's name, not the question.
                 let mut aside = Progress::new(progress.budget);
                 let found = addresses(resolver, named, &mut aside).await?;
-                *found.first().ok_or(failed(Cause::DnsEmptyAnswer))?
+                *found.first().ok_or(EMPTY)?
             };
             named.clone_into(&mut host);
             server.clone_into(&mut progress.facts.resolver);
@@ -250,6 +281,7 @@ async fn rcode_cause(asker: &Asker<'_>, reply: &Reply, name: &Name, kind: Record
 fn note(resolver: &Resolver, reply: &Reply, progress: &mut Progress) {
     progress.protocol = reply.transport;
     progress.rcode = Some(u16::from(reply.rcode()));
+    progress.facts.nsid = reply.nsid();
     if progress.facts.resolver.is_empty() {
         progress.facts.resolver = resolver.name_of(reply.server);
     }
@@ -272,6 +304,23 @@ fn stop(error: &AskError) -> Stop {
     }
 }
 
+/// One of the zone's name servers, another at each call, and where it is.
+async fn authority(
+    resolver: &Resolver,
+    name: &Name,
+    budget: &Budget,
+) -> Result<(String, Result<SocketAddr, Stop>), Stop> {
+    let servers = resolver.authorities(name, budget).await.map_err(|error| stop(&error))?;
+    let server = resolver.in_turn(&servers).ok_or(EMPTY)?;
+    let address = resolver.address_of(server, budget).await.map_err(|error| stop(&error));
+    Ok((host_name(server), address))
+}
+
+/// A name as people write it.
+fn host_name(name: &Name) -> String {
+    name.to_lowercase().to_ascii().trim_end_matches('.').to_owned()
+}
+
 fn failed(cause: Cause) -> Stop {
     Stop::Failed(Layer::Dns, cause)
 }
@@ -284,44 +333,6 @@ fn absolute(host: &str) -> Result<Name, Stop> {
     let mut name = Name::from_ascii(host).map_err(|_| Stop::Unmeasured(Reason::PolicyRefused))?;
     name.set_fqdn(true);
     Ok(name)
-}
-
-/// The aliases from the name that was asked for to the name that holds the records.
-struct Chain {
-    first: Name,
-    aliases: Vec<Name>,
-}
-
-impl Chain {
-    fn from(name: &Name) -> Self {
-        Self { first: name.clone(), aliases: Vec::new() }
-    }
-
-    fn end(&self) -> &Name {
-        self.aliases.last().unwrap_or(&self.first)
-    }
-
-    fn extend(&mut self, answers: &[Record]) -> Result<(), Stop> {
-        while let Some(next) = answers.iter().find_map(|record| alias(record, self.end())) {
-            if self.aliases.len() == MAX_ALIASES || *next == self.first || self.aliases.contains(next) {
-                return Err(failed(Cause::DnsMalformed));
-            }
-            self.aliases.push(next.clone());
-        }
-        Ok(())
-    }
-
-    fn names(&self) -> Vec<String> {
-        let text = |name: &Name| name.to_lowercase().to_ascii().trim_end_matches('.').to_owned();
-        self.aliases.iter().map(text).collect()
-    }
-}
-
-fn alias<'a>(record: &'a Record, owner: &Name) -> Option<&'a Name> {
-    match &record.data {
-        RData::CNAME(target) if record.name == *owner => Some(&target.0),
-        _ => None,
-    }
 }
 
 /// Host and port, if any, of "host[:port]"; `None` when it cannot be read.
@@ -349,11 +360,12 @@ pub(crate) const RCODES: [&str; 11] = [
     "NOTZONE",
 ];
 
+pub(crate) const NXDOMAIN: Stop = Stop::Failed(Layer::Dns, Cause::DnsNxdomain);
+pub(crate) const EMPTY: Stop = Stop::Failed(Layer::Dns, Cause::DnsEmptyAnswer);
 /// "The agent's own resolver", in specs and facts.
 pub(crate) const SYSTEM: &str = "system";
 /// "A name server of the zone", in specs.
 pub(crate) const AUTHORITATIVE: &str = "authoritative";
-const MAX_ALIASES: usize = 8;
 const MAX_ANSWERS: usize = 16;
 /// Answers that are looked at. Source: an answer of 64 KiB holds 4,000 addresses, and no zone that is well a hundred.
 const MAX_JUDGED: usize = 100;

@@ -79,6 +79,10 @@ pub struct Facts {
     pub resolver: String,
     /// Certificates that the peer presented, its own first, accepted or not.
     pub chain: Vec<Arc<Certificate>>,
+    /// Name that the DNS server gave itself (RFC 5001); empty where it gave none.
+    pub nsid: String,
+    /// What the OCSP response said that the peer stapled: `good`, `revoked`, `unknown` or `malformed`; empty without one.
+    pub ocsp: String,
 }
 
 impl Facts {
@@ -96,6 +100,8 @@ impl Facts {
             issuer: self.issuer.clone(),
             resolver: self.resolver.clone(),
             chain: self.chain.iter().map(|certificate| certificate.to_wire()).collect(),
+            nsid: self.nsid.clone(),
+            ocsp: self.ocsp.clone(),
         }
     }
 }
@@ -175,7 +181,7 @@ impl Budget {
 }
 
 /// What a run has measured and seen so far; survives the layer that is cut off.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Progress {
     pub(crate) budget: Budget,
     timings: Timings,

@@ -194,16 +194,22 @@ pub(crate) fn page(address: SocketAddr) -> HttpSpec {
 
 /// One run that may take five seconds: for outcomes that do not depend on time.
 pub(crate) async fn run(prober: &Prober, spec: Spec) -> Observed {
-    accounted(prober.run(&assignment(spec, Duration::from_secs(5))).await)
+    accounted(one(prober.run(&assignment(spec, Duration::from_secs(5))).await))
 }
 
 /// One run that may take 300 ms: for outcomes that are made of silence.
 pub(crate) async fn run_short(prober: &Prober, spec: Spec) -> Observed {
     let began = tokio::time::Instant::now();
-    let observed = prober.run(&assignment(spec, SHORT)).await;
+    let observed = one(prober.run(&assignment(spec, SHORT)).await);
     let over = began.elapsed().saturating_sub(SHORT);
     assert!(over < Duration::from_millis(200), "ended {over:?} after its timeout");
     accounted(observed)
+}
+
+/// The only result of a run.
+pub(crate) fn one(mut observed: Vec<Observed>) -> Observed {
+    assert_eq!(observed.len(), 1, "{observed:?}");
+    observed.remove(0)
 }
 
 /// The run, whose phases add up to its total: within a hundredth, and the rounding of each to a microsecond.

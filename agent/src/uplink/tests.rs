@@ -384,6 +384,7 @@ fn assignment(slot: u32, to: SocketAddr) -> Assignment {
         phase: None,
         timeout: Some(duration(Duration::from_secs(1))),
         spec: Some(Spec::Tcp(TcpSpec { host: to.ip().to_string(), port: to.port().into() })),
+        ..Assignment::default()
     }
 }
 

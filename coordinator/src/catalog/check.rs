@@ -4,8 +4,9 @@ use std::{net::IpAddr, time::Duration};
 
 use faultline_attribution::{Element, ProbeKind, Target};
 use faultline_proto::{
+    assignment,
     question::{self, SCHEMES},
-    types::v1::{DnsSpec, TcpSpec, TlsSpec, assignment::Spec},
+    types::v1::{Addresses, Assignment, DnsSpec, TcpSpec, TlsSpec, assignment::Spec},
 };
 use toml::Spanned;
 use url::Url;
@@ -56,12 +57,29 @@ pub(super) fn target(row: Row) -> Result<CatalogTarget, Vec<Found>> {
         let interval = humantime::format_duration(interval);
         found.push((at, format!("timeout {} is above the interval {interval}", humantime::format_duration(timeout))));
     }
+    let retries = row.retries.as_ref().map_or(0, |retries| *retries.get_ref());
+    one_of(row.addresses.as_ref(), "addresses", &["one", "all"], &mut found);
+    let wants_all = row.addresses.as_ref().is_some_and(|addresses| addresses.get_ref() == "all");
+    let addresses = if wants_all { Addresses::All } else { Addresses::Unspecified };
     let probe = row.probe.get_ref().parse::<ProbeKind>().ok();
     if probe.is_none() {
         found.push((row.probe.span().start, format!("probe {:?} is none of {}", row.probe.get_ref(), kinds())));
     }
     let parsed = probe.and_then(|probe| spec(probe, &row, &mut found));
     let (Some(probe), Some((spec, host))) = (probe, parsed) else { return Err(found) };
+    let wanted = Assignment { addresses: addresses.into(), retries, spec: Some(spec.clone()), ..Assignment::default() };
+    if let Err(message) = assignment::check(&wanted) {
+        let retries = row.retries.as_ref().filter(|_| !wants_all).map(|retries| retries.span().start);
+        let at = retries.or(row.addresses.as_ref().map(|addresses| addresses.span().start));
+        found.push((at.unwrap_or(row.id.span().start), message));
+    }
+    if let Some(given) =
+        row.retries.as_ref().filter(|given| timeout.saturating_mul(given.get_ref().saturating_add(1)) > interval)
+    {
+        let (timeout, interval) = (humantime::format_duration(timeout), humantime::format_duration(interval));
+        let message = format!("{retries} retries of up to {timeout} each do not fit into the interval {interval}");
+        found.push((given.span().start, message));
+    }
     if !found.is_empty() {
         return Err(found);
     }
@@ -84,7 +102,7 @@ pub(super) fn target(row: Row) -> Result<CatalogTarget, Vec<Found>> {
         verified: row.verified.unwrap_or(true),
     };
     let agents = row.agents.into_iter().map(|(label, wanted)| (label.into_inner(), wanted)).collect();
-    Ok(CatalogTarget { target, spec, interval, timeout, agents, url: row.url.into_inner() })
+    Ok(CatalogTarget { target, spec, interval, timeout, addresses, retries, agents, url: row.url.into_inner() })
 }
 
 /// Names stand in element names, file names and URLs.

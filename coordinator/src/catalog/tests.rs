@@ -49,6 +49,18 @@ fn every_fault_names_file_line_value_and_what_is_allowed() {
         ("owner =", "interval = \"20ms\"\nowner =", "my.toml:10: interval 20ms is below the 100ms floor"),
         ("owner =", "interval = \"soon\"\nowner =", "my.toml:10: interval \"soon\": expected number"),
         ("owner =", "timeout = \"45s\"\nowner =", "my.toml:10: timeout 45s is above the interval 30s"),
+        ("owner =", "addresses = \"both\"\nowner =", "my.toml:10: addresses \"both\" is none of one, all"),
+        ("owner =", "retries = 3\nowner =", "my.toml:10: 3 retries, 2 at most"),
+        (
+            "owner =",
+            "timeout = \"20s\"\nretries = 1\nowner =",
+            "my.toml:11: 1 retries of up to 20s each do not fit into the interval 30s",
+        ),
+        (
+            "owner =",
+            "addresses = \"all\"\nrequest = { connect_to = \"192.0.2.1\" }\nowner =",
+            "my.toml:10: addresses \"all\" needs a host with a name to resolve",
+        ),
         ("status = [200]", "status = [99]", "my.toml:6: expect.status 99 is not within 100 to 599"),
         ("status = [200]", "body_matches = [\"(\"]", "my.toml:6: request or expect: pattern \"(\": unclosed group"),
         ("status = [200]", "json = { status = 1 }", "my.toml:6: request or expect: json pointer \"status\": empty, or"),

@@ -19,7 +19,10 @@ use faultline_proto::{
 };
 use hickory_resolver::proto::{
     op::{DEFAULT_MAX_PAYLOAD_LEN, Edns, Message, MessageType, OpCode, Query, ResponseCode},
-    rr::{Name, RecordType},
+    rr::{
+        Name, RecordType,
+        rdata::opt::{EdnsCode, EdnsOption, NSIDPayload},
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -35,6 +38,14 @@ pub(crate) struct Question {
     pub(crate) kind: RecordType,
     pub(crate) recursion: Recursion,
     pub(crate) checking: Checking,
+    pub(crate) naming: Naming,
+}
+
+/// Whether the server is asked for its own name (RFC 5001).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    Wanted,
+    Off,
 }
 
 /// Whether the server is asked to find out what it does not know.
@@ -62,6 +73,20 @@ pub(crate) struct Reply {
 impl Reply {
     pub(crate) fn rcode(&self) -> ResponseCode {
         self.message.metadata.response_code
+    }
+
+    /// The name that the server gave itself, as text or in hexadecimal; empty where it gave none.
+    pub(crate) fn nsid(&self) -> String {
+        let edns = self.message.edns.as_ref();
+        let Some(EdnsOption::NSID(name)) = edns.and_then(|edns| edns.option(EdnsCode::NSID)) else {
+            return String::new();
+        };
+        let bytes = name.as_ref();
+        if bytes.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') {
+            return bytes.iter().take(MAX_NSID).map(|byte| char::from(*byte)).collect();
+        }
+        let digits = bytes.iter().take((MAX_NSID - 2) / 2).map(|byte| format!("{byte:02x}"));
+        std::iter::once("0x".to_owned()).chain(digits).collect()
     }
 }
 
@@ -185,6 +210,9 @@ pub(super) fn encode(id: u16, question: &Question) -> Result<Vec<u8>, AskError> 
     message.add_query(Query::query(question.name.clone(), question.kind));
     let mut edns = Edns::new();
     edns.set_max_payload(DEFAULT_MAX_PAYLOAD_LEN).set_version(0);
+    if let (Naming::Wanted, Ok(empty)) = (question.naming, NSIDPayload::new([])) {
+        edns.options_mut().insert(EdnsOption::NSID(empty));
+    }
     message.set_edns(edns);
     message.to_vec().map_err(|_| AskError::Malformed)
 }
@@ -223,5 +251,7 @@ fn is_case_kept(message: &Message, question: &Question) -> bool {
 /// Records of a message, all sections together. Source: 295 bytes each were measured, and a run may take 256 KiB; the
 /// root's name servers with their addresses are 40 records.
 const MAX_RECORDS: usize = 500;
+/// Characters of a server's name that are kept. Source: names in use are host and site, some 20 long; the rest is a bound.
+const MAX_NSID: usize = 64;
 /// Above what we offer in EDNS: a server that sends more has not read it.
 const MAX_DATAGRAM: usize = 4096;

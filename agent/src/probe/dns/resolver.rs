@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use super::{
     SYSTEM,
-    ask::{AskError, Checking, Question, Recursion, Reply, ask},
+    ask::{AskError, Checking, Naming, Question, Recursion, Reply, ask},
 };
 use crate::probe::outcome::Budget;
 
@@ -57,7 +57,7 @@ struct System {
 
 /// A question to a recursive server.
 pub(crate) fn question(name: &Name, kind: RecordType) -> Question {
-    Question { name: name.clone(), kind, recursion: Recursion::Desired, checking: Checking::On }
+    Question { name: name.clone(), kind, recursion: Recursion::Desired, checking: Checking::On, naming: Naming::Off }
 }
 
 impl Resolver {
@@ -82,16 +82,13 @@ impl Resolver {
         }
     }
 
-    /// The address that the system's hosts file gives the name.
-    pub(crate) fn in_hosts_file(&self, name: &Name) -> Option<IpAddr> {
+    /// The address of the family that the system's hosts file gives the name.
+    pub(crate) fn in_hosts_file(&self, name: &Name, kind: RecordType) -> Option<IpAddr> {
         if self.settings.choice != ResolverChoice::System {
             return None;
         }
-        let system = self.system();
-        [RecordType::A, RecordType::AAAA].into_iter().find_map(|kind| {
-            let found = system.hosts.lookup_static_host(&Query::query(name.clone(), kind))?;
-            found.answers().iter().find_map(|record| record.data.ip_addr())
-        })
+        let found = self.system().hosts.lookup_static_host(&Query::query(name.clone(), kind))?;
+        found.answers().iter().find_map(|record| record.data.ip_addr())
     }
 
     /// The system's configuration, read again when half a minute old: networks change under an agent.
@@ -147,8 +144,8 @@ impl Resolver {
         self.settings.source
     }
 
-    /// A name server of the zone that holds the name, and its address; another one at each call.
-    pub(crate) async fn authority(&self, name: &Name, budget: &Budget) -> Result<(String, SocketAddr), AskError> {
+    /// The name servers of the zone that holds the name, at least one, in the order of their names.
+    pub(crate) async fn authorities(&self, name: &Name, budget: &Budget) -> Result<Vec<Name>, AskError> {
         let own = self.servers();
         let mut zone = name.clone();
         while !zone.is_root() {
@@ -162,8 +159,8 @@ impl Resolver {
                 .collect();
             if !names.is_empty() {
                 names.sort();
-                let turn = self.rotation.fetch_add(1, Ordering::Relaxed) % names.len();
-                return self.address_of(&own, &names[turn], budget).await;
+                names.dedup();
+                return Ok(names);
             }
             // The SOA of an empty answer names the zone, which saves asking at each label between.
             let apex = reply.message.authorities.iter().find(|record| record.record_type() == RecordType::SOA);
@@ -177,17 +174,19 @@ impl Resolver {
         Err(AskError::Code(ResponseCode::NoError))
     }
 
-    async fn address_of(
-        &self,
-        own: &[SocketAddr],
-        server: &Name,
-        budget: &Budget,
-    ) -> Result<(String, SocketAddr), AskError> {
+    /// One of them, another at each call.
+    pub(crate) fn in_turn<'a>(&self, servers: &'a [Name]) -> Option<&'a Name> {
+        let turn = self.rotation.fetch_add(1, Ordering::Relaxed).checked_rem(servers.len())?;
+        servers.get(turn)
+    }
+
+    /// Where a name server is.
+    pub(crate) async fn address_of(&self, server: &Name, budget: &Budget) -> Result<SocketAddr, AskError> {
+        let own = self.servers();
         for kind in [RecordType::A, RecordType::AAAA] {
-            let reply = self.query(own, question(server, kind), budget).await?;
+            let reply = self.query(&own, question(server, kind), budget).await?;
             if let Some(address) = reply.message.answers.iter().find_map(|record| record.data.ip_addr()) {
-                let name = server.to_lowercase().to_ascii().trim_end_matches('.').to_owned();
-                return Ok((name, SocketAddr::new(address, self.settings.authority_port)));
+                return Ok(SocketAddr::new(address, self.settings.authority_port));
             }
         }
         Err(AskError::Code(ResponseCode::NoError))

@@ -1,6 +1,7 @@
 //! Names: every code and every silence has its cause, chains are followed, and cut answers are asked for over TCP.
 
 mod encrypted;
+mod places;
 mod server;
 
 use faultline_proto::types::v1::{Cause, DnsSpec, HttpSpec, Layer, Protocol, Reason, TcpSpec, assignment::Spec};

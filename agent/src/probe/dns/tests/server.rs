@@ -7,7 +7,7 @@ use hickory_resolver::proto::{
     op::{Message, MessageType, OpCode, Query},
     rr::{
         Name, RData, Record,
-        rdata::{A, CNAME},
+        rdata::{A, CNAME, opt::EdnsCode},
     },
 };
 use tokio::{
@@ -32,6 +32,8 @@ pub(super) enum Act {
 pub(super) struct Seen {
     pub(super) metadata: hickory_resolver::proto::op::Metadata,
     pub(super) transport: Protocol,
+    /// Whether it asks for the server's own name.
+    pub(super) wants_name: bool,
 }
 
 pub(super) struct DnsServer {
@@ -79,7 +81,9 @@ impl DnsServer {
 
 pub(super) fn respond(answerer: &Answerer, question: &[u8], transport: Protocol) -> Option<Vec<u8>> {
     let question = Message::from_vec(question).expect("a question");
-    let seen = Seen { metadata: question.metadata, transport };
+    let edns = question.edns.as_ref();
+    let wants_name = edns.is_some_and(|edns| edns.option(EdnsCode::NSID).is_some());
+    let seen = Seen { metadata: question.metadata, transport, wants_name };
     let mut answer = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
     answer.metadata.recursion_available = true;
     answer.add_queries(question.queries.clone());

@@ -17,6 +17,7 @@ mod connect;
 mod dns;
 mod http;
 mod http3;
+mod ocsp;
 mod outcome;
 mod patterns;
 mod places;

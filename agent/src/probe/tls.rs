@@ -27,6 +27,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     certificate::{Certificate, Certificates, fingerprint},
+    ocsp,
     outcome::{Facts, Phase, Progress, Stop},
 };
 
@@ -91,6 +92,7 @@ pub(crate) struct Witness {
     given: Arc<HashSet<[u8; 32]>>,
     chain: OnceLock<Vec<Arc<Certificate>>>,
     refusal: OnceLock<Error>,
+    ocsp: OnceLock<&'static str>,
 }
 
 impl Handshakes {
@@ -121,6 +123,7 @@ impl Handshakes {
             given: Arc::clone(&self.given),
             chain: OnceLock::new(),
             refusal: OnceLock::new(),
+            ocsp: OnceLock::new(),
         });
         let mut config = self.base.clone();
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
@@ -208,6 +211,7 @@ impl Witness {
     /// Tells what was presented.
     pub(crate) fn testify(&self, facts: &mut Facts) {
         facts.chain = self.chain.get().cloned().unwrap_or_default();
+        self.ocsp.get().copied().unwrap_or_default().clone_into(&mut facts.ocsp);
         facts.issuer = facts.chain.first().map(|leaf| leaf.issuer.clone()).unwrap_or_default();
     }
 
@@ -253,6 +257,9 @@ impl ServerCertVerifier for Witness {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let chain = self.chain.get_or_init(|| self.known.chain(end_entity, intermediates));
+        if !ocsp_response.is_empty() {
+            self.ocsp.get_or_init(|| ocsp::status(ocsp_response));
+        }
         let given = chain.first().filter(|leaf| self.given.contains(&leaf.fingerprint));
         let verified = match given {
             Some(leaf) => verify_given(leaf, end_entity, server_name, now),

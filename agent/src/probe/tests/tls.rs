@@ -133,3 +133,48 @@ async fn an_alert_is_told_apart_from_nonsense() {
         assert_eq!(observed.outcome(), Some(failed(Layer::Tls, cause)));
     }
 }
+
+#[tokio::test]
+async fn a_stapled_status_is_told_and_fails_nothing() {
+    for (status, told) in [
+        (tagged(0x80, &[]), "good"),
+        (tagged(0xa1, &tagged(0x18, b"20250101000000Z")), "revoked"),
+        (tagged(0x82, &[]), "unknown"),
+        (vec![], "malformed"),
+    ] {
+        let authority = Authority::new();
+        let identity = authority.issue(HOST, |_| {});
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert_with_ocsp(vec![identity.certificate], identity.key, response(&status))
+            .expect("an identity");
+        let server = tls_server(config, |_session| async {}).await;
+        let observed = run(&prober(&authority), tls(server.address)).await;
+        assert_eq!(observed.outcome(), Some(Outcome::Passed), "{told}");
+        assert_eq!(observed.facts.expect("facts").ocsp, told);
+    }
+}
+
+/// An OCSP response with this status for one certificate (RFC 6960, section 4.2.1), signed by nobody.
+fn response(status: &[u8]) -> Vec<u8> {
+    let sha1 = tagged(0x30, &tagged(0x06, &[0x2b, 0x0e, 0x03, 0x02, 0x1a]));
+    let (digest, serial, time) = (tagged(0x04, &[7; 20]), tagged(0x02, &[1]), tagged(0x18, b"20260101000000Z"));
+    let certificate = tagged(0x30, &[sha1.clone(), digest.clone(), digest.clone(), serial].concat());
+    let single = tagged(0x30, &[certificate, status.to_vec(), time.clone()].concat());
+    let data = tagged(0x30, &[tagged(0xa2, &digest), time, tagged(0x30, &single)].concat());
+    let basic = tagged(0x30, &[data, sha1, tagged(0x03, &[0, 1, 2])].concat());
+    let kind = tagged(0x06, &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01]);
+    let bytes = tagged(0x30, &[kind, tagged(0x04, &basic)].concat());
+    tagged(0x30, &[tagged(0x0a, &[0]), tagged(0xa0, &bytes)].concat())
+}
+
+/// DER: tag, length, contents of less than 256 bytes.
+fn tagged(tag: u8, contents: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(contents.len()).expect("short");
+    let mut bytes = if length < 128 { vec![tag, length] } else { vec![tag, 0x81, length] };
+    bytes.extend_from_slice(contents);
+    bytes
+}

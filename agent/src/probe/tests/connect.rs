@@ -1,6 +1,9 @@
 //! TCP: passed, refused, silent, and what policy and source address do.
 
-use std::net::{IpAddr, SocketAddr, TcpStream as BlockingStream};
+use std::{
+    net::{IpAddr, SocketAddr, TcpStream as BlockingStream},
+    time::Duration,
+};
 
 use faultline_proto::types::v1::{Cause, Layer, Reason};
 use socket2::{Domain, Socket, Type};
@@ -73,4 +76,23 @@ async fn probes_leave_from_the_source_address() {
     let observed = run(&Prober::new(from).expect("a prober"), tcp(server.address)).await;
     assert_eq!(observed.outcome(), Some(Outcome::Passed));
     assert_eq!(peers.recv().await.expect("a connection").expect("a peer"), source);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_reset_as_it_opens_is_told_apart_from_a_refusal() {
+    let listener = std::net::TcpListener::bind((HOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (reset, was_reset) = std::sync::mpsc::channel();
+    let server = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a connection");
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a reset instead of an end");
+        drop(stream);
+        reset.send(()).expect("somebody waits");
+    });
+    let prober = prober(&Authority::new());
+    // The kernels have shaken hands once the run has been polled; it hears of that only after the reset.
+    let wait = async { was_reset.recv_timeout(Duration::from_secs(5)).expect("a reset") };
+    let (observed, ()) = futures::join!(run(&prober, tcp(address)), wait);
+    server.join().expect("no panic");
+    assert_eq!(observed.outcome(), Some(failed(Layer::Connect, Cause::ConnectReset)));
 }

@@ -165,6 +165,7 @@ impl Config {
             authority_port: self.probe.authority_port,
             roots: self.probe.roots.clone(),
             policy: self.policy.clone(),
+            ..ProbeSettings::new(clock)
         }
     }
 }

@@ -14,9 +14,12 @@
 
 mod certificate;
 mod connect;
+mod detail;
 mod dns;
 mod http;
 mod http3;
+#[expect(dead_code, reason = "the listener that looks comes next")]
+mod look;
 mod ocsp;
 mod outcome;
 mod patterns;
@@ -26,30 +29,23 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod visit;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use ::http::HeaderMap;
 use faultline_proto::{
     assignment::MAX_RETRIES,
     clock::Clock,
-    convert, page,
-    types::v1::{Assignment, Cause, HttpSpec, Reason, assignment::Spec},
+    convert,
+    types::v1::{Assignment, HttpSpec, Reason, assignment::Spec},
 };
 use futures::future::join_all;
-use rustls_pki_types::ServerName;
-use tokio_rustls::client::TlsStream;
-use url::Url;
 
 pub use self::{
     certificate::Certificate,
     dns::ResolverChoice,
     outcome::{Facts, Observed, Outcome, Timings},
-    tls::{Roots, RootsError, certificates},
+    tls::{Roots, RootsError, TlsOptions, TlsVersions, Verification, certificates},
 };
 pub(crate) use self::{
     connect::open as dial,
@@ -57,11 +53,12 @@ pub(crate) use self::{
 };
 use self::{
     dns::{Resolver, ResolverSettings},
-    http::{Answered, Ask, Wanted},
+    http::Wanted,
     outcome::{Budget, Progress, Stop},
     patterns::Patterns,
     places::Place,
     tls::Handshakes,
+    visit::{Errand, connect_to, host_and_port},
 };
 use crate::policy::Policy;
 
@@ -78,6 +75,8 @@ pub struct ProbeSettings {
     pub authority_port: u16,
     /// Which roots certificates may end at.
     pub roots: Roots,
+    /// What TLS handshakes do otherwise.
+    pub tls: TlsOptions,
     /// What this machine refuses to probe.
     pub policy: Policy,
 }
@@ -91,6 +90,7 @@ impl ProbeSettings {
             resolver: ResolverChoice::System,
             authority_port: 53,
             roots: Roots::System,
+            tls: TlsOptions::default(),
             policy: Policy::default(),
         }
     }
@@ -114,8 +114,9 @@ struct Shared {
 impl Prober {
     /// A prober; fails when a root cannot be used or there is none.
     pub fn new(settings: ProbeSettings) -> Result<Self, RootsError> {
-        let ProbeSettings { clock, source_address: source, resolver: choice, authority_port, roots, policy } = settings;
-        let handshakes = Handshakes::new(&roots)?;
+        let ProbeSettings { clock, source_address: source, resolver: choice, authority_port, roots, tls, policy } =
+            settings;
+        let handshakes = Handshakes::new(&roots, tls)?;
         let resolver = Resolver::new(ResolverSettings { source, choice, authority_port });
         let patterns = Patterns::new();
         Ok(Self { shared: Arc::new(Shared { clock, source, resolver, handshakes, patterns, policy }) })
@@ -189,8 +190,9 @@ impl Shared {
             Spec::Http3(spec) => self.page(spec, literal, true, progress).await,
         }
     }
+}
 
-    /// The request, and those that its redirects ask for.
+impl Shared {
     async fn page(
         &self,
         spec: &HttpSpec,
@@ -199,88 +201,12 @@ impl Shared {
         progress: &mut Progress,
     ) -> Result<(), Stop> {
         let wanted = Wanted::new(spec, &self.patterns).map_err(|_| REFUSED)?;
-        let method = page::method(spec).ok_or(REFUSED)?;
-        let own = page::own_headers(spec).map_err(|_| REFUSED)?;
-        let (first, none) = (Url::parse(&spec.url).map_err(|_| REFUSED)?, HeaderMap::new());
-        let mut url = first.clone();
-        let mut hops = 0;
-        loop {
-            let is_same_host = url.origin() == first.origin();
-            let headers = if is_same_host { &own } else { &none };
-            let hops_left = (spec.redirects > 0).then(|| spec.redirects - hops);
-            let ask = Ask { url: &url, wanted: &wanted, method: &method, headers, hops_left };
-            let literal = if is_same_host { connect_to(spec)?.or(place) } else { None };
-            let answered = self.hop(ask, literal, is_http3, progress).await;
-            // Where a target sends its clients is the target's business, and where they may go is ours.
-            let is_refused = hops > 0 && answered == Err(REFUSED);
-            let Some(place) = (if is_refused { Err(http::failed(Cause::HttpRedirect)) } else { answered })? else {
-                return Ok(());
-            };
-            let is_anonymous = |next: &Url| next.username().is_empty() && next.password().is_none();
-            let next = url.join(&place).ok().filter(|next| next.scheme() == "https" && is_anonymous(next));
-            url = next.ok_or(http::failed(Cause::HttpRedirect))?;
-            hops += 1;
-            progress.next_hop();
-        }
-    }
-
-    async fn hop(&self, ask: Ask<'_>, literal: Option<IpAddr>, is_http3: bool, progress: &mut Progress) -> Answered {
-        let (host, port) = host_and_port(ask.url)?;
-        let address = self.address((&host, port), literal, progress).await?;
-        let spec = ask.wanted.spec;
-        if is_http3 {
-            let name = (host.as_str(), spec.min_cert_days);
-            let connection = http3::connect(&self.handshakes, self.source, address, name, progress).await?;
-            return http3::fetch(connection, ask, progress).await;
-        }
-        let wanted = (http::alpn(spec.version()), spec.min_cert_days);
-        let stream = self.session((&host, address), wanted, progress).await?;
-        http::fetch(stream, ask, progress).await
-    }
-
-    /// The address to connect to, once policy has seen it: the literal one, else the first of the host.
-    async fn address(
-        &self,
-        (host, port): (&str, u16),
-        literal: Option<IpAddr>,
-        progress: &mut Progress,
-    ) -> Result<SocketAddr, Stop> {
-        let address = match literal {
-            Some(literal) => literal,
-            None => dns::resolve(&self.resolver, host, progress).await?,
-        };
-        let address = SocketAddr::new(address, port);
-        progress.address = Some(address.ip());
-        self.policy.allows(address).map_err(|_| REFUSED)?;
-        Ok(address)
-    }
-
-    async fn session(
-        &self,
-        (host, address): (&str, SocketAddr),
-        wanted: (&[&[u8]], u32),
-        progress: &mut Progress,
-    ) -> Result<TlsStream<tokio::net::TcpStream>, Stop> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| REFUSED)?;
-        let stream = connect::connect(address, self.source, progress).await?;
-        tls::handshake(&self.handshakes, name, wanted, stream, progress).await
+        self.visit(&Errand::of(spec, &wanted, place, is_http3)?, progress).await
     }
 }
 
 fn port(port: u32) -> Result<u16, Stop> {
     u16::try_from(port).ok().filter(|port| *port != 0).ok_or(REFUSED)
-}
-
-/// The URL's host, without an IPv6 literal's brackets, and its port.
-fn host_and_port(url: &Url) -> Result<(String, u16), Stop> {
-    let host = url.host_str().ok_or(REFUSED)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Ok((host, url.port_or_known_default().ok_or(REFUSED)?))
-}
-
-/// The address that takes the place of the host's, if the spec has one.
-fn connect_to(spec: &HttpSpec) -> Result<Option<IpAddr>, Stop> {
-    convert::address(&spec.connect_to).map_err(|_| REFUSED)
 }
 
 /// What policy refuses at assignment never gets here; this is for what only a run can find out.

@@ -26,15 +26,12 @@ use hickory_resolver::proto::{
     rr::{Name, Record, RecordType},
 };
 use regex::bytes::Regex;
+use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(crate) use self::ask::{Checking, Naming, Question, Recursion, Reply};
 pub use self::resolver::ResolverChoice;
 pub(crate) use self::resolver::{Resolver, ResolverSettings};
-use self::{
-    ask::{AskError, Checking, Naming, Question, Recursion, Reply},
-    chain::Chain,
-    encrypted::Upstream,
-    resolver::question,
-};
+use self::{ask::AskError, chain::Chain, encrypted::Upstream, resolver::question};
 use super::{
     outcome::{Budget, Facts, Phase, Progress, Stop, missing_network},
     places::Place,
@@ -75,6 +72,29 @@ pub(crate) async fn addresses_of(
         return Ok(vec![address]);
     }
     follow(resolver, &name, kind, progress).await
+}
+
+/// The server's answer over the connection, whatever it says.
+pub(crate) async fn ask_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    server: SocketAddr,
+    transport: Protocol,
+    question: &Question,
+    budget: &Budget,
+) -> Result<Reply, Stop> {
+    let answered = budget.within(ask::over(stream, server, transport, question)).await;
+    answered.unwrap_or(Err(AskError::Timeout)).map_err(|error| stop(&error))
+}
+
+/// The server's answer to one datagram, whatever it says.
+pub(crate) async fn ask_once(
+    server: SocketAddr,
+    source: Option<IpAddr>,
+    question: &Question,
+    budget: &Budget,
+) -> Result<Reply, Stop> {
+    let asked = ask::ask(budget.clock, source, server, question, budget.remaining());
+    asked.await.map_err(|error| stop(&error))
 }
 
 /// The name servers of the zone that holds the name, and where each is, if that can be found out.

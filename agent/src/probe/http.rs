@@ -16,44 +16,51 @@ use bytes::Bytes;
 use faultline_proto::types::v1::{Cause, Layer, Protocol};
 use futures::future::{Either, select};
 use http::{HeaderMap, Method, Request, Response, header};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::{
     body::Incoming,
     client::conn::{http1, http2},
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::client::TlsStream;
 use url::{Position, Url};
 
 use self::tasks::Executor;
 pub(crate) use self::tasks::Tasks;
 pub(crate) use self::{
-    answer::{Body, MAX_HEADERS, edges, judge_head},
+    answer::{Body, MAX_HEADERS, Redirect, judge_head},
     wanted::Wanted,
 };
 use super::outcome::{Phase, Progress, Stop};
 
 /// One request of a run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ask<'a> {
     pub(crate) url: &'a Url,
-    pub(crate) wanted: &'a Wanted<'a>,
     pub(crate) method: &'a Method,
     /// Headers besides those of every probe.
     pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: Bytes,
     /// Redirects that may still be followed; `None` where a redirect is a status as any other.
     pub(crate) hops_left: Option<u32>,
+    /// Version that is wanted and no other; unspecified where any will do.
+    pub(crate) version: Protocol,
+    /// What the answer must be; any will do without it.
+    pub(crate) wanted: Option<&'a Wanted<'a>>,
 }
 
-/// What came of a request: the place where the answer sends the client, if it is to be followed.
-pub(crate) type Answered = Result<Option<String>, Stop>;
+/// What came of a request: where the answer sends the client, if that is to be followed.
+pub(crate) type Answered = Result<Option<Redirect>, Stop>;
 
 /// Sends the request over the session and judges the answer.
 pub(crate) async fn fetch(stream: TlsStream<TcpStream>, ask: Ask<'_>, progress: &mut Progress) -> Answered {
     let budget = progress.budget;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
-    if !is_http2 && ask.wanted.spec.version() == Protocol::Http2 {
+    if !is_http2 && ask.version == Protocol::Http2 {
         return Err(failed(Cause::HttpProtocolError)); // it went on as if it had agreed
     }
     progress.protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
@@ -65,22 +72,32 @@ pub(crate) async fn fetch(stream: TlsStream<TcpStream>, ask: Ask<'_>, progress: 
     conclude(exchanged, progress)
 }
 
+/// Sends the request over the connection, without TLS, and judges the answer.
+pub(crate) async fn fetch_clear(stream: TcpStream, ask: Ask<'_>, progress: &mut Progress) -> Answered {
+    let budget = progress.budget;
+    progress.protocol = Protocol::Http1;
+    let exchanged = budget.within(Box::pin(over_http1(stream, ask, progress))).await;
+    conclude(exchanged, progress)
+}
+
 /// Books the time of a finished or interrupted exchange.
 pub(crate) fn conclude<E>(exchanged: Result<Answered, E>, progress: &mut Progress) -> Answered {
     progress.end(if progress.has_first_byte() { Phase::Body } else { Phase::FirstByte });
     exchanged.unwrap_or(Err(failed(Cause::HttpTimeout)))
 }
 
-async fn over_http1(stream: TlsStream<TcpStream>, ask: Ask<'_>, progress: &mut Progress) -> Answered {
+async fn over_http1(stream: impl AsyncRead + AsyncWrite + Unpin, ask: Ask<'_>, progress: &mut Progress) -> Answered {
     let url = ask.url;
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEADERS);
-    let opened = builder.handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await;
+    let opened = builder.handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await;
     let (mut sender, connection) = opened.map_err(|error| stop(&error))?;
-    let request = request(&url[Position::BeforePath..Position::AfterQuery], &ask)
-        .header(header::HOST, &url[Position::BeforeHost..Position::AfterPort]);
+    let mut request = request(&url[Position::BeforePath..Position::AfterQuery], &ask);
+    if !ask.headers.contains_key(header::HOST) {
+        request = request.header(header::HOST, &url[Position::BeforeHost..Position::AfterPort]);
+    }
     let answer = async {
-        let request = request.body(Empty::new()).map_err(|_| failed(Cause::HttpProtocolError))?;
+        let request = request.body(Full::new(ask.body.clone())).map_err(|_| failed(Cause::HttpProtocolError))?;
         let response = sender.send_request(request).await.map_err(|error| stop(&error))?;
         read(response, &ask, progress).await
     };
@@ -89,11 +106,11 @@ async fn over_http1(stream: TlsStream<TcpStream>, ask: Ask<'_>, progress: &mut P
 
 async fn over_http2(stream: TlsStream<TcpStream>, ask: Ask<'_>, progress: &mut Progress) -> Answered {
     let tasks = Tasks::default();
-    let opened = http2_builder(&tasks).handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await;
+    let opened = http2_builder(&tasks).handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await;
     let (mut sender, connection) = opened.map_err(|error| stop(&error))?;
     let request = request(&ask.url[..Position::AfterQuery], &ask);
     let answer = async {
-        let request = request.body(Empty::new()).map_err(|_| failed(Cause::HttpProtocolError))?;
+        let request = request.body(Full::new(ask.body.clone())).map_err(|_| failed(Cause::HttpProtocolError))?;
         let response = sender.send_request(request).await.map_err(|error| stop(&error))?;
         read(response, &ask, progress).await
     };
@@ -127,17 +144,14 @@ pub(crate) async fn alongside<T>(driver: impl Future, work: impl Future<Output =
 }
 
 async fn read(response: Response<Incoming>, ask: &Ask<'_>, progress: &mut Progress) -> Answered {
-    progress.end(Phase::FirstByte);
-    progress.status = Some(response.status().as_u16());
-    progress.facts.edge = edges(response.headers());
-    if let Some(place) = judge_head(ask, &response)? {
-        return Ok(Some(place));
+    if let Some(redirect) = judge_head(ask, &response, progress)? {
+        return Ok(Some(redirect));
     }
     let mut incoming = response.into_body();
     let mut body = Body::new(ask.wanted);
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|error| stop(&error))?;
-        if frame.data_ref().is_some_and(|chunk| body.is_enough_after(chunk)) {
+        if frame.data_ref().is_some_and(|chunk| body.is_enough_after(chunk, progress)) {
             break;
         }
     }

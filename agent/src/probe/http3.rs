@@ -25,7 +25,7 @@ use url::Position;
 use self::socket::Socket;
 use super::{
     connect::{Causes, refusal},
-    http::{Answered, Ask, Body, MAX_HEADERS, alongside, conclude, edges, failed, judge_head, request},
+    http::{Answered, Ask, Body, MAX_HEADERS, alongside, conclude, failed, judge_head, request},
     outcome::{Budget, Phase, Progress, Stop},
     tls::{Handshakes, Witness},
 };
@@ -43,7 +43,11 @@ pub(crate) async fn connect(
     let opened = open(config, source, address, host, &witness, progress.budget).await;
     progress.end(Phase::Connect);
     witness.testify(&mut progress.facts);
+    witness.tell(progress.detail.as_deref_mut());
     let connection = opened?;
+    if let Some(detail) = &mut progress.detail {
+        detail.tls_version = Some(rustls::ProtocolVersion::TLSv1_3); // RFC 9001, section 4.2
+    }
     witness.lasts(min_cert_days, progress.budget.clock.now_micros())?;
     Ok(connection)
 }
@@ -134,18 +138,18 @@ async fn exchange(connection: Connection, ask: Ask<'_>, progress: &mut Progress)
     let request = request.map_err(|_| failed(Cause::HttpProtocolError))?;
     let answer = async {
         let mut stream = sender.send_request(request).await.map_err(|error| stream_stop(&error))?;
+        if !ask.body.is_empty() {
+            stream.send_data(ask.body.clone()).await.map_err(|error| stream_stop(&error))?;
+        }
         stream.finish().await.map_err(|error| stream_stop(&error))?;
         let response = stream.recv_response().await.map_err(|error| stream_stop(&error))?;
-        progress.end(Phase::FirstByte);
-        progress.status = Some(response.status().as_u16());
-        progress.facts.edge = edges(response.headers());
-        if let Some(place) = judge_head(&ask, &response)? {
-            return Ok(Some(place));
+        if let Some(redirect) = judge_head(&ask, &response, progress)? {
+            return Ok(Some(redirect));
         }
         let mut body = Body::new(ask.wanted);
         while let Some(mut chunk) = stream.recv_data().await.map_err(|error| stream_stop(&error))? {
             let chunk = chunk.copy_to_bytes(chunk.remaining());
-            if body.is_enough_after(&chunk) {
+            if body.is_enough_after(&chunk, progress) {
                 break;
             }
         }

@@ -20,7 +20,7 @@ use faultline_proto::{
 };
 use tokio::time::Instant;
 
-use super::certificate::Certificate;
+use super::{certificate::Certificate, detail::Detail};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +193,8 @@ pub(crate) struct Progress {
     pub(crate) status: Option<u16>,
     pub(crate) rcode: Option<u16>,
     pub(crate) facts: Facts,
+    /// What else was seen, where it is asked for.
+    pub(crate) detail: Option<Box<Detail>>,
     /// Aliases and resolver of the first of several names.
     of_first_name: Option<(Vec<String>, String)>,
 }
@@ -209,6 +211,7 @@ impl Progress {
             status: None,
             rcode: None,
             facts: Facts::default(),
+            detail: None,
             of_first_name: None,
         }
     }
@@ -238,6 +241,9 @@ impl Progress {
     /// the run is about.
     pub(crate) fn next_hop(&mut self) {
         self.has_first_byte = false;
+        if let Some(detail) = &mut self.detail {
+            detail.next_hop();
+        }
         let Facts { cnames, resolver, .. } = std::mem::take(&mut self.facts);
         self.of_first_name.get_or_insert((cnames, resolver));
     }

@@ -13,6 +13,7 @@ use std::{
 use faultline_proto::types::v1::{Cause, Layer, Protocol};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, ProtocolVersion, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
     client::{
         Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -20,6 +21,7 @@ use rustls::{
     },
     crypto::CryptoProvider,
     server::ParsedCertificate,
+    version::{TLS12, TLS13},
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 use tokio::net::TcpStream;
@@ -27,6 +29,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     certificate::{Certificate, Certificates, fingerprint},
+    detail::Detail,
     ocsp,
     outcome::{Facts, Phase, Progress, Stop},
 };
@@ -41,6 +44,39 @@ pub enum Roots {
     SystemAnd(Vec<CertificateDer<'static>>),
     /// These alone.
     Only(Vec<CertificateDer<'static>>),
+}
+
+/// What handshakes do otherwise than those of the schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// Whether certificates must be good.
+    pub verification: Verification,
+    /// Versions that are offered.
+    pub versions: TlsVersions,
+    /// Whether the encodings of certificates are kept, to be told in full.
+    pub keeps_encodings: bool,
+}
+
+/// Whether certificates must be good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verification {
+    /// They must end at a root, be valid now, and be for the host.
+    #[default]
+    Full,
+    /// Whatever they are.
+    Off,
+}
+
+/// Versions of TLS that are offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVersions {
+    /// TLS 1.2 and 1.3.
+    #[default]
+    Both,
+    /// TLS 1.2 alone.
+    Only12,
+    /// TLS 1.3 alone.
+    Only13,
 }
 
 /// A root, or all of them, could not be used.
@@ -82,6 +118,7 @@ pub(crate) struct Handshakes {
     known: Arc<Certificates>,
     /// Fingerprints of the roots that were given.
     given: Arc<HashSet<[u8; 32]>>,
+    options: TlsOptions,
 }
 
 /// The presented chain and what was wrong with it, kept for one run.
@@ -91,18 +128,21 @@ pub(crate) struct Witness {
     known: Arc<Certificates>,
     given: Arc<HashSet<[u8; 32]>>,
     chain: OnceLock<Vec<Arc<Certificate>>>,
+    verification: Verification,
     refusal: OnceLock<Error>,
     ocsp: OnceLock<&'static str>,
+    /// The chain's encodings, where they are kept.
+    ders: Option<OnceLock<Vec<CertificateDer<'static>>>>,
 }
 
 impl Handshakes {
-    pub(crate) fn new(roots: &Roots) -> Result<Self, RootsError> {
+    pub(crate) fn new(roots: &Roots, options: TlsOptions) -> Result<Self, RootsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let store = Arc::new(root_store(roots)?);
         let verifier = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider))
             .build()
             .map_err(RootsError::Empty)?;
-        let mut base = builder(provider)
+        let mut base = builder(provider, options.versions)
             .map_err(RootsError::Provider)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::<WebPkiServerVerifier>::clone(&verifier))
@@ -112,7 +152,7 @@ impl Handshakes {
             Roots::System => HashSet::new(),
             Roots::SystemAnd(given) | Roots::Only(given) => given.iter().map(|root| fingerprint(root)).collect(),
         };
-        Ok(Self { base, verifier, known: Arc::new(Certificates::new()), given: Arc::new(given) })
+        Ok(Self { base, verifier, known: Arc::new(Certificates::new()), given: Arc::new(given), options })
     }
 
     /// A configuration for one run that offers these protocols, and its witness.
@@ -124,6 +164,8 @@ impl Handshakes {
             chain: OnceLock::new(),
             refusal: OnceLock::new(),
             ocsp: OnceLock::new(),
+            ders: self.options.keeps_encodings.then(OnceLock::new),
+            verification: self.options.verification,
         });
         let mut config = self.base.clone();
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
@@ -137,8 +179,13 @@ const DAY: i64 = 86_400;
 
 type Unverified = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
 
-fn builder(provider: Arc<CryptoProvider>) -> Result<Unverified, Error> {
-    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+fn builder(provider: Arc<CryptoProvider>, versions: TlsVersions) -> Result<Unverified, Error> {
+    let versions: &[&SupportedProtocolVersion] = match versions {
+        TlsVersions::Both => &[&TLS13, &TLS12],
+        TlsVersions::Only12 => &[&TLS12],
+        TlsVersions::Only13 => &[&TLS13],
+    };
+    ClientConfig::builder_with_provider(provider).with_protocol_versions(versions)
 }
 
 fn root_store(roots: &Roots) -> Result<RootCertStore, RootsError> {
@@ -169,9 +216,15 @@ pub(crate) async fn handshake(
     let done = progress.budget.within(TlsConnector::from(Arc::new(config)).connect(host, stream)).await;
     progress.end(Phase::Tls);
     witness.testify(&mut progress.facts);
+    witness.tell(progress.detail.as_deref_mut());
     match done {
         Ok(Ok(stream)) => {
-            progress.protocol = match stream.get_ref().1.protocol_version() {
+            let session = stream.get_ref().1;
+            if let Some(detail) = &mut progress.detail {
+                detail.tls_version = session.protocol_version();
+                detail.cipher = session.negotiated_cipher_suite().map(|suite| suite.suite());
+            }
+            progress.protocol = match session.protocol_version() {
                 Some(ProtocolVersion::TLSv1_3) => Protocol::Tls13,
                 Some(ProtocolVersion::TLSv1_2) => Protocol::Tls12,
                 _ => Protocol::Unspecified,
@@ -213,6 +266,13 @@ impl Witness {
         facts.chain = self.chain.get().cloned().unwrap_or_default();
         self.ocsp.get().copied().unwrap_or_default().clone_into(&mut facts.ocsp);
         facts.issuer = facts.chain.first().map(|leaf| leaf.issuer.clone()).unwrap_or_default();
+    }
+
+    /// Tells the chain's encodings, where they are kept.
+    pub(crate) fn tell(&self, detail: Option<&mut Detail>) {
+        if let (Some(detail), Some(ders)) = (detail, self.ders.as_ref().and_then(OnceLock::get)) {
+            detail.chain.clone_from(ders);
+        }
     }
 
     /// Whether every certificate that can be read is valid for so many days after `now`, microseconds since 1970.
@@ -257,6 +317,11 @@ impl ServerCertVerifier for Witness {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let chain = self.chain.get_or_init(|| self.known.chain(end_entity, intermediates));
+        if let Some(ders) = &self.ders {
+            ders.get_or_init(|| {
+                std::iter::once(end_entity).chain(intermediates).cloned().map(CertificateDer::into_owned).collect()
+            });
+        }
         if !ocsp_response.is_empty() {
             self.ocsp.get_or_init(|| ocsp::status(ocsp_response));
         }
@@ -265,6 +330,9 @@ impl ServerCertVerifier for Witness {
             Some(leaf) => verify_given(leaf, end_entity, server_name, now),
             None => self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
         };
+        if self.verification == Verification::Off {
+            return Ok(ServerCertVerified::assertion());
+        }
         verified.inspect_err(|error| {
             self.refusal.get_or_init(|| error.clone());
         })

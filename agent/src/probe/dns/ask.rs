@@ -20,7 +20,7 @@ use faultline_proto::{
 use hickory_resolver::proto::{
     op::{DEFAULT_MAX_PAYLOAD_LEN, Edns, Message, MessageType, OpCode, Query, ResponseCode},
     rr::{
-        Name, RecordType,
+        DNSClass, Name, RecordType,
         rdata::opt::{EdnsCode, EdnsOption, NSIDPayload},
     },
 };
@@ -36,6 +36,7 @@ use crate::probe::{connect, outcome::is_out_of_sockets};
 pub(crate) struct Question {
     pub(crate) name: Name,
     pub(crate) kind: RecordType,
+    pub(crate) class: DNSClass,
     pub(crate) recursion: Recursion,
     pub(crate) checking: Checking,
     pub(crate) naming: Naming,
@@ -157,10 +158,20 @@ async fn exchange(
 async fn over_tcp(source: Option<IpAddr>, server: SocketAddr, question: &Question) -> Result<Reply, AskError> {
     let refused = |error| unreachable(server, error);
     let stream = connect::open(server, source).await.map_err(refused)?;
+    over(stream, server, Protocol::DnsTcp, question).await
+}
+
+/// The server's answer over the connection.
+pub(super) async fn over(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    server: SocketAddr,
+    transport: Protocol,
+    question: &Question,
+) -> Result<Reply, AskError> {
     let id = rand::random();
     let answer = framed(stream, server, &encode(id, question)?).await?;
     match read(&answer, id, question) {
-        Read::Answer(message) => Ok(Reply { message, transport: Protocol::DnsTcp, server }),
+        Read::Answer(message) => Ok(Reply { message, transport, server }),
         Read::Malformed | Read::Stranger => Err(AskError::Malformed),
     }
 }
@@ -207,7 +218,9 @@ pub(super) fn encode(id: u16, question: &Question) -> Result<Vec<u8>, AskError> 
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = question.recursion == Recursion::Desired;
     message.metadata.checking_disabled = question.checking == Checking::Disabled;
-    message.add_query(Query::query(question.name.clone(), question.kind));
+    let mut query = Query::query(question.name.clone(), question.kind);
+    query.set_query_class(question.class);
+    message.add_query(query);
     let mut edns = Edns::new();
     edns.set_max_payload(DEFAULT_MAX_PAYLOAD_LEN).set_version(0);
     if let (Naming::Wanted, Ok(empty)) = (question.naming, NSIDPayload::new([])) {

@@ -16,7 +16,7 @@ use hickory_resolver::{
     Hosts,
     proto::{
         op::{Query, ResponseCode},
-        rr::{Name, RData, RecordType},
+        rr::{DNSClass, Name, RData, RecordType},
     },
     system_conf::read_system_conf,
 };
@@ -57,7 +57,14 @@ struct System {
 
 /// A question to a recursive server.
 pub(crate) fn question(name: &Name, kind: RecordType) -> Question {
-    Question { name: name.clone(), kind, recursion: Recursion::Desired, checking: Checking::On, naming: Naming::Off }
+    Question {
+        name: name.clone(),
+        kind,
+        class: DNSClass::IN,
+        recursion: Recursion::Desired,
+        checking: Checking::On,
+        naming: Naming::Off,
+    }
 }
 
 impl Resolver {

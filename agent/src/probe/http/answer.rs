@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use faultline_proto::types::v1::{Cause, HttpSpec};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::{Ask, failed, wanted::Wanted};
-use crate::probe::outcome::Stop;
+use super::{Answered, Ask, failed, wanted::Wanted};
+use crate::probe::outcome::{Phase, Progress, Stop};
 
 /// Passes the statuses that the spec lists, or 200 to 399 when it lists none.
 pub(crate) fn judge_status(spec: &HttpSpec, status: StatusCode) -> Result<(), Stop> {
@@ -16,51 +17,70 @@ pub(crate) fn judge_status(spec: &HttpSpec, status: StatusCode) -> Result<(), St
     if is_accepted { Ok(()) } else { Err(failed(Cause::HttpStatus)) }
 }
 
-/// Judges the head of an answer. Where it sends the client elsewhere, and that is wanted, the place it names.
-pub(crate) fn judge_head<B>(ask: &Ask<'_>, response: &Response<B>) -> Result<Option<String>, Stop> {
-    let status = response.status();
-    let spec = ask.wanted.spec;
-    let is_listed = spec.status.contains(&u32::from(status.as_u16()));
-    if let (Some(left), true, false) = (ask.hops_left, REDIRECTS.contains(&status), is_listed) {
-        let place = response.headers().get(header::LOCATION).and_then(|place| place.to_str().ok());
-        let may_go = place.filter(|_| left > 0).ok_or(failed(Cause::HttpRedirect))?;
-        return Ok(Some(may_go.to_owned()));
+/// Where an answer sends the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Redirect {
+    /// As the answer names it.
+    pub(crate) place: String,
+    /// Whether the request stays what it was, whatever its method. Source: RFC 9110, sections 15.4.8 and 15.4.9.
+    pub(crate) keeps_method: bool,
+}
+
+/// Notes and judges the head of an answer. Where it sends the client elsewhere, and that is wanted, the place it names.
+pub(crate) fn judge_head<B>(ask: &Ask<'_>, response: &Response<B>, progress: &mut Progress) -> Answered {
+    let (status, headers) = (response.status(), response.headers());
+    progress.end(Phase::FirstByte);
+    progress.status = Some(status.as_u16());
+    progress.facts.edge = edges(headers);
+    if let Some(detail) = &mut progress.detail {
+        detail.headers = Some(headers.clone());
     }
-    judge_status(spec, status)?;
-    ask.wanted.judge_headers(response.headers())?;
+    let is_listed = ask.wanted.is_some_and(|wanted| wanted.spec.status.contains(&u32::from(status.as_u16())));
+    if let (Some(left), true, false) = (ask.hops_left, REDIRECTS.contains(&status), is_listed) {
+        let place = headers.get(header::LOCATION).and_then(|place| place.to_str().ok());
+        let place = place.filter(|_| left > 0).ok_or(failed(Cause::HttpRedirect))?.to_owned();
+        let keeps_method = [StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT].contains(&status);
+        return Ok(Some(Redirect { place, keeps_method }));
+    }
+    if let Some(wanted) = ask.wanted {
+        judge_status(wanted.spec, status)?;
+        wanted.judge_headers(headers)?;
+    }
     Ok(None)
 }
 
 /// The beginning of a body, as far as it must be known.
 pub(crate) struct Body<'a> {
-    wanted: &'a Wanted<'a>,
+    wanted: Option<&'a Wanted<'a>>,
     held: Vec<u8>,
     length: usize,
 }
 
 impl<'a> Body<'a> {
-    pub(crate) fn new(wanted: &'a Wanted<'a>) -> Self {
+    pub(crate) fn new(wanted: Option<&'a Wanted<'a>>) -> Self {
         Self { wanted, held: Vec::new(), length: 0 }
     }
 
     /// Takes the next part; true when reading on could not change the judgement.
-    pub(crate) fn is_enough_after(&mut self, chunk: &[u8]) -> bool {
+    pub(crate) fn is_enough_after(&mut self, chunk: &Bytes, progress: &mut Progress) -> bool {
         self.length += chunk.len();
-        if self.wanted.reads_body() {
+        let is_told = progress.detail.as_mut().is_none_or(|detail| detail.is_enough_after(chunk));
+        let Some(wanted) = self.wanted else { return is_told };
+        if wanted.reads_body() {
             let room = MAX_BODY - self.held.len().min(MAX_BODY);
             self.held.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
-        let most = self.wanted.spec.max_body_bytes as usize;
-        self.length > if most == 0 { MAX_BODY } else { most }
+        let most = wanted.spec.max_body_bytes as usize;
+        is_told && self.length > if most == 0 { MAX_BODY } else { most }
     }
 
     pub(crate) fn judge(&self) -> Result<(), Stop> {
-        self.wanted.judge_body(&self.held, self.length)
+        self.wanted.map_or(Ok(()), |wanted| wanted.judge_body(&self.held, self.length))
     }
 }
 
 /// The headers that edges set, each cut to what stays the same from run to run.
-pub(crate) fn edges(headers: &HeaderMap) -> BTreeMap<String, String> {
+fn edges(headers: &HeaderMap) -> BTreeMap<String, String> {
     let kept = |name: &str| {
         let value = headers.get(name).and_then(shape(name))?;
         Some((name.to_owned(), value))
@@ -100,8 +120,12 @@ pub(crate) const MAX_HEADERS: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use faultline_proto::clock::Clock;
+
     use super::*;
-    use crate::probe::patterns::Patterns;
+    use crate::probe::{outcome::Budget, patterns::Patterns};
 
     #[test]
     fn edge_headers_name_no_request() {
@@ -126,14 +150,15 @@ mod tests {
     fn a_body_is_read_no_further_than_its_cap() {
         let spec = HttpSpec { body_contains: "healthy".into(), ..HttpSpec::default() };
         let wanted = Wanted::new(&spec, &Patterns::new()).expect("good");
-        let mut body = Body::new(&wanted);
-        assert!(!body.is_enough_after(&vec![b'.'; MAX_BODY]));
-        assert!(body.is_enough_after(b"healthy"));
+        let mut progress = Progress::new(Budget::new(Clock::system(), Duration::from_secs(5)));
+        let mut body = Body::new(Some(&wanted));
+        assert!(!body.is_enough_after(&vec![b'.'; MAX_BODY].into(), &mut progress));
+        assert!(body.is_enough_after(&Bytes::from_static(b"healthy"), &mut progress));
         assert_eq!(body.judge(), Err(failed(Cause::BodyTooLarge)));
 
-        let mut body = Body::new(&wanted);
-        body.is_enough_after(b"we are hea");
-        body.is_enough_after(b"lthy today");
+        let mut body = Body::new(Some(&wanted));
+        body.is_enough_after(&Bytes::from_static(b"we are hea"), &mut progress);
+        body.is_enough_after(&Bytes::from_static(b"lthy today"), &mut progress);
         assert_eq!(body.judge(), Ok(()));
     }
 

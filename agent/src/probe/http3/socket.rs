@@ -1,7 +1,9 @@
 //! A UDP socket for one QUIC connection that reports when the network refuses its datagrams.
 //!
 //! Quinn's own socket is not connected, so the kernel tells it nothing of ICMP, and it retries every receive error.
-//! This one is connected to the peer and hands the first refusal to whoever waits for it.
+//! This one is connected to the peer and hands the first refusal to whoever waits for it. It takes one datagram at a
+//! time: what quinn sets aside for merged ones (3 MiB) is more than a run may take. Datagrams are not fragmented, as
+//! Linux does by default (ip(7), `IP_MTU_DISCOVER`).
 
 use std::{
     io::{self, IoSliceMut},
@@ -13,14 +15,14 @@ use std::{
 
 use quinn::{
     AsyncUdpSocket, UdpPoller,
-    udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState},
+    udp::{RecvMeta, Transmit},
 };
-use tokio::{io::Interest, net::UdpSocket, sync::mpsc};
+use tokio::{io::ReadBuf, net::UdpSocket, sync::mpsc};
 
 #[derive(Debug)]
 pub(super) struct Socket {
     io: UdpSocket,
-    state: UdpSocketState,
+    peer: SocketAddr,
     refused: mpsc::Sender<io::Error>,
 }
 
@@ -47,10 +49,9 @@ impl Socket {
         };
         let socket = std::net::UdpSocket::bind(local)?;
         socket.set_nonblocking(true)?;
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         socket.connect(peer)?;
         let (refused, heard) = mpsc::channel(1);
-        Ok((Self { io: UdpSocket::from_std(socket)?, state, refused }, Refusal(heard)))
+        Ok((Self { io: UdpSocket::from_std(socket)?, peer, refused }, Refusal(heard)))
     }
 
     fn report(&self, error: io::Error) {
@@ -64,14 +65,14 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        match self.io.try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.io), transmit)) {
+        match self.io.try_send(transmit.contents) {
             Err(error) if is_refusal(&error) => {
                 self.report(error);
                 Ok(())
             }
             // As quinn does: QUIC sends again what a transient error has lost.
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Ok(()),
-            sent => sent,
+            sent => sent.map(|_| ()),
         }
     }
 
@@ -81,11 +82,15 @@ impl AsyncUdpSocket for Socket {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        let (Some(buffer), Some(meta)) = (buffers.first_mut(), meta.first_mut()) else { return Poll::Ready(Ok(0)) };
+        let mut buffer = ReadBuf::new(buffer);
         loop {
-            ready!(self.io.poll_recv_ready(context))?;
-            let receive = || self.state.recv(UdpSockRef::from(&self.io), buffers, meta);
-            match self.io.try_io(Interest::READABLE, receive) {
-                Ok(count) => return Poll::Ready(Ok(count)),
+            match ready!(self.io.poll_recv(context, &mut buffer)) {
+                Ok(()) => {
+                    let len = buffer.filled().len();
+                    *meta = RecvMeta { addr: self.peer, len, stride: len, ecn: None, dst_ip: None };
+                    return Poll::Ready(Ok(1));
+                }
                 Err(error) if is_refusal(&error) => self.report(error),
                 Err(_) => {}
             }
@@ -94,14 +99,6 @@ impl AsyncUdpSocket for Socket {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.local_addr()
-    }
-
-    fn may_fragment(&self) -> bool {
-        self.state.may_fragment()
-    }
-
-    fn max_receive_segments(&self) -> usize {
-        self.state.gro_segments()
     }
 }
 

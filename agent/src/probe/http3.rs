@@ -1,9 +1,10 @@
 //! The connect and http layers over QUIC: one fresh connection and one request over HTTP/3.
 //!
 //! Rules: the connect layer is the QUIC handshake; a certificate refused inside it, or a TLS alert, is layer `tls`; an
-//! ICMP refusal ends the run at once; an answer of more than a mebibyte is cut off, since h3 0.0.8 holds a header frame
-//! of any declared length in memory until it is whole.
+//! ICMP refusal ends the run at once; a frame that is too long to hold is `http_protocol_error`; interim answers are
+//! passed over.
 
+mod bound;
 mod socket;
 
 use std::{
@@ -13,16 +14,24 @@ use std::{
     time::Duration,
 };
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use faultline_proto::types::v1::{Cause, Layer, Protocol};
-use h3::error::{ConnectionError as H3Error, LocalError, StreamError};
+use h3::{
+    client::RequestStream,
+    error::{ConnectionError as H3Error, LocalError, StreamError},
+    quic::RecvStream,
+};
+use http::{Response, StatusCode};
 use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, TransportConfig,
     TransportErrorCode, VarInt, crypto::rustls::QuicClientConfig,
 };
 use url::Position;
 
-use self::socket::Socket;
+use self::{
+    bound::{Bounded, Full},
+    socket::Socket,
+};
 use super::{
     connect::{Causes, refusal},
     http::{Answered, Ask, Body, MAX_HEADERS, alongside, conclude, failed, judge_head, request},
@@ -86,6 +95,7 @@ fn transport(budget: &Budget) -> TransportConfig {
         .stream_receive_window(WINDOW)
         .receive_window(WINDOW)
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(MAX_UNI_STREAMS)
         .datagram_receive_buffer_size(None)
         .mtu_discovery_config(None);
     transport
@@ -116,24 +126,13 @@ fn is_alert(code: TransportErrorCode) -> bool {
 pub(crate) async fn fetch(connection: Connection, ask: Ask<'_>, progress: &mut Progress) -> Answered {
     let budget = progress.budget;
     progress.protocol = Protocol::Http3;
-    let exchanged = budget.within(async {
-        tokio::select! {
-            answered = Box::pin(exchange(connection.clone(), ask, progress)) => answered,
-            () = flood(&connection) => Err(failed(Cause::HttpProtocolError)),
-        }
-    });
-    let exchanged = exchanged.await;
+    let exchanged = budget.within(Box::pin(exchange(connection.clone(), ask, progress))).await;
     connection.close(VarInt::from_u32(H3_NO_ERROR), b"");
     conclude(exchanged, progress)
 }
 
 async fn exchange(connection: Connection, ask: Ask<'_>, progress: &mut Progress) -> Answered {
-    let opened = h3::client::builder()
-        .max_field_section_size(MAX_HEADERS as u64)
-        .send_grease(false)
-        .build::<_, _, bytes::Bytes>(h3_quinn::Connection::new(connection))
-        .await;
-    let (mut driver, mut sender) = opened.map_err(|error| connection_stop(&error))?;
+    let (mut driver, mut sender, full) = client(connection).await.map_err(|error| connection_stop(&error))?;
     let request = request(&ask.url[..Position::AfterQuery], &ask).body(());
     let request = request.map_err(|_| failed(Cause::HttpProtocolError))?;
     let answer = async {
@@ -142,7 +141,7 @@ async fn exchange(connection: Connection, ask: Ask<'_>, progress: &mut Progress)
             stream.send_data(ask.body.clone()).await.map_err(|error| stream_stop(&error))?;
         }
         stream.finish().await.map_err(|error| stream_stop(&error))?;
-        let response = stream.recv_response().await.map_err(|error| stream_stop(&error))?;
+        let response = head(&mut stream).await.map_err(|error| stream_stop(&error))?;
         if let Some(redirect) = judge_head(&ask, &response, progress)? {
             return Ok(Some(redirect));
         }
@@ -155,13 +154,30 @@ async fn exchange(connection: Connection, ask: Ask<'_>, progress: &mut Progress)
         }
         body.judge().map(|()| None)
     };
-    alongside(poll_fn(|context| driver.poll_close(context)), answer).await
+    let exchanged = full.guard(alongside(poll_fn(|context| driver.poll_close(context)), answer)).await;
+    exchanged.unwrap_or(Err(failed(Cause::HttpProtocolError)))
 }
 
-/// Ends when the peer has sent more than any answer that is read may take.
-pub(crate) async fn flood(connection: &Connection) {
-    while connection.stats().udp_rx.bytes < MAX_RECEIVED {
-        tokio::time::sleep(FLOOD_CHECK).await;
+type Bound = Bounded<h3_quinn::Connection>;
+type Opener = Bounded<h3_quinn::OpenStreams>;
+type Client = (h3::client::Connection<Bound, Bytes>, h3::client::SendRequest<Opener, Bytes>, Full);
+
+/// HTTP/3 over the connection: what must be polled beside the requests, what sends them, and what guards both.
+pub(crate) async fn client(connection: Connection) -> Result<Client, H3Error> {
+    let (connection, full) = Bounded::new(h3_quinn::Connection::new(connection));
+    let mut builder = h3::client::builder();
+    builder.max_field_section_size(MAX_HEADERS as u64).send_grease(false);
+    let (driver, sender) = builder.build(connection).await?;
+    Ok((driver, sender, full))
+}
+
+/// The head of the answer, past interim ones, which h3 tells as any other. Source: RFC 9110, section 15.2.
+pub(crate) async fn head<S: RecvStream>(stream: &mut RequestStream<S, Bytes>) -> Result<Response<()>, StreamError> {
+    loop {
+        let response = stream.recv_response().await?;
+        if !response.status().is_informational() || response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(response);
+        }
     }
 }
 
@@ -195,8 +211,9 @@ const QUIC: Causes = Causes {
 
 /// Source: RFC 9002, section 6.2.2.
 const INITIAL_RTT: Duration = Duration::from_millis(333);
-const WINDOW: VarInt = VarInt::from_u32(256 * 1024);
-const MAX_RECEIVED: u64 = 1024 * 1024;
-const FLOOD_CHECK: Duration = Duration::from_millis(50);
+/// Bytes that a peer may send ahead of what is read. A run may take 256 KiB, and this is held beside what h3 holds.
+const WINDOW: VarInt = VarInt::from_u32(48 * 1024);
+/// A server's control stream and two of QPACK, and one that nobody knows. Source: RFC 9114, section 6.2.
+const MAX_UNI_STREAMS: VarInt = VarInt::from_u32(4);
 /// Source: RFC 9114, section 8.1.
 const H3_NO_ERROR: u32 = 0x100;

@@ -14,7 +14,7 @@ use faultline_proto::types::v1::{Cause, Protocol};
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use quinn::VarInt;
+use quinn::{ReadExactError, ReadToEndError, VarInt};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -22,7 +22,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::ask::{AskError, Question, Read, Reply, encode, framed, read, unreachable};
 use crate::probe::{
     connect,
-    http::{MAX_HEADERS, Tasks, USER_AGENT, alongside, http2_builder},
+    http::{Tasks, USER_AGENT, alongside, http2_builder},
     http3,
     outcome::{Budget, Facts, Stop},
     tls::{Handshakes, Witness},
@@ -122,18 +122,13 @@ impl Upstream<'_> {
     }
 
     async fn over_http3(&self, connection: quinn::Connection, query: Vec<u8>) -> Result<Vec<u8>, AskError> {
-        let opened = h3::client::builder()
-            .max_field_section_size(MAX_HEADERS as u64)
-            .send_grease(false)
-            .build::<_, _, Bytes>(h3_quinn::Connection::new(connection.clone()))
-            .await;
-        let (mut driver, mut sender) = opened.map_err(|_| AskError::Refused)?;
+        let (mut driver, mut sender, full) = http3::client(connection).await.map_err(|_| AskError::Refused)?;
         let request = self.request(())?;
         let answer = async {
             let mut stream = sender.send_request(request).await.map_err(|_| AskError::Refused)?;
             stream.send_data(Bytes::from(query)).await.map_err(|_| AskError::Refused)?;
             stream.finish().await.map_err(|_| AskError::Refused)?;
-            judge(stream.recv_response().await.map_err(|_| AskError::Refused)?.status())?;
+            judge(http3::head(&mut stream).await.map_err(|_| AskError::Refused)?.status())?;
             let mut body = Vec::new();
             while let Some(mut chunk) = stream.recv_data().await.map_err(|_| AskError::Malformed)? {
                 if body.len() + chunk.remaining() > MAX_MESSAGE {
@@ -143,10 +138,8 @@ impl Upstream<'_> {
             }
             Ok(body)
         };
-        tokio::select! {
-            answered = alongside(std::future::poll_fn(|context| driver.poll_close(context)), answer) => answered,
-            () = http3::flood(&connection) => Err(AskError::Malformed),
-        }
+        let exchanged = alongside(std::future::poll_fn(|context| driver.poll_close(context)), answer);
+        full.guard(exchanged).await.unwrap_or(Err(AskError::Malformed))
     }
 }
 
@@ -157,16 +150,20 @@ async fn over_quic(connection: quinn::Connection, query: &[u8]) -> Result<Vec<u8
     send.write_all(&length.to_be_bytes()).await.map_err(|_| AskError::Refused)?;
     send.write_all(query).await.map_err(|_| AskError::Refused)?;
     send.finish().map_err(|_| AskError::Refused)?;
-    let answer = receive.read_to_end(MAX_MESSAGE + 2).await.map_err(|error| match error {
-        quinn::ReadToEndError::TooLong => AskError::Malformed,
-        quinn::ReadToEndError::Read(_) => AskError::Refused,
+    let cut = |error| match error {
+        ReadExactError::FinishedEarly(_) => AskError::Malformed,
+        ReadExactError::ReadError(_) => AskError::Refused,
+    };
+    let mut length = [0; 2];
+    receive.read_exact(&mut length).await.map_err(cut)?;
+    let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+    receive.read_exact(&mut message).await.map_err(cut)?;
+    receive.read_to_end(0).await.map_err(|error| match error {
+        ReadToEndError::TooLong => AskError::Malformed,
+        ReadToEndError::Read(_) => AskError::Refused,
     })?;
     connection.close(VarInt::from_u32(DOQ_NO_ERROR), b"");
-    let (length, message) = answer.split_first_chunk().ok_or(AskError::Malformed)?;
-    if usize::from(u16::from_be_bytes(*length)) != message.len() {
-        return Err(AskError::Malformed);
-    }
-    Ok(message.to_vec())
+    Ok(message)
 }
 
 fn judge(status: StatusCode) -> Result<(), AskError> {

@@ -7,6 +7,7 @@
 
 mod answer;
 mod json;
+mod paced;
 mod tasks;
 mod wanted;
 
@@ -30,9 +31,10 @@ use tokio_rustls::client::TlsStream;
 use url::{Position, Url};
 
 use self::tasks::Executor;
-pub(crate) use self::tasks::Tasks;
 pub(crate) use self::{
     answer::{Body, MAX_HEADERS, Redirect, judge_head},
+    paced::Paced,
+    tasks::Tasks,
     wanted::Wanted,
 };
 use super::outcome::{Phase, Progress, Stop};
@@ -106,7 +108,7 @@ async fn over_http1(stream: impl AsyncRead + AsyncWrite + Unpin, ask: Ask<'_>, p
 
 async fn over_http2(stream: TlsStream<TcpStream>, ask: Ask<'_>, progress: &mut Progress) -> Answered {
     let tasks = Tasks::default();
-    let opened = http2_builder(&tasks).handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await;
+    let opened = http2_builder(&tasks).handshake::<_, Full<Bytes>>(TokioIo::new(Paced::new(stream))).await;
     let (mut sender, connection) = opened.map_err(|error| stop(&error))?;
     let request = request(&ask.url[..Position::AfterQuery], &ask);
     let answer = async {

@@ -22,7 +22,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::ask::{AskError, Question, Read, Reply, encode, framed, read, unreachable};
 use crate::probe::{
     connect,
-    http::{Tasks, USER_AGENT, alongside, http2_builder},
+    http::{Paced, Tasks, USER_AGENT, alongside, http2_builder},
     http3,
     outcome::{Budget, Facts, Stop},
     tls::{Handshakes, Witness},
@@ -109,7 +109,7 @@ impl Upstream<'_> {
 
     async fn over_http2(&self, session: TlsStream<TcpStream>, query: Vec<u8>) -> Result<Vec<u8>, AskError> {
         let tasks = Tasks::default();
-        let opened = http2_builder(&tasks).handshake(TokioIo::new(session)).await;
+        let opened = http2_builder(&tasks).handshake(TokioIo::new(Paced::new(session))).await;
         let (mut sender, connection) = opened.map_err(|_| AskError::Refused)?;
         let request = self.request(Full::new(Bytes::from(query)))?;
         let answer = async {

@@ -172,11 +172,12 @@ impl Shared {
             return Err(*stop);
         }
         let literal = place.address();
+        // Boxed, or the largest would take its room in every run.
         match assignment.spec.as_ref().ok_or(REFUSED)? {
             Spec::Dns(spec) => {
                 let answers = self.patterns.all(&spec.answer_matches).map_err(|_| REFUSED)?;
                 let asker = (&self.resolver, &self.handshakes);
-                dns::probe(asker, (spec, &answers), (place, &self.policy), progress).await
+                Box::pin(dns::probe(asker, (spec, &answers), (place, &self.policy), progress)).await
             }
             Spec::Tcp(spec) => {
                 let address = self.address((&spec.host, port(spec.port)?), literal, progress).await?;
@@ -184,10 +185,10 @@ impl Shared {
             }
             Spec::Tls(spec) => {
                 let address = self.address((&spec.host, port(spec.port)?), literal, progress).await?;
-                self.session((&spec.host, address), (&[], spec.min_cert_days), progress).await.map(drop)
+                Box::pin(self.session((&spec.host, address), (&[], spec.min_cert_days), progress)).await.map(drop)
             }
-            Spec::Https(spec) => self.page(spec, literal, false, progress).await,
-            Spec::Http3(spec) => self.page(spec, literal, true, progress).await,
+            Spec::Https(spec) => Box::pin(self.page(spec, literal, false, progress)).await,
+            Spec::Http3(spec) => Box::pin(self.page(spec, literal, true, progress)).await,
         }
     }
 }

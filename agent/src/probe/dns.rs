@@ -71,7 +71,8 @@ pub(crate) async fn addresses_of(
         SYSTEM.clone_into(&mut progress.facts.resolver);
         return Ok(vec![address]);
     }
-    follow(resolver, &name, kind, progress).await
+    // It ends before the layers that need the room.
+    Box::pin(follow(resolver, &name, kind, progress)).await
 }
 
 /// The server's answer over the connection, whatever it says.

@@ -49,7 +49,9 @@ impl Shared {
     pub(super) async fn places(&self, assignment: &Assignment, progress: &mut Progress) -> Vec<Place> {
         let host = match &assignment.spec {
             _ if assignment.addresses() != Addresses::All => None,
-            Some(Spec::Dns(spec)) if spec.server == AUTHORITATIVE => return self.name_servers(spec, progress).await,
+            Some(Spec::Dns(spec)) if spec.server == AUTHORITATIVE => {
+                return Box::pin(self.name_servers(spec, progress)).await;
+            }
             Some(Spec::Dns(spec)) if spec.server == SYSTEM => None,
             Some(Spec::Dns(spec)) => dns::split_server(&spec.server).map(|(host, _)| host.to_owned()),
             Some(Spec::Tcp(spec)) => Some(spec.host.clone()),

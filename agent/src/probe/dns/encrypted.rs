@@ -57,9 +57,11 @@ impl Upstream<'_> {
         let exchanged = budget.within(Box::pin(async {
             match self.transport {
                 Protocol::DnsTls => framed(self.session(config).await?, self.address, &query).await,
-                Protocol::DnsHttps => self.over_http2(self.session(config).await?, query).await,
+                Protocol::DnsHttps => Box::pin(self.over_http2(self.session(config).await?, query)).await,
                 Protocol::DnsQuic => over_quic(self.quic(config, &witness, budget).await?, &query).await,
-                Protocol::DnsHttp3 => self.over_http3(self.quic(config, &witness, budget).await?, query).await,
+                Protocol::DnsHttp3 => {
+                    Box::pin(self.over_http3(self.quic(config, &witness, budget).await?, query)).await
+                }
                 _ => framed(self.connection().await?, self.address, &query).await,
             }
         }));

@@ -8,6 +8,7 @@
 //! [`policy`] outranks the coordinator; a panic in any task ends the agent, since half an agent looks like an outage.
 
 pub mod batch;
+pub mod blackbox;
 pub mod config;
 pub mod once;
 pub mod policy;

@@ -48,6 +48,7 @@ pub use self::{
     tls::{Roots, RootsError, TlsOptions, TlsVersions, Verification, certificates},
 };
 pub(crate) use self::{
+    certificate::fingerprint,
     connect::open as dial,
     dns::{AUTHORITATIVE, RCODES, SYSTEM, rcode_of, split_server},
 };

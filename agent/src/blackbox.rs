@@ -9,3 +9,4 @@ pub mod certificate;
 pub mod exposition;
 pub mod metrics;
 pub mod modules;
+pub mod run;

@@ -18,7 +18,6 @@ mod detail;
 mod dns;
 mod http;
 mod http3;
-#[expect(dead_code, reason = "the listener that looks comes next")]
 mod look;
 mod ocsp;
 mod outcome;
@@ -50,16 +49,20 @@ pub use self::{
 pub(crate) use self::{
     certificate::fingerprint,
     connect::open as dial,
-    dns::{AUTHORITATIVE, RCODES, SYSTEM, rcode_of, split_server},
+    detail::{BodyLimits, Detail},
+    dns::{AUTHORITATIVE, Checking, Extension, Question, RCODES, Recursion, SYSTEM, rcode_of, split_server},
+    look::{Choice, Look, Looked},
+    outcome::{Phase, Stop},
+    visit::Errand,
 };
 use self::{
     dns::{Resolver, ResolverSettings},
     http::Wanted,
-    outcome::{Budget, Progress, Stop},
+    outcome::{Budget, Progress},
     patterns::Patterns,
     places::Place,
     tls::Handshakes,
-    visit::{Errand, connect_to, host_and_port},
+    visit::{connect_to, host_and_port},
 };
 use crate::policy::Policy;
 

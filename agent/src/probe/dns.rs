@@ -28,7 +28,7 @@ use hickory_resolver::proto::{
 use regex::bytes::Regex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub(crate) use self::ask::{Checking, Naming, Question, Recursion, Reply};
+pub(crate) use self::ask::{Checking, Extension, Question, Recursion, Reply};
 pub use self::resolver::ResolverChoice;
 pub(crate) use self::resolver::{Resolver, ResolverSettings};
 use self::{ask::AskError, chain::Chain, encrypted::Upstream, resolver::question};
@@ -168,7 +168,7 @@ async fn ask_and_judge(
     let (spec, _) = wanted;
     let name = absolute(&spec.name)?;
     let kind = spec.record_type.parse::<RecordType>().map_err(|_| Stop::Unmeasured(Reason::PolicyRefused))?;
-    let mut question = Question { naming: Naming::Wanted, ..question(&name, kind) };
+    let mut question = Question { edns: Extension::SizeAndName, ..question(&name, kind) };
     let mut host = String::new();
     let servers = match spec.server.as_str() {
         SYSTEM => resolver.servers(),

@@ -51,6 +51,10 @@ pub enum Failure {
     Target,
     /// The server did not say what a `query_response` expects: of tcp.
     Expect,
+    /// The server said nothing more, and a `query_response` waits: of tcp.
+    Silence,
+    /// The connection broke, or a line was too long, inside a `query_response`: of tcp.
+    Broken,
     /// The answer came in a version that is not among `valid_http_versions`.
     HttpVersion,
     /// The last answer came over TLS, or without it, against `fail_if_ssl` or `fail_if_not_ssl`.
@@ -66,6 +70,8 @@ impl Failure {
             Self::Unmeasured(reason) => ("unmeasured".to_owned(), word(reason)),
             Self::Target => own("target", "target_malformed"),
             Self::Expect => own("tcp", "tcp_expect_mismatch"),
+            Self::Silence => own("tcp", "tcp_expect_timeout"),
+            Self::Broken => own("tcp", "tcp_expect_reset"),
             Self::HttpVersion => own("http", "http_version"),
             Self::Encryption => own("http", "http_ssl"),
         }

@@ -39,14 +39,18 @@ pub(crate) struct Question {
     pub(crate) class: DNSClass,
     pub(crate) recursion: Recursion,
     pub(crate) checking: Checking,
-    pub(crate) naming: Naming,
+    pub(crate) edns: Extension,
 }
 
-/// Whether the server is asked for its own name (RFC 5001).
+/// What the query says beyond plain DNS (RFC 6891).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Naming {
-    Wanted,
+pub(crate) enum Extension {
+    /// Nothing.
     Off,
+    /// How large an answer may be.
+    Size,
+    /// That, and that the server is asked for its own name (RFC 5001).
+    SizeAndName,
 }
 
 /// Whether the server is asked to find out what it does not know.
@@ -221,12 +225,14 @@ pub(super) fn encode(id: u16, question: &Question) -> Result<Vec<u8>, AskError> 
     let mut query = Query::query(question.name.clone(), question.kind);
     query.set_query_class(question.class);
     message.add_query(query);
-    let mut edns = Edns::new();
-    edns.set_max_payload(DEFAULT_MAX_PAYLOAD_LEN).set_version(0);
-    if let (Naming::Wanted, Ok(empty)) = (question.naming, NSIDPayload::new([])) {
-        edns.options_mut().insert(EdnsOption::NSID(empty));
+    if question.edns != Extension::Off {
+        let mut edns = Edns::new();
+        edns.set_max_payload(DEFAULT_MAX_PAYLOAD_LEN).set_version(0);
+        if let (Extension::SizeAndName, Ok(empty)) = (question.edns, NSIDPayload::new([])) {
+            edns.options_mut().insert(EdnsOption::NSID(empty));
+        }
+        message.set_edns(edns);
     }
-    message.set_edns(edns);
     message.to_vec().map_err(|_| AskError::Malformed)
 }
 

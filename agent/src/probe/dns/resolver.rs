@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use super::{
     SYSTEM,
-    ask::{AskError, Checking, Naming, Question, Recursion, Reply, ask},
+    ask::{AskError, Checking, Extension, Question, Recursion, Reply, ask},
 };
 use crate::probe::outcome::Budget;
 
@@ -63,7 +63,7 @@ pub(crate) fn question(name: &Name, kind: RecordType) -> Question {
         class: DNSClass::IN,
         recursion: Recursion::Desired,
         checking: Checking::On,
-        naming: Naming::Off,
+        edns: Extension::Size,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod policy;
 pub mod probe;
 mod run;
 pub mod schedule;
+mod selfcheck;
 pub mod spool;
 mod uplink;
 
@@ -34,6 +35,7 @@ pub use self::{
 use self::{
     probe::{Prober, RootsError},
     run::{Orders, Shared},
+    selfcheck::SelfCheck,
     spool::Spool,
     uplink::Uplink,
 };
@@ -64,7 +66,7 @@ pub fn check(config: &Config, clock: Clock) -> Result<(), AgentError> {
 pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
     uplink::check(&config.coordinator)?;
     let prober = Prober::new(config.probe_settings(clock))?;
-    let shared = Arc::new(Shared::new(Spool::new(rand::random(), config.spool_max_bytes)));
+    let shared = Arc::new(Shared::new(Spool::new(rand::random(), config.spool_max_bytes), SelfCheck::new(clock)));
     let (ask, requests) = mpsc::channel(run::REQUESTS);
     let (orders_sender, orders) = watch::channel(Orders::default());
     let (stop_probing, stopped) = watch::channel(false);
@@ -80,9 +82,12 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
         seed: rand::random(),
         stopped,
     };
+    let check = shared.check.clone();
     let uplink = Uplink::new(config, clock, shared, orders_sender, ask, leaving);
 
     let mut tasks = JoinSet::new();
+    // Ends with the set.
+    tasks.spawn(check.watch().in_current_span());
     tasks.spawn(probing.run().in_current_span());
     tasks.spawn(uplink.run().in_current_span());
     tokio::select! {

@@ -52,7 +52,7 @@ pub(crate) use self::{
     detail::{BodyLimits, Detail},
     dns::{AUTHORITATIVE, Checking, Extension, Question, RCODES, Recursion, SYSTEM, rcode_of, split_server},
     look::{Choice, Look, Looked},
-    outcome::{Phase, Stop},
+    outcome::{Family, Phase, Stop, has_route},
     visit::Errand,
 };
 use self::{

@@ -26,6 +26,7 @@ use crate::{
     batch::{BatchLimits, Batcher},
     probe::{Observed, Prober},
     schedule::{LookLimits, Origin, Refused, RunId, Schedule},
+    selfcheck::SelfCheck,
     spool::Spool,
 };
 
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pulse: Mutex<Pulse>,
     /// Rung when the spool has grown.
     pub(crate) filled: Notify,
+    pub(crate) check: SelfCheck,
 }
 
 /// How the scheduler is doing.
@@ -68,8 +70,8 @@ pub(crate) struct LookAgain {
 pub(crate) const REQUESTS: usize = 4;
 
 impl Shared {
-    pub(crate) fn new(spool: Spool) -> Self {
-        Self { spool: Mutex::new(spool), pulse: Mutex::default(), filled: Notify::new() }
+    pub(crate) fn new(spool: Spool, check: SelfCheck) -> Self {
+        Self { spool: Mutex::new(spool), pulse: Mutex::default(), filled: Notify::new(), check }
     }
 
     pub(crate) fn spool(&self) -> MutexGuard<'_, Spool> {
@@ -175,7 +177,15 @@ impl Probing {
                 tracing::debug!(slot = id.slot, lag_ms = run.lag.as_millis(), "late run");
             }
             let prober = self.prober.clone();
-            let run = async move { (id, origin, prober.run(&run.assignment).await) };
+            let check = self.shared.check.clone();
+            let run = async move {
+                let began = check.stamp();
+                let mut observed = prober.run(&run.assignment).await;
+                for observed in &mut observed {
+                    check.judge(began, &run.assignment, observed);
+                }
+                (id, origin, observed)
+            };
             let task = runs.tasks.spawn(run.in_current_span());
             if origin == Origin::Look {
                 runs.looks.insert(id, task);
@@ -274,7 +284,7 @@ mod tests {
             prober: prober(&Authority::new()),
             clock: Clock::system(),
             max_concurrency: 64,
-            shared: Arc::new(Shared::new(Spool::new([0; 16], 1 << 20))),
+            shared: Arc::new(Shared::new(Spool::new([0; 16], 1 << 20), SelfCheck::new(Clock::system()))),
             orders,
             requests,
             limits: LookLimits::default(),

@@ -37,6 +37,7 @@ use self::{identity::Dialer, looks::TheirClock, session::Session};
 use crate::{
     config::{Config, Coordinator},
     run::{LookAgain, Orders, Shared},
+    selfcheck::Exchange,
 };
 
 /// Whether the identity can be used.
@@ -149,12 +150,16 @@ impl Uplink {
     async fn open(&self) -> Result<(mpsc::Sender<SessionRequest>, Responses, Welcome), SessionError> {
         let opening = async {
             let mut client = SessionServiceClient::new(self.connect().await?);
+            let asked = Instant::now();
             // Bounded: when it is full the talk waits for room, and goes on reading meanwhile.
             let (outgoing, requests) = mpsc::channel(OUTGOING);
             outgoing.try_send(request(session_request::Message::Hello(self.hello()))).ok();
             let mut responses = client.session(ReceiverStream::new(requests)).await?.into_inner();
             match responses.message().await?.ok_or(SessionError::Closed)?.message {
                 Some(session_response::Message::Welcome(welcome)) if welcome.protocol == PROTOCOL => {
+                    if let Some(their_micros) = convert::micros(welcome.server_time.as_ref()) {
+                        self.shared.check.heard_time(Exchange { asked, heard: Instant::now(), their_micros });
+                    }
                     Ok((outgoing, responses, welcome))
                 }
                 Some(session_response::Message::Welcome(_)) => Err(SessionError::Unexpected("protocol")),
@@ -330,6 +335,7 @@ impl Uplink {
             skipped_runs: pulse.skipped_runs,
             spool: vec![self.shared.spool().state()],
             refused_looks: pulse.refused_looks.to_wire(),
+            impairments: self.shared.check.snapshot().1.into_iter().map(Into::into).collect(),
         }
     }
 }

@@ -126,6 +126,13 @@ impl Observed {
         Self { result: with_outcome(result, Outcome::Unmeasured { reason }), facts: None }
     }
 
+    /// Takes back what was seen: it told of this agent. Which run it was, and when, stays.
+    pub(crate) fn disown(&mut self, reason: Reason) {
+        let wire::ProbeResult { slot, started_at, attempt, on_demand, .. } = std::mem::take(&mut self.result);
+        let result = wire::ProbeResult { slot, started_at, attempt, on_demand, ..wire::ProbeResult::default() };
+        *self = Self { result: with_outcome(result, Outcome::Unmeasured { reason }), facts: None };
+    }
+
     /// How the run ended; `None` for a value outside the contract, which no run of this build makes.
     pub fn outcome(&self) -> Option<Outcome> {
         match self.result.outcome() {
@@ -316,8 +323,8 @@ pub(crate) fn missing_network(target: IpAddr) -> Option<Reason> {
     if target.is_loopback() {
         return None;
     }
-    let v4 = has_route(PUBLIC_V4);
-    let v6 = has_route(PUBLIC_V6);
+    let v4 = has_route(Family::V4);
+    let v6 = has_route(Family::V6);
     match (target, v4, v6) {
         (_, false, false) => Some(Reason::NoNetwork),
         (IpAddr::V4(_), false, true) => Some(Reason::NoIpv4),
@@ -326,9 +333,17 @@ pub(crate) fn missing_network(target: IpAddr) -> Option<Reason> {
     }
 }
 
-/// Whether the kernel would route to the address. Connecting a datagram socket sends nothing.
-fn has_route(to: &str) -> bool {
-    let Ok(to) = to.parse::<SocketAddr>() else { return false };
+/// A version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+/// Whether the kernel would route to public addresses of the family. Connecting a datagram socket sends nothing.
+pub(crate) fn has_route(family: Family) -> bool {
+    let public = if family == Family::V4 { PUBLIC_V4 } else { PUBLIC_V6 };
+    let Ok(to) = public.parse::<SocketAddr>() else { return false };
     let any: SocketAddr = if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
     match UdpSocket::bind(any).and_then(|socket| socket.connect(to)) {
         Ok(()) => true,

@@ -1,5 +1,7 @@
 //! Whole agents against a coordinator that the test plays itself, over mutual TLS on loopback.
 
+mod health;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use faultline_proto::{

@@ -1,0 +1,54 @@
+//! What a whole agent finds wrong with itself, it says, and accuses nobody for.
+
+use faultline_proto::types::v1::{Cause, Reason, TlsSpec};
+
+use super::*;
+
+#[tokio::test]
+async fn an_agent_whose_clock_is_off_says_so() {
+    let mut stage = Stage::new().await;
+    for (offset, expected) in [(-DAY, true), (0, false)] {
+        let mut talk = stage.session().await;
+        talk.hello().await;
+        let server_time = Some(timestamp(Clock::system().now_micros() + offset));
+        let welcome = Welcome { protocol: PROTOCOL, limits: Some(limits()), server_time, ..Welcome::default() };
+        talk.tell(Told::Welcome(welcome)).await;
+        let Said::Heartbeat(beat) = talk.heard(|said| matches!(said, Said::Heartbeat(_))).await else { unreachable!() };
+        let is_suspect = beat.impairments().any(|reason| reason == Reason::ClockSuspect);
+        assert_eq!(is_suspect, expected, "{offset} us: {:?}", beat.impairments);
+    }
+}
+
+#[tokio::test]
+async fn a_silence_that_the_agent_slept_through_is_not_the_targets() {
+    let (accepted, mut accepting) = mpsc::channel(1);
+    let target = tcp_server(move |stream| {
+        accepted.try_send(()).ok();
+        async move {
+            std::future::pending::<()>().await;
+            drop(stream);
+        }
+    })
+    .await;
+    let mut stage = Stage::new().await;
+    let mut talk = stage.session().await;
+    talk.welcome(0).await;
+    let spec = TlsSpec { host: HOST.to_owned(), port: target.address.port().into(), ..TlsSpec::default() };
+    let silent = Assignment {
+        timeout: Some(duration(Duration::from_millis(400))),
+        spec: Some(Spec::Tls(spec)),
+        ..assignment(1, target.address)
+    };
+    talk.push(1, [silent]).await;
+    within(accepting.recv()).await.expect("a run");
+    // One thread runs this test and the agent.
+    let held_up = std::time::Instant::now();
+    while held_up.elapsed() < Duration::from_millis(300) {
+        std::hint::spin_loop();
+    }
+    let batch = talk.batch().await;
+    let result = &batch.results[0];
+    assert_eq!((result.outcome(), result.reason()), (Outcome::Unmeasured, Reason::Overloaded), "{result:?}");
+    let batch = talk.batch().await;
+    assert_eq!(batch.results[0].cause(), Cause::TlsTimeout, "the next one was not starved");
+}

@@ -13,6 +13,8 @@
 //! [policy]                        # all optional: min_interval max_assignments allow_loopback allow_private ports
 //! look_spacing = "2s"             # runs on request: least time since the target's last run
 //! max_looks = 15                  # and most of them for a target within ten minutes; 0 forbids them
+//! max_probes_per_second = 50      # runs beyond are skipped and counted, those on request included
+//! max_target_probes_per_minute = 120 # the same for one host and port
 //! [spool]                         # optional: max_bytes
 //! ```
 //!
@@ -29,11 +31,13 @@ use faultline_proto::{clock::Clock, types::v1::Vantage};
 use serde::Deserialize;
 use tonic::transport::Uri;
 
-use self::value::{Concurrency, Endpoint, Interval, LookSpacing, Looks, PortRule, Resolver, SpoolBytes};
+use self::value::{
+    Concurrency, Endpoint, Interval, LookSpacing, Looks, PortRule, Resolver, RunsPerMinute, RunsPerSecond, SpoolBytes,
+};
 use crate::{
     policy::Policy,
     probe::{ProbeSettings, ResolverChoice, Roots, RootsError, certificates},
-    schedule::LookLimits,
+    schedule::{LookLimits, PaceLimits},
 };
 
 mod value;
@@ -269,6 +273,8 @@ struct FilePolicy {
     max_assignments: Option<usize>,
     look_spacing: Option<LookSpacing>,
     max_looks: Option<Looks>,
+    max_probes_per_second: Option<RunsPerSecond>,
+    max_target_probes_per_minute: Option<RunsPerMinute>,
     allow_loopback: bool,
     allow_private: bool,
     ports: Option<PortRule>,
@@ -283,6 +289,12 @@ impl From<FilePolicy> for Policy {
             looks: LookLimits {
                 spacing: file.look_spacing.map_or(default.looks.spacing, |spacing| spacing.0),
                 of_target: file.max_looks.map_or(default.looks.of_target, |looks| looks.0),
+            },
+            pace: PaceLimits {
+                per_second: file.max_probes_per_second.map_or(default.pace.per_second, |runs| runs.0),
+                per_target_minute: file
+                    .max_target_probes_per_minute
+                    .map_or(default.pace.per_target_minute, |runs| runs.0),
             },
             allow_loopback: file.allow_loopback,
             allow_private: file.allow_private,

@@ -79,6 +79,7 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
         orders,
         requests,
         limits: config.policy.looks,
+        pace: config.policy.pace,
         seed: rand::random(),
         stopped,
     };

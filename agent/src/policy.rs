@@ -22,7 +22,7 @@ use url::Url;
 
 use crate::{
     probe::{AUTHORITATIVE, RCODES, SYSTEM, rcode_of, split_server},
-    schedule::LookLimits,
+    schedule::{LookLimits, PaceLimits},
 };
 
 /// The limits of this machine.
@@ -34,6 +34,8 @@ pub struct Policy {
     pub max_assignments: usize,
     /// How often the coordinator may have this machine look again, beside the schedule.
     pub looks: LookLimits,
+    /// How often this machine probes at all, and one target of it.
+    pub pace: PaceLimits,
     /// Whether loopback addresses may be probed.
     pub allow_loopback: bool,
     /// Whether private, link-local, unique-local and carrier-grade NAT addresses may be probed.
@@ -60,6 +62,7 @@ impl Default for Policy {
             min_interval: Duration::from_secs(10),
             max_assignments: 1000,
             looks: LookLimits::default(),
+            pace: PaceLimits::default(),
             allow_loopback: false,
             allow_private: false,
             ports: Ports::Listed(BTreeSet::from([53, 80, 443, 853])),

@@ -25,7 +25,7 @@ use tracing::Instrument;
 use crate::{
     batch::{BatchLimits, Batcher},
     probe::{Observed, Prober},
-    schedule::{LookLimits, Origin, Refused, RunId, Schedule},
+    schedule::{LookLimits, Origin, PaceLimits, Refused, RunId, Schedule},
     selfcheck::SelfCheck,
     spool::Spool,
 };
@@ -105,6 +105,7 @@ pub(crate) struct Probing {
     pub(crate) orders: watch::Receiver<Orders>,
     pub(crate) requests: mpsc::Receiver<LookAgain>,
     pub(crate) limits: LookLimits,
+    pub(crate) pace: PaceLimits,
     /// Moves looks apart from those of other agents.
     pub(crate) seed: u64,
     pub(crate) stopped: watch::Receiver<bool>,
@@ -121,7 +122,7 @@ struct Runs {
 impl Probing {
     /// Probes until stopped; leaves every finished result sealed in the spool.
     pub(crate) async fn run(mut self) {
-        let mut schedule = Schedule::new(self.limits, self.seed);
+        let mut schedule = Schedule::new(self.limits, self.pace, self.seed);
         let mut batcher = Batcher::new();
         let mut runs = Runs::default();
         let mut in_force = Arc::new(Vec::new());
@@ -288,11 +289,12 @@ mod tests {
             orders,
             requests,
             limits: LookLimits::default(),
+            pace: PaceLimits::default(),
             seed: 0,
             stopped,
         };
         let (mut schedule, mut batcher, mut runs) =
-            (Schedule::new(probing.limits, probing.seed), Batcher::new(), Runs::default());
+            (Schedule::new(probing.limits, probing.pace, probing.seed), Batcher::new(), Runs::default());
         schedule.replace(0, [assignment(1, 0), assignment(2, 5)]);
         probing.start(6 * SECOND, &mut schedule, &mut batcher, &mut runs);
         assert_eq!((runs.tasks.len(), schedule.running()), (1, 1));

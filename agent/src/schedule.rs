@@ -3,7 +3,7 @@
 //! Rules: an assignment is due whenever `t mod interval == phase`, with `t` in microseconds of the wall clock since the
 //! Unix epoch, so that a run that was late delays none of the next; one that a push leaves unchanged keeps its rhythm;
 //! at most one run of a slot is in flight, and a due time that finds it so, finds no free place, or was slept through,
-//! is skipped and counted. A wall clock set back makes nothing wait longer than its interval. Runs on request
+//! is skipped and counted, as is one beyond the machine's or its target's pace ([`pace`]). A wall clock set back makes nothing wait longer than its interval. Runs on request
 //! ([`looks`]) go beside the schedule and never change it: a due time takes a look's place, its own slot's first.
 
 use std::{
@@ -14,10 +14,17 @@ use std::{
 
 use faultline_proto::{agent::v1::LookRefusal, convert::std_duration, types::v1::Assignment};
 
-use self::looks::{Asked, Looks};
-pub use self::looks::{LookLimits, Refused};
+use self::{
+    looks::{Asked, Looks},
+    pace::Pace,
+};
+pub use self::{
+    looks::{LookLimits, Refused},
+    pace::PaceLimits,
+};
 
 pub mod looks;
+pub mod pace;
 
 /// Due times of all assignments in force.
 #[derive(Debug)]
@@ -26,6 +33,7 @@ pub struct Schedule {
     queue: BTreeSet<(i64, u32)>,
     running: BTreeMap<u32, (RunId, Origin)>,
     looks: Looks,
+    pace: Pace,
     last_number: u64,
     last_seen: i64,
     skipped_runs: u64,
@@ -35,6 +43,7 @@ pub struct Schedule {
 #[derive(Debug)]
 struct Entry {
     assignment: Arc<Assignment>,
+    target: Option<String>,
     interval: i64,
     phase: i64,
     due: i64,
@@ -75,12 +84,13 @@ pub struct Run {
 
 impl Schedule {
     /// An empty schedule; the seed moves looks apart from those of other agents.
-    pub fn new(limits: LookLimits, seed: u64) -> Self {
+    pub fn new(limits: LookLimits, pace: PaceLimits, seed: u64) -> Self {
         Self {
             entries: BTreeMap::new(),
             queue: BTreeSet::new(),
             running: BTreeMap::new(),
             looks: Looks::new(limits, seed),
+            pace: Pace::new(pace),
             last_number: 0,
             last_seen: i64::MIN,
             skipped_runs: 0,
@@ -92,6 +102,7 @@ impl Schedule {
     pub fn replace(&mut self, now: i64, assignments: impl IntoIterator<Item = Assignment>) {
         let mut before = std::mem::take(&mut self.entries);
         self.queue.clear();
+        self.pace.forget(now);
         for assignment in assignments {
             let slot = assignment.slot;
             let entry = match before.remove(&slot) {
@@ -125,7 +136,8 @@ impl Schedule {
             self.queue.insert((entry.due, slot));
             let lag = Duration::from_micros((now - due).unsigned_abs());
             self.worst_lag = self.worst_lag.max(lag);
-            match self.make_room(slot, places) {
+            let has_pace = self.pace.has_room(now, entry.target.as_deref());
+            match if has_pace { self.make_room(slot, places) } else { Err(NoPlace) } {
                 Ok(displaces) => runs.extend(self.begin(now, slot, Origin::Scheduled, lag, displaces)),
                 Err(NoPlace) => self.skipped_runs = self.skipped_runs.saturating_add(1),
             }
@@ -169,12 +181,16 @@ impl Schedule {
             return Err(LookRefusal::InFlight);
         }
         self.looks.allow(now, asked.slot, entry.last_start)?;
+        if !self.pace.has_room(now, entry.target.as_deref()) {
+            return Err(LookRefusal::Budget);
+        }
         if self.running.len() < places { Ok(()) } else { Err(LookRefusal::Crowded) }
     }
 
     fn begin(&mut self, now: i64, slot: u32, origin: Origin, lag: Duration, displaces: Option<RunId>) -> Option<Run> {
         let entry = self.entries.get_mut(&slot)?;
         entry.last_start = Some(now);
+        self.pace.made(now, entry.target.as_deref());
         self.last_number += 1;
         let id = RunId { slot, number: self.last_number };
         self.running.insert(slot, (id, origin));
@@ -189,6 +205,7 @@ impl Schedule {
             self.queue.insert((entry.due, *slot));
         }
         self.looks.realign(now);
+        self.pace.realign(now);
     }
 
     /// Notes that the run has ended.
@@ -225,7 +242,7 @@ impl Schedule {
     }
 }
 
-/// The slot is busy with a run that was due, or every place is taken by such runs.
+/// The slot is busy with a run that was due, every place is taken by such runs, or the pace is used up.
 struct NoPlace;
 
 impl Entry {
@@ -233,7 +250,8 @@ impl Entry {
         let interval = std_duration(assignment.interval.as_ref()).map_or(FALLBACK_MICROS, micros).max(1);
         let phase = std_duration(assignment.phase.as_ref()).map_or(0, micros).rem_euclid(interval);
         let due = next(now, interval, phase);
-        Self { assignment: Arc::new(assignment), interval, phase, due, last_start: None }
+        let target = pace::target(&assignment);
+        Self { assignment: Arc::new(assignment), target, interval, phase, due, last_start: None }
     }
 }
 

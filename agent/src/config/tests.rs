@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{policy::Ports, schedule::LookLimits};
+use crate::{
+    policy::Ports,
+    schedule::{LookLimits, PaceLimits},
+};
 
 const COORDINATOR: &str = r#"
 [[coordinator]]
@@ -46,6 +49,8 @@ min_interval = "1s"
 max_assignments = 5
 look_spacing = "30s"
 max_looks = 0
+max_probes_per_second = 200
+max_target_probes_per_minute = 30
 allow_loopback = true
 allow_private = true
 ports = "any"
@@ -61,6 +66,7 @@ max_bytes = 1048576
     assert_eq!(config.policy.ports, Ports::Any);
     assert_eq!(config.policy.min_interval, Duration::from_secs(1));
     assert_eq!(config.policy.looks, LookLimits { spacing: Duration::from_secs(30), of_target: 0 });
+    assert_eq!(config.policy.pace, PaceLimits { per_second: 200, per_target_minute: 30 });
     assert_eq!(config.spool_max_bytes, 1_048_576);
 }
 
@@ -70,6 +76,8 @@ fn a_wrong_value_is_named_with_its_line_and_what_is_allowed() {
         ("[policy]\nmin_interval = \"20ms\"", "line 8", "interval 20ms is below the 1s floor"),
         ("[policy]\nlook_spacing = \"1s\"", "line 8", "look_spacing 1s is below the 2s floor"),
         ("[policy]\nmax_looks = 16", "line 8", "max_looks 16 is not within 0 to 15"),
+        ("[policy]\nmax_probes_per_second = 0", "line 8", "max_probes_per_second 0 is not within 1 to 10000"),
+        ("[policy]\nmax_target_probes_per_minute = 10001", "line 8", "10001 is not within 1 to 10000"),
         ("[policy]\nports = [443, 70000]", "line 8", "from 1 to 65535"),
         ("[policy]\nallow_everything = true", "line 8", "unknown field `allow_everything`"),
         ("[probe]\nresolvers = [\"dns\"]", "line 8", "resolver \"dns\""),

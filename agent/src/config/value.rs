@@ -108,6 +108,39 @@ impl TryFrom<usize> for Looks {
     }
 }
 
+/// Runs a second, 1 to 10000.
+#[derive(Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct RunsPerSecond(pub(super) u32);
+
+impl TryFrom<u32> for RunsPerSecond {
+    type Error = String;
+
+    fn try_from(runs: u32) -> Result<Self, String> {
+        within("max_probes_per_second", runs).map(Self)
+    }
+}
+
+/// Runs a minute at one target, 1 to 10000.
+#[derive(Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct RunsPerMinute(pub(super) u32);
+
+impl TryFrom<u32> for RunsPerMinute {
+    type Error = String;
+
+    fn try_from(runs: u32) -> Result<Self, String> {
+        within("max_target_probes_per_minute", runs).map(Self)
+    }
+}
+
+fn within(key: &str, runs: u32) -> Result<u32, String> {
+    if (1..=MOST_RUNS).contains(&runs) { Ok(runs) } else { Err(format!("{key} {runs} is not within 1 to {MOST_RUNS}")) }
+}
+
+/// More than one thread can make.
+const MOST_RUNS: u32 = 10_000;
+
 /// Probes at a time, 1 to 10000.
 #[derive(Deserialize)]
 #[serde(try_from = "usize")]

@@ -48,6 +48,27 @@ fn what_was_slept_through_is_counted_and_not_caught_up() {
 }
 
 #[test]
+fn runs_beyond_the_pace_are_skipped_and_counted_and_never_late() {
+    let pace = PaceLimits { per_second: 2, ..PaceLimits::default() };
+    let mut schedule = Schedule::new(LookLimits::default(), pace, 1);
+    schedule.replace(0, (1..=5).map(|slot| assignment(slot, 10, 0)));
+    let first = schedule.due(0, 64);
+    assert_eq!((first.len(), schedule.skipped_runs(), schedule.running()), (2, 3, 2));
+    // Two more slots are due while the pace is used up; an unchanged push wins nothing.
+    schedule.replace(0, (1..=7).map(|slot| assignment(slot, 10, 0)));
+    assert_eq!((schedule.due(0, 64).len(), schedule.skipped_runs()), (0, 5));
+    schedule.ask(0, &[6], SECOND / 4);
+    assert_eq!(schedule.due(SECOND / 4, 64).len(), 0);
+    assert_eq!(schedule.take_refused().of(LookRefusal::Budget), 1);
+    for run in &first {
+        schedule.finished(run.id);
+    }
+    let second = schedule.due(10 * SECOND, 64);
+    assert_eq!((second.len(), schedule.skipped_runs()), (2, 10));
+    assert!(second.iter().all(|run| run.lag.is_zero()));
+}
+
+#[test]
 fn a_slot_never_overlaps_itself() {
     let mut schedule = schedule();
     schedule.replace(0, [assignment(1, 10, 0)]);
@@ -101,7 +122,7 @@ fn a_look_starts_at_once_and_moves_nothing() {
 #[test]
 fn agents_that_are_asked_at_once_do_not_strike_at_once() {
     let of_agent = |seed| {
-        let mut schedule = Schedule::new(LookLimits::default(), seed);
+        let mut schedule = Schedule::new(LookLimits::default(), PaceLimits::default(), seed);
         schedule.replace(1, [assignment(1, 3_600, 0)]);
         schedule.ask(SECOND, &[1], 10 * SECOND);
         schedule.next_due().expect("a look") - SECOND
@@ -146,13 +167,14 @@ fn a_look_keeps_its_distance_from_the_run_before() {
 #[test]
 fn local_policy_may_allow_less_and_never_more() {
     let limits = LookLimits { spacing: Duration::from_mins(1), of_target: 0 };
-    let mut never = Schedule::new(limits, 1);
+    let mut never = Schedule::new(limits, PaceLimits::default(), 1);
     never.replace(1, [assignment(1, 36_000, 0)]);
     never.ask(SECOND, &[1, 2, 3], 9 * SECOND);
     assert_eq!(starts(&mut never, 9 * SECOND).len(), 0);
     assert_eq!(never.take_refused(), refused(&[(LookRefusal::Policy, 3)]));
 
-    let mut eager = Schedule::new(LookLimits { spacing: Duration::ZERO, of_target: usize::MAX }, 1);
+    let mut eager =
+        Schedule::new(LookLimits { spacing: Duration::ZERO, of_target: usize::MAX }, PaceLimits::default(), 1);
     eager.replace(1, [assignment(1, 36_000, 0)]);
     let mut made = Vec::new();
     for n in 1..1_200 {
@@ -244,7 +266,7 @@ fn the_schedule_does_not_notice_looks() {
 /// What was due and run in five minutes with four places, each run taking three seconds, and what was skipped; with
 /// looks at random where a seed for them is given.
 fn scheduled(seed: u64, looks: Option<u64>) -> (Vec<(i64, u32)>, u64) {
-    let mut schedule = Schedule::new(LookLimits::default(), seed);
+    let mut schedule = Schedule::new(LookLimits::default(), PaceLimits::default(), seed);
     let mut draws = StdRng::seed_from_u64(seed);
     schedule.replace(1, (1..=8).map(|slot| assignment(slot, draws.random_range(5..12), draws.random_range(0..5))));
     let mut asks = looks.map(StdRng::seed_from_u64);
@@ -278,7 +300,7 @@ fn scheduled(seed: u64, looks: Option<u64>) -> (Vec<(i64, u32)>, u64) {
 }
 
 fn schedule() -> Schedule {
-    Schedule::new(LookLimits::default(), 1)
+    Schedule::new(LookLimits::default(), PaceLimits::default(), 1)
 }
 
 fn of(assignments: impl IntoIterator<Item = Assignment>) -> Schedule {

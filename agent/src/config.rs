@@ -16,6 +16,8 @@
 //! max_probes_per_second = 50      # runs beyond are skipped and counted, those on request included
 //! max_target_probes_per_minute = 120 # the same for one host and port
 //! [spool]                         # optional: max_bytes
+//! [status]                        # optional
+//! socket = "status.sock"          # default: in $RUNTIME_DIRECTORY, which the shipped unit sets, else beside this file
 //! ```
 //!
 //! Rules: an error names file, line, value and what is allowed; relative paths are made absolute at reading, so that a
@@ -38,6 +40,7 @@ use crate::{
     policy::Policy,
     probe::{ProbeSettings, ResolverChoice, Roots, RootsError, certificates},
     schedule::{LookLimits, PaceLimits},
+    status::default_socket,
 };
 
 mod value;
@@ -55,6 +58,8 @@ pub struct Config {
     pub policy: Policy,
     /// Bound of the spool.
     pub spool_max_bytes: usize,
+    /// Where the running agent tells its status; `None` for nowhere.
+    pub status_socket: Option<PathBuf>,
 }
 
 /// The coordinator and the agent's identity towards it.
@@ -157,6 +162,7 @@ impl Config {
             probe: file.probe.under(base)?,
             policy: file.policy.into(),
             spool_max_bytes: file.spool.max_bytes.0,
+            status_socket: Some(file.status.under(base)),
         })
     }
 
@@ -191,6 +197,8 @@ struct File {
     policy: FilePolicy,
     #[serde(default)]
     spool: FileSpool,
+    #[serde(default)]
+    status: FileStatus,
 }
 
 #[derive(Deserialize)]
@@ -307,6 +315,20 @@ impl From<FilePolicy> for Policy {
 #[serde(default, deny_unknown_fields)]
 struct FileSpool {
     max_bytes: SpoolBytes,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct FileStatus {
+    socket: Option<PathBuf>,
+}
+
+impl FileStatus {
+    fn under(self, base: &Path) -> PathBuf {
+        let runtime_directory = std::env::var("RUNTIME_DIRECTORY").ok();
+        let default = || default_socket(runtime_directory.as_deref(), base);
+        self.socket.map_or_else(default, |socket| base.join(socket))
+    }
 }
 
 const DNS_PORT: u16 = 53;

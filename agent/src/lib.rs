@@ -17,6 +17,7 @@ mod run;
 pub mod schedule;
 mod selfcheck;
 pub mod spool;
+pub mod status;
 mod uplink;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -83,12 +84,15 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
         seed: rand::random(),
         stopped,
     };
-    let check = shared.check.clone();
-    let uplink = Uplink::new(config, clock, shared, orders_sender, ask, leaving);
 
     let mut tasks = JoinSet::new();
-    // Ends with the set.
-    tasks.spawn(check.watch().in_current_span());
+    // These end with the set.
+    tasks.spawn(shared.check.clone().watch().in_current_span());
+    if let Some(socket) = config.status_socket.clone() {
+        let endpoint = config.coordinator.endpoint.to_string().trim_end_matches('/').to_owned();
+        tasks.spawn(status::serve(socket, Arc::clone(&shared), endpoint, clock).in_current_span());
+    }
+    let uplink = Uplink::new(config, clock, shared, orders_sender, ask, leaving);
     tasks.spawn(probing.run().in_current_span());
     tasks.spawn(uplink.run().in_current_span());
     tokio::select! {

@@ -1,7 +1,9 @@
 //! The `faultline-agent` command: the daemon, a check of its configuration, and a single probe.
 //!
-//! Exit codes: 0 fine, 1 the probe failed, 2 wrong usage or configuration, 3 nothing could be measured.
+//! Exit codes: 0 fine, 1 the probe failed or the agent is not fine, 2 wrong usage or configuration, 3 nothing could be measured
+//! or no agent answers.
 
+mod command;
 mod notify;
 
 use std::{
@@ -56,6 +58,9 @@ enum Command {
         #[arg(value_name = "FILE")]
         config: PathBuf,
     },
+    /// Ask the running agent how it is: session, assignments, runs, spool and what it finds wrong with itself.
+    #[command(before_help = "Example: faultline-agent status --config /etc/faultline/agent.toml")]
+    Status(command::status::StatusArgs),
     /// Run one probe once and tell it in full.
     #[command(before_help = "Example: faultline-agent probe https://dynamodb.us-east-1.amazonaws.com/ping")]
     Probe(ProbeArgs),
@@ -155,6 +160,7 @@ async fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run { config } => run(&config).await,
         Command::CheckConfig { config } => check(&config),
+        Command::Status(args) => command::status::status(args).await,
         Command::Probe(args) => probe(args).await,
     };
     done.unwrap_or_else(|error| {
@@ -175,7 +181,7 @@ fn told_once(error: &anyhow::Error) -> String {
 fn default_filter(command: &Command) -> &'static str {
     match command {
         Command::Run { .. } => "info",
-        Command::CheckConfig { .. } | Command::Probe(_) => "off",
+        Command::CheckConfig { .. } | Command::Status(_) | Command::Probe(_) => "off",
     }
 }
 

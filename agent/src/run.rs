@@ -28,12 +28,14 @@ use crate::{
     schedule::{LookLimits, Origin, PaceLimits, Refused, RunId, Schedule},
     selfcheck::SelfCheck,
     spool::Spool,
+    status::Board,
 };
 
 /// What probing and the uplink share.
 pub(crate) struct Shared {
     spool: Mutex<Spool>,
     pulse: Mutex<Pulse>,
+    board: Mutex<Board>,
     /// Rung when the spool has grown.
     pub(crate) filled: Notify,
     pub(crate) check: SelfCheck,
@@ -71,7 +73,8 @@ pub(crate) const REQUESTS: usize = 4;
 
 impl Shared {
     pub(crate) fn new(spool: Spool, check: SelfCheck) -> Self {
-        Self { spool: Mutex::new(spool), pulse: Mutex::default(), filled: Notify::new(), check }
+        let board = Mutex::new(Board::new());
+        Self { spool: Mutex::new(spool), pulse: Mutex::default(), board, filled: Notify::new(), check }
     }
 
     pub(crate) fn spool(&self) -> MutexGuard<'_, Spool> {
@@ -80,6 +83,16 @@ impl Shared {
 
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
         self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an operator may ask for.
+    pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pulse as it stands.
+    pub(crate) fn last_pulse(&self) -> Pulse {
+        self.pulse().clone()
     }
 
     /// The pulse; its worst lag starts anew.
@@ -171,19 +184,22 @@ impl Probing {
             }
             if run.lag > OVERLOAD_LAG {
                 schedule.finished(id);
-                add(now, id, origin, Observed::unmeasured(now, Reason::Overloaded), batcher);
+                let overloaded = Observed::unmeasured(now, Reason::Overloaded);
+                self.shared.board().ran(&overloaded);
+                add(now, id, origin, overloaded, batcher);
                 continue;
             }
             if run.lag > LATE_LAG {
                 tracing::debug!(slot = id.slot, lag_ms = run.lag.as_millis(), "late run");
             }
             let prober = self.prober.clone();
-            let check = self.shared.check.clone();
+            let shared = Arc::clone(&self.shared);
             let run = async move {
-                let began = check.stamp();
+                let began = shared.check.stamp();
                 let mut observed = prober.run(&run.assignment).await;
                 for observed in &mut observed {
-                    check.judge(began, &run.assignment, observed);
+                    shared.check.judge(began, &run.assignment, observed);
+                    shared.board().ran(observed);
                 }
                 (id, origin, observed)
             };

@@ -27,7 +27,10 @@ use faultline_proto::{
 };
 use tokio::time::Instant;
 
-pub(crate) use self::{clock::Exchange, judge::Readings};
+pub(crate) use self::{
+    clock::{ClockError, Exchange},
+    judge::Readings,
+};
 use self::{
     judge::{Strain, impairments},
     system::RunQueue,

@@ -32,6 +32,7 @@ pub struct Spool {
 struct Held {
     number: u64,
     results: u64,
+    sealed_at: i64,
     facts: Vec<Facts>,
     encoded: Vec<u8>,
 }
@@ -65,7 +66,7 @@ impl Spool {
             skipped_runs,
             ..ResultBatch::default()
         };
-        let held = Held { number, results, facts: sealed.facts, encoded: batch.encode_to_vec() };
+        let held = Held { number, results, sealed_at: now, facts: sealed.facts, encoded: batch.encode_to_vec() };
         self.next_number += 1;
         self.bytes += held.bytes();
         self.held.push_back(held);
@@ -123,6 +124,16 @@ impl Spool {
         self.held.is_empty()
     }
 
+    /// Bytes held, at most the bound.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// When the oldest batch held was sealed, in microseconds since the Unix epoch.
+    pub fn oldest_sealed_at(&self) -> Option<i64> {
+        self.held.front().map(|batch| batch.sealed_at)
+    }
+
     /// Results dropped for want of room since the incarnation began.
     pub fn dropped_results(&self) -> u64 {
         self.dropped_results
@@ -149,10 +160,11 @@ mod tests {
     fn an_ack_frees_what_it_covers() {
         let mut spool = Spool::new([7; 16], 1 << 20);
         for slot in 1..=5 {
-            assert!(spool.push(0, sealed(slot, &[]), 0).is_empty());
+            assert!(spool.push(slot.into(), sealed(slot, &[]), 0).is_empty());
         }
         spool.ack(3);
         assert_eq!((spool.first_number(), spool.next_number()), (4, 6));
+        assert_eq!(spool.oldest_sealed_at(), Some(4));
         assert!(spool.batch(3).is_none());
         assert_eq!(spool.batch(4).map(|batch| (batch.number, batch.first_number)), Some((4, 4)));
         spool.ack(5);

@@ -130,8 +130,12 @@ impl Uplink {
             }
             let limit = match ended {
                 Ok(End::Left) => return,
-                Ok(End::Drained(jitter)) => jitter,
+                Ok(End::Drained(jitter)) => {
+                    self.shared.board().down("drained by the coordinator");
+                    jitter
+                }
                 Err(error) => {
+                    self.shared.board().down(&error.to_string());
                     let limit = (FIRST_PAUSE * 2_u32.saturating_pow(attempt)).min(LONGEST_PAUSE);
                     attempt = (attempt + 1).min(MAX_DOUBLINGS);
                     let waiting = self.shared.spool().state();
@@ -226,6 +230,7 @@ impl Uplink {
         let mut session = Session::new(durable, limits.max_inflight_batches);
         let beat = convert::std_duration(limits.heartbeat_interval.as_ref()).filter(|beat| !beat.is_zero());
         let beat = self.clock.real(beat.unwrap_or(DEFAULT_HEARTBEAT));
+        self.shared.board().up();
         tracing::info!(endpoint = %self.config.coordinator.endpoint, epoch = welcome.epoch, durable, "uplink up");
 
         let mut heartbeats = tokio::time::interval(beat);
@@ -301,6 +306,7 @@ impl Uplink {
         }
         if let Some(number) = self.free(&ack.durable) {
             session.acked(number);
+            self.shared.board().acked();
         }
     }
 
@@ -319,6 +325,7 @@ impl Uplink {
         for refusal in &refused {
             tracing::debug!(slot = refusal.slot, reason = refusal.reason, "assignment refused");
         }
+        self.shared.board().pushed(version, accepted.len(), &refused);
         self.orders.send_modify(|orders| {
             orders.version = version;
             orders.assignments = Arc::new(accepted);

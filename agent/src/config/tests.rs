@@ -56,6 +56,8 @@ allow_private = true
 ports = "any"
 [spool]
 max_bytes = 1048576
+[status]
+socket = "/run/faultline/status.sock"
 "#
     );
     let config = parse(&text).expect("a good file");
@@ -68,6 +70,7 @@ max_bytes = 1048576
     assert_eq!(config.policy.looks, LookLimits { spacing: Duration::from_secs(30), of_target: 0 });
     assert_eq!(config.policy.pace, PaceLimits { per_second: 200, per_target_minute: 30 });
     assert_eq!(config.spool_max_bytes, 1_048_576);
+    assert_eq!(config.status_socket.as_deref(), Some(Path::new("/run/faultline/status.sock")));
 }
 
 #[test]

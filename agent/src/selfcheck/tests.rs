@@ -7,7 +7,7 @@ use faultline_proto::{
     types::v1::{Cause, HttpSpec, Layer, Outcome as WireOutcome, Protocol, assignment::Spec},
 };
 
-use super::{clock::ClockError, *};
+use super::*;
 use crate::probe::{Certificate, Facts, Outcome};
 
 const MS: Duration = Duration::from_millis(1);

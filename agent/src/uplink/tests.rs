@@ -366,6 +366,7 @@ fn config(authority: &Authority, files: &TempDir, coordinator: SocketAddr) -> Co
             ..Policy::default()
         },
         spool_max_bytes: 1 << 20,
+        status_socket: Some(files.path().join("status.sock")),
     }
 }
 

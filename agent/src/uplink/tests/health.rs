@@ -3,6 +3,7 @@
 use faultline_proto::types::v1::{Cause, Reason, TlsSpec};
 
 use super::*;
+use crate::status::{Session, ask};
 
 #[tokio::test]
 async fn an_agent_whose_clock_is_off_says_so() {
@@ -17,6 +18,35 @@ async fn an_agent_whose_clock_is_off_says_so() {
         let is_suspect = beat.impairments().any(|reason| reason == Reason::ClockSuspect);
         assert_eq!(is_suspect, expected, "{offset} us: {:?}", beat.impairments);
     }
+}
+
+#[tokio::test]
+async fn a_running_agent_tells_the_operator_how_it_is() {
+    let target = tcp_server(|_stream| async {}).await;
+    let mut stage = Stage::new().await;
+    let socket = stage.config.status_socket.clone().expect("a socket");
+    let mut talk = stage.session().await;
+    let before = ask(&socket).await.expect("a status");
+    assert_eq!((before.coordinator.session, before.runs.made), (Session::Connecting, 0));
+    talk.welcome(0).await;
+    talk.push(7, [assignment(1, target.address), assignment(2, ([169, 254, 169, 254], 80).into())]).await;
+    let batch = talk.batch().await;
+    let status = ask(&socket).await.expect("a status");
+    assert!(status.spool.batches > 0 && status.spool.bytes > 0 && status.spool.oldest_s == Some(0), "{status:?}");
+    talk.ack(batch.number).await;
+    talk.heard(|said| matches!(said, Said::Heartbeat(beat) if beat.spool[0].first_number > batch.number)).await;
+    let status = ask(&socket).await.expect("a status");
+    assert_eq!((status.coordinator.session, status.coordinator.last_ack_s), (Session::Up, Some(0)));
+    let assignments = &status.assignments;
+    assert_eq!((assignments.version, assignments.in_force, assignments.refused), (7, 1, 1));
+    assert!(assignments.refusals[0].reason.contains("metadata"), "{assignments:?}");
+    assert!(status.runs.made > 0, "{status:?}");
+    drop(talk);
+    let again = stage.session().await;
+    let status = ask(&socket).await.expect("a status");
+    assert_eq!((status.coordinator.session, status.is_fine()), (Session::Down, false));
+    assert!(status.coordinator.error.is_some());
+    drop(again);
 }
 
 #[tokio::test]

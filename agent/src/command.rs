@@ -1,0 +1,6 @@
+//! The commands that are more than a few lines: each file reads its arguments, does its work through the library and
+//! prints.
+//!
+//! Rules: results go to standard output, trouble to standard error; a command returns its exit code and never exits.
+
+pub(crate) mod status;

@@ -1,0 +1,105 @@
+//! What the parts of the agent note for a snapshot, as it happens.
+//!
+//! Rules: noting is a lock and a few words; nothing grows with time.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use faultline_proto::{agent::v1, convert, types::v1::Reason};
+use tokio::time::Instant;
+
+use super::{Assignments, Coordinator, Refusal, Session};
+use crate::probe::{Observed, Outcome};
+
+#[derive(Debug)]
+pub(crate) struct Board {
+    started: Instant,
+    session: Session,
+    since: Instant,
+    error: Option<String>,
+    last_ack: Option<Instant>,
+    assignments: Assignments,
+    made: u64,
+    unmeasured: BTreeMap<Reason, u64>,
+}
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            started: now,
+            session: Session::default(),
+            since: now,
+            error: None,
+            last_ack: None,
+            assignments: Assignments::default(),
+            made: 0,
+            unmeasured: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn up(&mut self) {
+        (self.session, self.since, self.error) = (Session::Up, Instant::now(), None);
+    }
+
+    /// The session ended, or could not be had.
+    pub(crate) fn down(&mut self, error: &str) {
+        if self.session == Session::Up {
+            (self.session, self.since) = (Session::Down, Instant::now());
+        }
+        self.error = Some(error.chars().take(MAX_TEXT).collect());
+    }
+
+    pub(crate) fn acked(&mut self) {
+        self.last_ack = Some(Instant::now());
+    }
+
+    pub(crate) fn pushed(&mut self, version: u64, in_force: usize, refused: &[v1::Refusal]) {
+        let refusals = refused.iter().take(MAX_REFUSALS);
+        self.assignments = Assignments {
+            version,
+            in_force,
+            refused: refused.len(),
+            refusals: refusals
+                .map(|refusal| Refusal { slot: refusal.slot, reason: refusal.reason.chars().take(MAX_TEXT).collect() })
+                .collect(),
+        };
+    }
+
+    pub(crate) fn ran(&mut self, observed: &Observed) {
+        self.made = self.made.saturating_add(1);
+        if let Some(Outcome::Unmeasured { reason }) = observed.outcome() {
+            *self.unmeasured.entry(reason).or_default() += 1;
+        }
+    }
+
+    pub(super) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(super) fn coordinator(&self, endpoint: String) -> Coordinator {
+        Coordinator {
+            endpoint,
+            session: self.session,
+            since_s: self.since.elapsed().as_secs(),
+            error: self.error.clone(),
+            last_ack_s: self.last_ack.map(|at| at.elapsed().as_secs()),
+        }
+    }
+
+    pub(super) fn assignments(&self) -> Assignments {
+        self.assignments.clone()
+    }
+
+    pub(super) fn made(&self) -> u64 {
+        self.made
+    }
+
+    pub(super) fn unmeasured(&self) -> BTreeMap<String, u64> {
+        self.unmeasured.iter().map(|(reason, runs)| (convert::word(*reason), *runs)).collect()
+    }
+}
+
+/// A screen of them; all are in the coordinator's log.
+const MAX_REFUSALS: usize = 20;
+/// Characters of a reason or an error: the coordinator may put its own text into both.
+const MAX_TEXT: usize = 500;

@@ -1,0 +1,79 @@
+//! A snapshot for people: one subject a line, its figures after it.
+
+use std::{fmt::Write as _, time::Duration};
+
+use super::{Session, Status};
+
+/// The status as a terminal shows it.
+pub fn text(status: &Status) -> String {
+    let mut lines = String::new();
+    let mut line = |subject: &str, told: &str| writeln!(lines, "{subject:<13} {told}").ok();
+    line("agent", &format!("{}, up {}", status.version, span(status.uptime_s)));
+    let coordinator = &status.coordinator;
+    let since = span(coordinator.since_s);
+    let session = match coordinator.session {
+        Session::Connecting => format!("not connected yet, for {since}"),
+        Session::Up => format!("up for {since}"),
+        Session::Down => format!("DOWN for {since}, tried again"),
+    };
+    let acked = coordinator
+        .last_ack_s
+        .map_or_else(|| "nothing confirmed yet".to_owned(), |s| format!("last ack {} ago", span(s)));
+    line("coordinator", &format!("{}  {session}, {acked}", coordinator.endpoint));
+    if let Some(error) = &coordinator.error {
+        line("", error);
+    }
+    let assignments = &status.assignments;
+    let (in_force, version, refused) = (assignments.in_force, assignments.version, assignments.refused);
+    line("assignments", &format!("{in_force} in force (version {version}), {refused} refused"));
+    for refusal in &assignments.refusals {
+        line("", &format!("slot {}: {}", refusal.slot, refusal.reason));
+    }
+    if refused > assignments.refusals.len() {
+        line("", &format!("and {} more", refused - assignments.refusals.len()));
+    }
+    let runs = &status.runs;
+    let lag = runs.worst_lag_ms;
+    line(
+        "runs",
+        &format!("{} made, {} in flight, {} skipped; worst lag {lag} ms", runs.made, runs.in_flight, runs.skipped),
+    );
+    let unmeasured: Vec<_> = runs.unmeasured.iter().map(|(reason, runs)| format!("{runs} {reason}")).collect();
+    if !unmeasured.is_empty() {
+        line("", &format!("unmeasured: {}", unmeasured.join(", ")));
+    }
+    let spool = &status.spool;
+    let oldest = spool.oldest_s.map_or_else(String::new, |s| format!(", oldest {} old", span(s)));
+    let (batches, bytes, dropped) = (spool.batches, spool.bytes, spool.dropped_results);
+    line("spool", &format!("{batches} batches, {bytes} bytes{oldest}; {dropped} results dropped"));
+    let impairments = status.impairments.join(", ");
+    line("self-check", if impairments.is_empty() { "fine" } else { &impairments });
+    let check = &status.self_check;
+    let (wait, pressure, lag) = (percent(check.cpu_wait), percent(check.cpu_pressure), check.timer_lag_ms);
+    line("  cpu", &format!("waited {wait}, pressure {pressure}, timers up to {lag} ms late"));
+    let (open, limit) = (count(check.open_files), count(check.open_files_limit));
+    line("  files", &format!("{open} open of {limit}"));
+    let has = |has| if has { "yes" } else { "no" };
+    line("  families", &format!("ipv4 {}, ipv6 {}", has(check.has_ipv4), has(check.has_ipv6)));
+    let clock = match (check.clock_offset_ms, check.clock_bound_ms) {
+        (Some(offset), Some(bound)) => {
+            let side = if offset < 0.0 { "behind" } else { "ahead of" };
+            format!("{:.1} ms {side} the coordinator's, give or take {bound:.1} ms", offset.abs())
+        }
+        _ => "unknown until there was a session".to_owned(),
+    };
+    line("  clock", &clock);
+    lines
+}
+
+fn span(seconds: u64) -> String {
+    humantime::format_duration(Duration::from_secs(seconds)).to_string()
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "unknown".to_owned(), |share| format!("{:.1} %", share * 100.0))
+}
+
+fn count(count: Option<u64>) -> String {
+    count.map_or_else(|| "unknown".to_owned(), |count| count.to_string())
+}

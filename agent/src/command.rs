@@ -3,4 +3,5 @@
 //!
 //! Rules: results go to standard output, trouble to standard error; a command returns its exit code and never exits.
 
+pub(crate) mod doctor;
 pub(crate) mod status;

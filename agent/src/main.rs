@@ -1,4 +1,5 @@
-//! The `faultline-agent` command: the daemon, a check of its configuration, and a single probe.
+//! The `faultline-agent` command: the daemon and what is asked of it, a check of its configuration and its machine, and a
+//! single probe.
 //!
 //! Exit codes: 0 fine, 1 the probe failed or the agent is not fine, 2 wrong usage or configuration, 3 nothing could be measured
 //! or no agent answers.
@@ -61,6 +62,9 @@ enum Command {
     /// Ask the running agent how it is: session, assignments, runs, spool and what it finds wrong with itself.
     #[command(before_help = "Example: faultline-agent status --config /etc/faultline/agent.toml")]
     Status(command::status::StatusArgs),
+    /// Look whether this machine can be an agent: clock, DNS, UDP 443, families, limits, identity; and what to do where not.
+    #[command(before_help = "Example: faultline-agent doctor --config /etc/faultline/agent.toml")]
+    Doctor(command::doctor::DoctorArgs),
     /// Run one probe once and tell it in full.
     #[command(before_help = "Example: faultline-agent probe https://dynamodb.us-east-1.amazonaws.com/ping")]
     Probe(ProbeArgs),
@@ -161,6 +165,7 @@ async fn main() -> ExitCode {
         Command::Run { config } => run(&config).await,
         Command::CheckConfig { config } => check(&config),
         Command::Status(args) => command::status::status(args).await,
+        Command::Doctor(args) => command::doctor::doctor(args).await,
         Command::Probe(args) => probe(args).await,
     };
     done.unwrap_or_else(|error| {
@@ -181,7 +186,7 @@ fn told_once(error: &anyhow::Error) -> String {
 fn default_filter(command: &Command) -> &'static str {
     match command {
         Command::Run { .. } => "info",
-        Command::CheckConfig { .. } | Command::Status(_) | Command::Probe(_) => "off",
+        Command::CheckConfig { .. } | Command::Status(_) | Command::Doctor(_) | Command::Probe(_) => "off",
     }
 }
 

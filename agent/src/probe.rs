@@ -53,6 +53,7 @@ pub(crate) use self::{
     dns::{AUTHORITATIVE, Checking, Extension, Question, RCODES, Recursion, SYSTEM, rcode_of, split_server},
     look::{Choice, Look, Looked},
     outcome::{Family, Phase, Stop, has_route},
+    tls::Handshakes,
     visit::Errand,
 };
 use self::{
@@ -61,7 +62,6 @@ use self::{
     outcome::{Budget, Progress},
     patterns::Patterns,
     places::Place,
-    tls::Handshakes,
     visit::{connect_to, host_and_port},
 };
 use crate::policy::Policy;

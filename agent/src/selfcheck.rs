@@ -30,6 +30,7 @@ use tokio::time::Instant;
 pub(crate) use self::{
     clock::{ClockError, Exchange},
     judge::Readings,
+    system::{cgroup_file, open_files_limit},
 };
 use self::{
     judge::{Strain, impairments},
@@ -150,7 +151,7 @@ impl SelfCheck {
             cpu_pressure: system::cpu_pressure(),
             timer_lag: state.ticks.take_worst(),
             open_files: system::open_files(),
-            open_files_limit: system::open_files_limit(),
+            open_files_limit: open_files_limit(),
             has_ipv4: has_route(Family::V4),
             has_ipv6: has_route(Family::V6),
             is_udp_blocked: state.udp.is_blocked(),

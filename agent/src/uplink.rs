@@ -33,6 +33,7 @@ use tonic::{
 use tower::service_fn;
 
 pub use self::identity::IdentityError;
+pub(crate) use self::identity::{greet, valid_until};
 use self::{identity::Dialer, looks::TheirClock, session::Session};
 use crate::{
     config::{Config, Coordinator},

@@ -152,9 +152,17 @@ impl QuicServer {
         F: Fn(quinn::Incoming) -> S + Send + 'static,
         S: Future<Output = ()> + Send + 'static,
     {
+        Self::at(([127, 0, 0, 1], 0).into(), protocol, identity, serve).expect("a port")
+    }
+
+    pub(crate) fn at<F, S>(address: SocketAddr, protocol: &[u8], identity: Identity, serve: F) -> std::io::Result<Self>
+    where
+        F: Fn(quinn::Incoming) -> S + Send + 'static,
+        S: Future<Output = ()> + Send + 'static,
+    {
         let crypto = QuicServerConfig::try_from(identity.server(&[protocol])).expect("TLS 1.3");
         let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        let endpoint = Endpoint::server(config, ([127, 0, 0, 1], 0).into()).expect("a port");
+        let endpoint = Endpoint::server(config, address)?;
         let address = endpoint.local_addr().expect("an address");
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -163,7 +171,7 @@ impl QuicServer {
                 serving.spawn(serve(incoming));
             }
         });
-        Self { address, _tasks: tasks }
+        Ok(Self { address, _tasks: tasks })
     }
 }
 

@@ -13,8 +13,12 @@ use std::{
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, version::TLS13};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use crate::{config::Coordinator, probe::dial};
 
@@ -94,6 +98,28 @@ impl Dialer {
         Err(last)
     }
 }
+
+/// Whether the coordinator is there and accepts this identity, short of a session: what a server has against a client's
+/// certificate it says only after the handshake (TLS 1.3), so that its first word is waited for.
+pub(crate) async fn greet(coordinator: &Coordinator, source: Option<IpAddr>) -> io::Result<()> {
+    let dialer = Dialer::new(coordinator, source).map_err(io::Error::other)?;
+    let mut session = dialer.dial().await?.into_inner();
+    session.write_all(PREFACE).await?;
+    match session.read(&mut [0; 64]).await? {
+        0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without a word")),
+        _ => Ok(()),
+    }
+}
+
+/// Seconds since 1970 after which the agent's certificate is not valid; `None` where it cannot be read.
+pub(crate) fn valid_until(coordinator: &Coordinator) -> Option<i64> {
+    let chain = certificates(&coordinator.certificate).ok()?;
+    let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
+
+/// Source: RFC 9113, section 3.4: the preface, and a SETTINGS frame that sets nothing.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);

@@ -3,7 +3,11 @@
 use faultline_proto::types::v1::{Cause, Reason, TlsSpec};
 
 use super::*;
-use crate::status::{Session, ask};
+use crate::{
+    doctor::{Examination, Grade, examine},
+    probe::ResolverChoice,
+    status::{Session, ask},
+};
 
 #[tokio::test]
 async fn an_agent_whose_clock_is_off_says_so() {
@@ -47,6 +51,37 @@ async fn a_running_agent_tells_the_operator_how_it_is() {
     assert_eq!((status.coordinator.session, status.is_fine()), (Session::Down, false));
     assert!(status.coordinator.error.is_some());
     drop(again);
+}
+
+#[tokio::test]
+async fn the_doctor_sees_whether_the_coordinator_accepts_this_agent_and_disturbs_nobody() {
+    let mut stage = Stage::new().await;
+    let mut talk = stage.session().await;
+    talk.welcome(0).await;
+    let target: url::Url = "https://127.0.0.1:1/".parse().expect("a url");
+    let examine = async |config: &Config| {
+        let examination = Examination::new(Some(config.clone()), target.clone(), "example.test".to_owned());
+        let findings = examine(&examination, Clock::system()).await;
+        let of = |what| findings.iter().find(|finding| finding.what == what).expect(what).clone();
+        (of("identity"), of("coordinator"))
+    };
+    let mut config = stage.config.clone();
+    config.probe.resolver = ResolverChoice::Servers(vec![([127, 0, 0, 1], 1).into()]);
+    let (identity, coordinator) = examine(&config).await;
+    assert_eq!((identity.grade, coordinator.grade), (Grade::Ok, Grade::Ok), "{identity:?} {coordinator:?}");
+    talk.heard(|said| matches!(said, Said::Heartbeat(_))).await;
+
+    let (files, stranger) = (TempDir::new().expect("a directory"), Authority::new().issue("agent-1", |_| {}));
+    let file = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    };
+    config.coordinator.certificate = file("agent.pem", &stranger.certificate_pem);
+    config.coordinator.key = file("agent.key", &stranger.key_pem);
+    let (_, coordinator) = examine(&config).await;
+    assert_eq!(coordinator.grade, Grade::Fail, "{coordinator:?}");
+    assert!(coordinator.fix.is_some_and(|fix| fix.contains("ca.pem")), "{}", coordinator.value);
 }
 
 #[tokio::test]

@@ -16,6 +16,9 @@
 //! max_probes_per_second = 50      # runs beyond are skipped and counted, those on request included
 //! max_target_probes_per_minute = 120 # the same for one host and port
 //! [spool]                         # optional: max_bytes
+//! [prometheus]                    # optional
+//! listen = "127.0.0.1:7445"
+//! modules = "blackbox.yml"        # optional: blackbox_exporter's file, for /probe
 //! [status]                        # optional
 //! socket = "status.sock"          # default: in $RUNTIME_DIRECTORY, which the shipped unit sets, else beside this file
 //! ```
@@ -37,6 +40,7 @@ use self::value::{
     Concurrency, Endpoint, Interval, LookSpacing, Looks, PortRule, Resolver, RunsPerMinute, RunsPerSecond, SpoolBytes,
 };
 use crate::{
+    blackbox::Prometheus,
     policy::Policy,
     probe::{ProbeSettings, ResolverChoice, Roots, RootsError, certificates},
     schedule::{LookLimits, PaceLimits},
@@ -60,6 +64,8 @@ pub struct Config {
     pub spool_max_bytes: usize,
     /// Where the running agent tells its status; `None` for nowhere.
     pub status_socket: Option<PathBuf>,
+    /// Where Prometheus asks; `None` for nowhere.
+    pub prometheus: Option<Prometheus>,
 }
 
 /// The coordinator and the agent's identity towards it.
@@ -162,6 +168,10 @@ impl Config {
             probe: file.probe.under(base)?,
             policy: file.policy.into(),
             spool_max_bytes: file.spool.max_bytes.0,
+            prometheus: file.prometheus.map(|FilePrometheus { listen, modules }| Prometheus {
+                listen,
+                modules: modules.map(|modules| base.join(modules)),
+            }),
             status_socket: Some(file.status.under(base)),
         })
     }
@@ -197,6 +207,7 @@ struct File {
     policy: FilePolicy,
     #[serde(default)]
     spool: FileSpool,
+    prometheus: Option<FilePrometheus>,
     #[serde(default)]
     status: FileStatus,
 }
@@ -309,6 +320,13 @@ impl From<FilePolicy> for Policy {
             ports: file.ports.map_or(default.ports, |rule| rule.0),
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilePrometheus {
+    listen: SocketAddr,
+    modules: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]

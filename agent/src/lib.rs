@@ -30,16 +30,21 @@ use tokio::{
 };
 use tracing::Instrument;
 
-pub use self::{
-    config::{Config, ConfigError},
-    uplink::IdentityError,
-};
 use self::{
-    probe::{Prober, RootsError},
+    blackbox::{
+        ListenerError, Prometheus,
+        exporter::Exporter,
+        modules::{Modules, Unsupported},
+    },
+    probe::{ProbeSettings, Prober, RootsError},
     run::{Orders, Shared},
     selfcheck::SelfCheck,
     spool::Spool,
     uplink::Uplink,
+};
+pub use self::{
+    config::{Config, ConfigError},
+    uplink::IdentityError,
 };
 
 /// The agent cannot start, or could not go on.
@@ -51,6 +56,9 @@ pub enum AgentError {
     /// The agent's own certificate, key or the coordinator's roots cannot be used.
     #[error("identity: {0}")]
     Identity(#[from] IdentityError),
+    /// The port for Prometheus cannot be opened.
+    #[error(transparent)]
+    Prometheus(#[from] ListenerError),
     /// A part of the agent ended that must not; a panic, where it was one.
     #[error("a task ended: {0}")]
     Task(String),
@@ -60,7 +68,29 @@ pub enum AgentError {
 pub fn check(config: &Config, clock: Clock) -> Result<(), AgentError> {
     Prober::new(config.probe_settings(clock))?;
     uplink::check(&config.coordinator)?;
-    Ok(())
+    unsupported(config).map(drop)
+}
+
+/// What the module file for Prometheus asks for and is not supported.
+pub fn unsupported(config: &Config) -> Result<Vec<Unsupported>, AgentError> {
+    let Some(file) = config.prometheus.as_ref().and_then(|prometheus| prometheus.modules.as_ref()) else {
+        return Ok(Vec::new());
+    };
+    Ok(Modules::read(file).map_err(ListenerError::from)?.unsupported().cloned().collect())
+}
+
+/// Answers Prometheus until `shutdown` completes, without a coordinator and without a schedule: a `blackbox_exporter`.
+pub async fn export(
+    prometheus: Prometheus,
+    settings: ProbeSettings,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), AgentError> {
+    let exporter = Exporter::open(prometheus, settings, None).await?;
+    tracing::info!(address = exporter.address().map(|address| address.to_string()).unwrap_or_default(), "listening");
+    tokio::select! {
+        () = shutdown => Ok(()),
+        () = exporter.run() => Ok(()),
+    }
 }
 
 /// Runs an agent until `shutdown` completes; then stops probing, sends what it can and leaves with a goodbye, all within
@@ -86,12 +116,16 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
         stopped,
     };
 
-    let mut tasks = JoinSet::new();
-    // These end with the set.
-    tasks.spawn(shared.check.clone().watch().in_current_span());
+    let (mut tasks, mut services) = (JoinSet::new(), JoinSet::new());
+    services.spawn(shared.check.clone().watch().in_current_span());
+    if let Some(prometheus) = config.prometheus.clone() {
+        let settings = config.probe_settings(clock);
+        let exporter = Exporter::open(prometheus, settings, Some(Arc::clone(&shared))).await?;
+        services.spawn(exporter.run().in_current_span());
+    }
     if let Some(socket) = config.status_socket.clone() {
         let endpoint = config.coordinator.endpoint.to_string().trim_end_matches('/').to_owned();
-        tasks.spawn(status::serve(socket, Arc::clone(&shared), endpoint, clock).in_current_span());
+        services.spawn(status::serve(socket, Arc::clone(&shared), endpoint, clock).in_current_span());
     }
     let uplink = Uplink::new(config, clock, shared, orders_sender, ask, leaving);
     tasks.spawn(probing.run().in_current_span());
@@ -99,6 +133,7 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
     tokio::select! {
         () = shutdown => {}
         ended = tasks.join_next() => return Err(died(ended)),
+        ended = services.join_next() => return Err(died(ended)),
     }
     tracing::info!("leaving");
     stop_probing.send_replace(true);

@@ -65,6 +65,9 @@ enum Command {
     /// Look whether this machine can be an agent: clock, DNS, UDP 443, families, limits, identity; and what to do where not.
     #[command(before_help = "Example: faultline-agent doctor --config /etc/faultline/agent.toml")]
     Doctor(command::doctor::DoctorArgs),
+    /// Answer Prometheus as `blackbox_exporter` does, from its module file, without a coordinator.
+    #[command(before_help = "Example: faultline-agent prometheus --modules /etc/prometheus/blackbox.yml")]
+    Prometheus(command::prometheus::PrometheusArgs),
     /// Run one probe once and tell it in full.
     #[command(before_help = "Example: faultline-agent probe https://dynamodb.us-east-1.amazonaws.com/ping")]
     Probe(ProbeArgs),
@@ -166,6 +169,7 @@ async fn main() -> ExitCode {
         Command::CheckConfig { config } => check(&config),
         Command::Status(args) => command::status::status(args).await,
         Command::Doctor(args) => command::doctor::doctor(args).await,
+        Command::Prometheus(args) => command::prometheus::prometheus(args).await,
         Command::Probe(args) => probe(args).await,
     };
     done.unwrap_or_else(|error| {
@@ -185,7 +189,7 @@ fn told_once(error: &anyhow::Error) -> String {
 
 fn default_filter(command: &Command) -> &'static str {
     match command {
-        Command::Run { .. } => "info",
+        Command::Run { .. } | Command::Prometheus(_) => "info",
         Command::CheckConfig { .. } | Command::Status(_) | Command::Doctor(_) | Command::Probe(_) => "off",
     }
 }
@@ -217,7 +221,11 @@ async fn stop_signal(mut terminate: Signal, mut interrupt: Signal) {
 fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     let config = Config::read(path)?;
     faultline_agent::check(&config, Clock::system())?;
-    writeln!(std::io::stdout(), "{}: fine, reports to {}", path.display(), config.coordinator.endpoint)?;
+    let mut out = std::io::stdout().lock();
+    for unsupported in faultline_agent::unsupported(&config)? {
+        writeln!(out, "{}: {unsupported}", path.display())?;
+    }
+    writeln!(out, "{}: fine, reports to {}", path.display(), config.coordinator.endpoint)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -24,6 +24,7 @@ use tracing::Instrument;
 
 use crate::{
     batch::{BatchLimits, Batcher},
+    blackbox::own::Doing,
     probe::{Observed, Prober},
     schedule::{LookLimits, Origin, PaceLimits, Refused, RunId, Schedule},
     selfcheck::SelfCheck,
@@ -88,6 +89,24 @@ impl Shared {
     /// What an operator may ask for.
     pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the agent is doing, for whoever scrapes it.
+    pub(crate) fn doing(&self) -> Doing {
+        let (pulse, (batches, bytes)) = (self.last_pulse(), {
+            let spool = self.spool();
+            (spool.next_number() - spool.first_number(), spool.bytes())
+        });
+        let board = self.board();
+        Doing {
+            runs: board.runs().clone(),
+            skipped_runs: pulse.skipped_runs,
+            scheduler_lag: pulse.worst_lag,
+            probes_in_flight: pulse.in_flight,
+            spool_bytes: bytes,
+            spool_batches: batches,
+            is_session_up: board.is_up(),
+        }
     }
 
     /// The pulse as it stands.

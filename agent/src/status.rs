@@ -173,10 +173,10 @@ impl Status {
             coordinator: board.coordinator(endpoint),
             assignments: board.assignments(),
             runs: Runs {
-                made: board.made(),
+                made: board.runs().all(),
                 in_flight: pulse.in_flight,
                 skipped: pulse.skipped_runs,
-                unmeasured: board.unmeasured(),
+                unmeasured: board.runs().unmeasured(),
                 worst_lag_ms: u64::try_from(pulse.worst_lag.as_millis()).unwrap_or(u64::MAX),
             },
             spool,

@@ -47,9 +47,13 @@ use super::{
     metrics::Measured,
     modules::{Module, Modules, ModulesError},
 };
+use crate::probe::RootsError;
 
 /// Whoever probes for the port, and knows the agent.
 pub trait Probing: Send + Sync + 'static {
+    /// Makes ready for these modules, in place of those before.
+    fn prepare(&self, modules: &Modules) -> Result<(), RootsError>;
+
     /// One probe; ends by itself within the timeout.
     fn probe(
         &self,
@@ -77,6 +81,9 @@ pub enum ListenerError {
     /// The module file cannot be used.
     #[error(transparent)]
     Modules(#[from] ModulesError),
+    /// There is nothing that a certificate could end at.
+    #[error("prometheus: roots: {0}")]
+    Roots(#[from] RootsError),
 }
 
 /// An open port.
@@ -116,6 +123,7 @@ impl<P: Probing> Listener<P> {
         probing: P,
     ) -> Result<Self, ListenerError> {
         let modules = read(file.as_ref())?;
+        probing.prepare(&modules)?;
         let socket = TcpListener::bind(address).await.map_err(|source| ListenerError::Bind { address, source })?;
         let loaded = Loaded { modules: Arc::new(modules), was_last_good: true, read_micros: clock.now_micros() };
         let room = Room {
@@ -161,14 +169,15 @@ impl<P: Probing> Listener<P> {
     }
 }
 
-impl<P> Room<P> {
+impl<P: Probing> Room<P> {
     fn loaded(&self) -> Loaded {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads the file anew; what was read before stays in force where that fails.
-    fn reload(&self) -> Result<(), ModulesError> {
-        let read = read(self.file.as_ref());
+    fn reload(&self) -> Result<(), ListenerError> {
+        let read = read(self.file.as_ref()).map_err(ListenerError::from);
+        let read = read.and_then(|modules| self.probing.prepare(&modules).map(|()| modules).map_err(Into::into));
         let mut loaded = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.was_last_good = read.is_ok();
         loaded.modules = Arc::new(read.inspect_err(|error| tracing::warn!(%error, "modules not read"))?);

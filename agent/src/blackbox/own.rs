@@ -22,6 +22,17 @@ use crate::probe::Outcome;
 pub struct Tally(BTreeMap<[String; 4], u64>);
 
 impl Tally {
+    /// Runs of all kinds.
+    pub fn all(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// Runs that could not look, by reason.
+    pub fn unmeasured(&self) -> BTreeMap<String, u64> {
+        let unmeasured = self.0.iter().filter(|([outcome, ..], _)| outcome == "unmeasured");
+        unmeasured.map(|([_, _, _, reason], runs)| (reason.clone(), *runs)).collect()
+    }
+
     /// Counts a run.
     pub fn count(&mut self, outcome: Outcome) {
         let none = String::new;
@@ -53,10 +64,14 @@ pub struct Doing {
     pub is_session_up: bool,
 }
 
-/// Adds what the agent did and how it is doing.
-pub fn doing(doing: &Doing, page: &mut Exposition) {
+/// Adds what was built.
+pub fn build(page: &mut Exposition) {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     page.gauge_of("faultline_agent_build_info", "Version of the agent", &version, 1.0);
+}
+
+/// Adds what the agent did and how it is doing.
+pub fn doing(doing: &Doing, page: &mut Exposition) {
     for ([outcome, layer, cause, reason], runs) in &doing.runs.0 {
         let labels = [("outcome", outcome), ("layer", layer), ("cause", cause), ("reason", reason)];
         let labels: Vec<_> =

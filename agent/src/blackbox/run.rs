@@ -11,15 +11,16 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use hickory_resolver::proto::rr::RecordType;
+use rustls_pki_types::CertificateDer;
 
 use self::chain::RootExpiries;
 use super::{
     certificate::ChainInfo,
     metrics::{Failure, Lookup, Measured, Of, Presented, Session},
-    modules::{self, Family, IpProtocol, Module, Tls, TlsVersion},
+    modules::{self, Family, IpProtocol, Module, Modules, Tls, TlsVersion},
 };
 use crate::probe::{
     BodyLimits, Choice, Detail, Look, Looked, ProbeSettings, Prober, Roots, RootsError, Stop, TlsOptions, TlsVersions,
@@ -34,17 +35,44 @@ pub struct Runner {
     roots: Option<Arc<RootExpiries>>,
 }
 
+/// What modules that ask the same of TLS share.
+struct Kit {
+    given: Option<Vec<CertificateDer<'static>>>,
+    options: TlsOptions,
+    prober: Prober,
+    roots: Option<Arc<RootExpiries>>,
+}
+
+/// Each module that is supported, ready to look from a machine with these settings. Fails when a root cannot be used, or there
+/// is none.
+pub(super) fn runners(modules: &Modules, settings: &ProbeSettings) -> Result<BTreeMap<String, Runner>, RootsError> {
+    let mut kits = Vec::new();
+    let ready =
+        |module: &Module| Runner::with(&mut kits, module.clone(), settings).map(|run| (module.name.clone(), run));
+    modules.supported().map(ready).collect()
+}
+
 impl Runner {
     /// The module, on a machine with these settings. Fails when a root cannot be used, or there is none.
     pub fn new(module: Module, settings: &ProbeSettings) -> Result<Self, RootsError> {
+        Self::with(&mut Vec::new(), module, settings)
+    }
+
+    fn with(kits: &mut Vec<Kit>, module: Module, settings: &ProbeSettings) -> Result<Self, RootsError> {
         let tls = match &module.prober {
             modules::Prober::Http(http) => &http.tls,
             modules::Prober::Tcp(tcp) => &tcp.tls,
             modules::Prober::Dns(dns) => &dns.tls,
         };
+        let options = options(tls);
+        let is_same = |kit: &&Kit| kit.given == tls.roots && kit.options == options;
+        if let Some(Kit { prober, roots, .. }) = kits.iter().find(is_same) {
+            return Ok(Self { prober: prober.clone(), roots: roots.clone(), module });
+        }
         let roots = tls.roots.clone().map_or_else(|| settings.roots.clone(), Roots::Only);
         let expiries = (!tls.skip_verify).then(|| Arc::new(RootExpiries::of(&roots)));
-        let prober = Prober::new(ProbeSettings { roots, tls: options(tls), ..settings.clone() })?;
+        let prober = Prober::new(ProbeSettings { roots, tls: options, ..settings.clone() })?;
+        kits.push(Kit { given: tls.roots.clone(), options, prober: prober.clone(), roots: expiries.clone() });
         Ok(Self { module, prober, roots: expiries })
     }
 

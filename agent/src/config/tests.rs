@@ -58,6 +58,9 @@ ports = "any"
 max_bytes = 1048576
 [status]
 socket = "/run/faultline/status.sock"
+[prometheus]
+listen = "127.0.0.1:7445"
+modules = "blackbox.yml"
 "#
     );
     let config = parse(&text).expect("a good file");
@@ -71,6 +74,8 @@ socket = "/run/faultline/status.sock"
     assert_eq!(config.policy.pace, PaceLimits { per_second: 200, per_target_minute: 30 });
     assert_eq!(config.spool_max_bytes, 1_048_576);
     assert_eq!(config.status_socket.as_deref(), Some(Path::new("/run/faultline/status.sock")));
+    let (listen, modules) = (([127, 0, 0, 1], 7445).into(), Some("/etc/faultline/blackbox.yml".into()));
+    assert_eq!(config.prometheus, Some(Prometheus { listen, modules }));
 }
 
 #[test]

@@ -2,13 +2,13 @@
 //!
 //! Rules: noting is a lock and a few words; nothing grows with time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use faultline_proto::{agent::v1, convert, types::v1::Reason};
+use faultline_proto::agent::v1;
 use tokio::time::Instant;
 
 use super::{Assignments, Coordinator, Refusal, Session};
-use crate::probe::{Observed, Outcome};
+use crate::{blackbox::own::Tally, probe::Observed};
 
 #[derive(Debug)]
 pub(crate) struct Board {
@@ -18,8 +18,7 @@ pub(crate) struct Board {
     error: Option<String>,
     last_ack: Option<Instant>,
     assignments: Assignments,
-    made: u64,
-    unmeasured: BTreeMap<Reason, u64>,
+    runs: Tally,
 }
 
 impl Board {
@@ -32,8 +31,7 @@ impl Board {
             error: None,
             last_ack: None,
             assignments: Assignments::default(),
-            made: 0,
-            unmeasured: BTreeMap::new(),
+            runs: Tally::default(),
         }
     }
 
@@ -66,10 +64,17 @@ impl Board {
     }
 
     pub(crate) fn ran(&mut self, observed: &Observed) {
-        self.made = self.made.saturating_add(1);
-        if let Some(Outcome::Unmeasured { reason }) = observed.outcome() {
-            *self.unmeasured.entry(reason).or_default() += 1;
+        if let Some(outcome) = observed.outcome() {
+            self.runs.count(outcome);
         }
+    }
+
+    pub(crate) fn runs(&self) -> &Tally {
+        &self.runs
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.session == Session::Up
     }
 
     pub(super) fn uptime(&self) -> Duration {
@@ -88,14 +93,6 @@ impl Board {
 
     pub(super) fn assignments(&self) -> Assignments {
         self.assignments.clone()
-    }
-
-    pub(super) fn made(&self) -> u64 {
-        self.made
-    }
-
-    pub(super) fn unmeasured(&self) -> BTreeMap<String, u64> {
-        self.unmeasured.iter().map(|(reason, runs)| (convert::word(*reason), *runs)).collect()
     }
 }
 

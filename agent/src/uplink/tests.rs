@@ -367,6 +367,7 @@ fn config(authority: &Authority, files: &TempDir, coordinator: SocketAddr) -> Co
         },
         spool_max_bytes: 1 << 20,
         status_socket: Some(files.path().join("status.sock")),
+        prometheus: None,
     }
 }
 

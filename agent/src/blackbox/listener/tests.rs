@@ -167,6 +167,10 @@ impl Default for Connecting {
 }
 
 impl Probing for Arc<Connecting> {
+    fn prepare(&self, _: &Modules) -> Result<(), RootsError> {
+        Ok(())
+    }
+
     async fn probe(&self, _: &Module, target: &str, hostname: Option<&str>, timeout: Duration) -> Measured {
         let began = Instant::now();
         if target == "hold" {

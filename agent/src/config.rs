@@ -96,6 +96,18 @@ pub struct Probe {
     pub roots: Roots,
     /// Most probes at a time.
     pub max_concurrency: usize,
+    /// Whether starvation of the process disowns runs; no key of the file, since an agent's own process always does.
+    pub starvation: Starvation,
+}
+
+/// What a process that waits for a CPU means to the agent in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Starvation {
+    /// That it cannot tell a target's silence from its own.
+    #[default]
+    Disowns,
+    /// Nothing: the process is shared with a whole lab, which watches its own lag.
+    Ignored,
 }
 
 impl Default for Probe {
@@ -106,6 +118,7 @@ impl Default for Probe {
             authority_port: DNS_PORT,
             roots: Roots::System,
             max_concurrency: Concurrency::default().0,
+            starvation: Starvation::default(),
         }
     }
 }
@@ -281,6 +294,7 @@ impl FileProbe {
             authority_port: self.authority_port.unwrap_or(DNS_PORT),
             roots,
             max_concurrency: self.max_concurrency.0,
+            starvation: Starvation::default(),
         })
     }
 }

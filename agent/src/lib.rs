@@ -98,7 +98,10 @@ pub async fn export(
 pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
     uplink::check(&config.coordinator)?;
     let prober = Prober::new(config.probe_settings(clock))?;
-    let shared = Arc::new(Shared::new(Spool::new(rand::random(), config.spool_max_bytes), SelfCheck::new(clock)));
+    let shared = Arc::new(Shared::new(
+        Spool::new(rand::random(), config.spool_max_bytes),
+        SelfCheck::new(clock, config.probe.starvation),
+    ));
     let (ask, requests) = mpsc::channel(run::REQUESTS);
     let (orders_sender, orders) = watch::channel(Orders::default());
     let (stop_probing, stopped) = watch::channel(false);

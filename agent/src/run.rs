@@ -307,6 +307,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::config::Starvation;
     use crate::probe::testing::{Authority, prober};
 
     const SECOND: i64 = 1_000_000;
@@ -320,7 +321,10 @@ mod tests {
             prober: prober(&Authority::new()),
             clock: Clock::system(),
             max_concurrency: 64,
-            shared: Arc::new(Shared::new(Spool::new([0; 16], 1 << 20), SelfCheck::new(Clock::system()))),
+            shared: Arc::new(Shared::new(
+                Spool::new([0; 16], 1 << 20),
+                SelfCheck::new(Clock::system(), Starvation::Disowns),
+            )),
             orders,
             requests,
             limits: LookLimits::default(),

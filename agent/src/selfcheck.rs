@@ -38,12 +38,16 @@ use self::{
     ticks::Ticks,
     udp::UdpEvidence,
 };
-use crate::probe::{Family, Observed, has_route};
+use crate::{
+    config::Starvation,
+    probe::{Family, Observed, has_route},
+};
 
 /// What the agent knows of itself. Clones share everything.
 #[derive(Clone, Debug)]
 pub(crate) struct SelfCheck {
     clock: Clock,
+    starvation: Starvation,
     state: Arc<Mutex<State>>,
 }
 
@@ -67,7 +71,7 @@ pub(crate) struct Stamp {
 
 impl SelfCheck {
     /// Reads itself once; [`Self::watch`] goes on.
-    pub(crate) fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock, starvation: Starvation) -> Self {
         let state = State {
             run_queue: RunQueue::new(),
             ticks: Ticks::new(Instant::now()),
@@ -76,7 +80,7 @@ impl SelfCheck {
             readings: Readings::default(),
             impairments: Vec::new(),
         };
-        let check = Self { clock, state: Arc::new(Mutex::new(state)) };
+        let check = Self { clock, starvation, state: Arc::new(Mutex::new(state)) };
         let now = check.stamp();
         check.read(now, now);
         check
@@ -95,7 +99,10 @@ impl SelfCheck {
     pub(crate) fn judge(&self, began: Stamp, assignment: &Assignment, observed: &mut Observed) {
         let now = self.clock.now_micros();
         let mut state = self.state();
-        let strain = state.stamp(Instant::now()).since(began);
+        let mut strain = state.stamp(Instant::now()).since(began);
+        if self.starvation == Starvation::Ignored {
+            strain.starved = Duration::ZERO;
+        }
         state.udp.note(now, assignment, observed);
         let clock_error = state.exchange.map(|exchange| exchange.error(self.clock));
         if let Some(reason) = judge::reason(observed, strain, clock_error, state.udp.is_blocked()) {
@@ -145,7 +152,9 @@ impl SelfCheck {
     fn read(&self, from: Stamp, to: Stamp) {
         let span = to.at - from.at;
         let mut state = self.state();
-        state.run_queue.refresh();
+        if self.starvation == Starvation::Disowns {
+            state.run_queue.refresh();
+        }
         let readings = Readings {
             cpu_wait: state.run_queue.is_known().then(|| judge::share(to.waited.saturating_sub(from.waited), span)),
             cpu_pressure: system::cpu_pressure(),

@@ -10,7 +10,8 @@ use std::{
 
 /// How long the process's threads waited for a CPU.
 ///
-/// Rule: of what several threads waited within the same slice of time, the most counts.
+/// Rules: of what several threads waited within the same slice of time, the most counts; only the oldest threads are read, which
+/// are those of the runtime, so that a process with many others pays nothing for them.
 #[derive(Debug)]
 pub(super) struct RunQueue {
     threads: Vec<Thread>,
@@ -25,16 +26,16 @@ struct Thread {
 }
 
 impl RunQueue {
+    /// Reads no thread until [`Self::refresh`].
     pub(super) fn new() -> Self {
-        let mut run_queue = Self { threads: Vec::new(), waited: Duration::ZERO };
-        run_queue.refresh();
-        run_queue
+        Self { threads: Vec::new(), waited: Duration::ZERO }
     }
 
     /// Takes up threads that are new.
     pub(super) fn refresh(&mut self) {
         let Ok(tasks) = fs::read_dir("/proc/self/task") else { return };
-        for task in tasks.flatten() {
+        // They are listed by their numbers.
+        for task in tasks.flatten().take(MOST_THREADS) {
             let name = task.file_name();
             if self.threads.iter().any(|thread| thread.name == name) {
                 continue;
@@ -65,6 +66,9 @@ impl RunQueue {
         self.waited
     }
 }
+
+/// The main thread, a worker for each of a few cores, and some that serve blocking calls; start value.
+const MOST_THREADS: usize = 8;
 
 fn wait_ns(schedstat: &File) -> Option<u64> {
     let mut buffer = [0; 96];
@@ -143,7 +147,9 @@ mod tests {
 
     #[test]
     fn this_process_reads_its_own() {
-        assert!(RunQueue::new().is_known());
+        let mut run_queue = RunQueue::new();
+        run_queue.refresh();
+        assert!(run_queue.is_known());
         let files: Vec<_> = (0..50).map(|_| File::open("/proc/self/limits").expect("a file")).collect();
         let open = open_files().expect("a count");
         assert!(open >= files.len() as u64, "{open}");

@@ -133,10 +133,12 @@ fn an_overdue_tick_counts_before_it_fires() {
 
 #[tokio::test]
 async fn a_runtime_that_was_held_up_disowns_what_timed_out_meanwhile() {
-    let check = SelfCheck::new(Clock::system());
+    let check = SelfCheck::new(Clock::system(), Starvation::Disowns);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(check.clone().watch());
-    let began = check.stamp();
+    let in_a_lab = SelfCheck::new(Clock::system(), Starvation::Ignored);
+    tasks.spawn(in_a_lab.clone().watch());
+    let (began, began_in_a_lab) = (check.stamp(), in_a_lab.stamp());
     let run = tokio::time::timeout(MS * 400, std::future::pending::<()>());
     tasks.spawn(async {
         let spin = std::time::Instant::now();
@@ -148,6 +150,9 @@ async fn a_runtime_that_was_held_up_disowns_what_timed_out_meanwhile() {
     let mut starved = observed(WireOutcome::Failed, Layer::Connect, Cause::ConnectTimeout);
     starved.result.on_demand = true;
     let assignment = Assignment { spec: Some(Spec::Https(HttpSpec::default())), ..Assignment::default() };
+    in_a_lab.judge(began_in_a_lab, &assignment, &mut starved);
+    let timeout = Outcome::Failed { layer: Layer::Connect, cause: Cause::ConnectTimeout };
+    assert_eq!(starved.outcome(), Some(timeout), "a lab watches its own lag");
     check.judge(began, &assignment, &mut starved);
     assert_eq!(starved.outcome(), Some(Outcome::Unmeasured { reason: Reason::Overloaded }));
     let (result, expected) = (&starved.result, (Layer::Unspecified, Cause::Unspecified, Protocol::Unspecified));

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::{net::UnixStream, task::JoinSet};
 
 use super::*;
-use crate::{probe::Observed, selfcheck::SelfCheck as Check, spool};
+use crate::{config::Starvation, probe::Observed, selfcheck::SelfCheck as Check, spool};
 
 #[tokio::test]
 async fn a_snapshot_tells_what_was_noted_and_is_read_back_whole() {
@@ -103,7 +103,7 @@ impl Stage {
 
     fn at(path: PathBuf) -> Self {
         let clock = Clock::system();
-        let shared = Arc::new(Shared::new(spool::Spool::new([0; 16], 1 << 20), Check::new(clock)));
+        let shared = Arc::new(Shared::new(spool::Spool::new([0; 16], 1 << 20), Check::new(clock, Starvation::Disowns)));
         let mut daemon = JoinSet::new();
         daemon.spawn(serve(path.clone(), Arc::clone(&shared), "https://probe.example.org:7443".to_owned(), clock));
         Self { path, shared, daemon, _folder: None }

@@ -83,6 +83,9 @@ fn contradiction(result: &ProbeResult) -> Option<&'static str> {
     if !result.address.is_empty() && observe::address(&result.address).is_none() {
         return Some("address is neither 4 nor 16 bytes");
     }
+    if !result.last_hop.is_empty() && observe::address(&result.last_hop).is_none() {
+        return Some("last_hop is neither 4 nor 16 bytes");
+    }
     (result.status > 999).then_some("status is above 999")
 }
 

@@ -140,6 +140,7 @@ fn line<'a>(
         cnames: facts.map(|facts| facts.cnames.iter().map(|name| name.as_str().into()).collect()).unwrap_or_default(),
         issuer: borrowed(|facts| &facts.issuer),
         rcode: result.rcode_plus_one.checked_sub(1).map(rcode).unwrap_or_default(),
+        last_hop: observe::address(&result.last_hop).map(|hop| hop.to_string().into()).unwrap_or_default(),
         ..ResultLine::new(record.agent.as_str(), target.as_str(), at, outcome)
     }
 }

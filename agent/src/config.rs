@@ -11,6 +11,7 @@
 //! [vantage]                       # all optional: hosted_on region asn isp country geography
 //! [probe]                         # all optional: source_address resolvers authority_port roots only_roots max_concurrency
 //! [policy]                        # all optional: min_interval max_assignments allow_loopback allow_private ports
+//! path_hint = true                # look for the last hop that answers on the way to what cannot be reached
 //! look_spacing = "2s"             # runs on request: least time since the target's last run
 //! max_looks = 15                  # and most of them for a target within ten minutes; 0 forbids them
 //! max_probes_per_second = 50      # runs beyond are skipped and counted, those on request included
@@ -311,6 +312,7 @@ struct FilePolicy {
     allow_loopback: bool,
     allow_private: bool,
     ports: Option<PortRule>,
+    path_hint: Option<bool>,
 }
 
 impl From<FilePolicy> for Policy {
@@ -332,6 +334,7 @@ impl From<FilePolicy> for Policy {
             allow_loopback: file.allow_loopback,
             allow_private: file.allow_private,
             ports: file.ports.map_or(default.ports, |rule| rule.0),
+            path_hint: file.path_hint.unwrap_or(default.path_hint),
         }
     }
 }

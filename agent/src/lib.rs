@@ -106,6 +106,8 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
     let (orders_sender, orders) = watch::channel(Orders::default());
     let (stop_probing, stopped) = watch::channel(false);
     let (leave, leaving) = watch::channel(false);
+    let walker = prober.clone();
+    let walk_paths = async move { walker.walk_paths().await };
     let probing = run::Probing {
         prober,
         clock,
@@ -126,6 +128,7 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
         let exporter = Exporter::open(prometheus, settings, Some(Arc::clone(&shared))).await?;
         services.spawn(exporter.run().in_current_span());
     }
+    services.spawn(walk_paths.in_current_span());
     if let Some(socket) = config.status_socket.clone() {
         let endpoint = config.coordinator.endpoint.to_string().trim_end_matches('/').to_owned();
         services.spawn(status::serve(socket, Arc::clone(&shared), endpoint, clock).in_current_span());

@@ -42,6 +42,8 @@ pub struct Policy {
     pub allow_private: bool,
     /// Ports that may be probed.
     pub ports: Ports,
+    /// Whether the way to an address that cannot be reached is walked, for the last hop that answers.
+    pub path_hint: bool,
 }
 
 /// Ports that may be probed.
@@ -66,6 +68,7 @@ impl Default for Policy {
             allow_loopback: false,
             allow_private: false,
             ports: Ports::Listed(BTreeSet::from([53, 80, 443, 853])),
+            path_hint: true,
         }
     }
 }

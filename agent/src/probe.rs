@@ -21,6 +21,7 @@ mod http3;
 mod look;
 mod ocsp;
 mod outcome;
+pub mod path;
 mod patterns;
 mod places;
 #[cfg(test)]
@@ -60,6 +61,7 @@ use self::{
     dns::{Resolver, ResolverSettings},
     http::Wanted,
     outcome::{Budget, Progress},
+    path::Hints,
     patterns::Patterns,
     places::Place,
     visit::{connect_to, host_and_port},
@@ -113,6 +115,7 @@ struct Shared {
     handshakes: Handshakes,
     patterns: Patterns,
     policy: Policy,
+    hints: Option<Hints>,
 }
 
 impl Prober {
@@ -123,7 +126,16 @@ impl Prober {
         let handshakes = Handshakes::new(&roots, tls)?;
         let resolver = Resolver::new(ResolverSettings { source, choice, authority_port });
         let patterns = Patterns::new();
-        Ok(Self { shared: Arc::new(Shared { clock, source, resolver, handshakes, patterns, policy }) })
+        let hints = policy.path_hint.then(Hints::new);
+        Ok(Self { shared: Arc::new(Shared { clock, source, resolver, handshakes, patterns, policy, hints }) })
+    }
+
+    /// Walks the ways to addresses that runs do not reach, for ever and beside the runs: see [`path`].
+    pub async fn walk_paths(&self) {
+        if let Some(hints) = &self.shared.hints {
+            hints.walk_on(self.shared.source).await;
+        }
+        std::future::pending::<()>().await;
     }
 
     /// What one run of the assignment measured: a result for each place that it goes to, and for each attempt where the
@@ -143,6 +155,11 @@ impl Prober {
             places.dedup();
             if places.is_empty() {
                 break;
+            }
+        }
+        if let Some(hints) = &self.shared.hints {
+            for observed in &mut results {
+                hints.note(assignment, &mut observed.result);
             }
         }
         results

@@ -54,6 +54,7 @@ max_target_probes_per_minute = 30
 allow_loopback = true
 allow_private = true
 ports = "any"
+path_hint = false
 [spool]
 max_bytes = 1048576
 [status]
@@ -70,6 +71,7 @@ modules = "blackbox.yml"
     assert_eq!(config.probe.resolver, ResolverChoice::Servers(servers.to_vec()));
     assert_eq!(config.policy.ports, Ports::Any);
     assert_eq!(config.policy.min_interval, Duration::from_secs(1));
+    assert!(!config.policy.path_hint);
     assert_eq!(config.policy.looks, LookLimits { spacing: Duration::from_secs(30), of_target: 0 });
     assert_eq!(config.policy.pace, PaceLimits { per_second: 200, per_target_minute: 30 });
     assert_eq!(config.spool_max_bytes, 1_048_576);

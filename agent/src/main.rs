@@ -21,7 +21,7 @@ use faultline_agent::{
     Config,
     once::{self, Transport},
     policy::{Policy, Ports},
-    probe::{Observed, Outcome, ProbeSettings, Prober, ResolverChoice, Roots, certificates},
+    probe::{Observed, Outcome, ProbeSettings, Prober, ResolverChoice, Roots, certificates, path},
 };
 use faultline_proto::{
     clock::Clock,
@@ -111,15 +111,25 @@ struct ProbeArgs {
     /// After a failure try again so often, at most twice; every attempt is told.
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     retries: u32,
+    #[command(flatten)]
+    allowed: Allowed,
+    /// Where the address cannot be reached, look for the last hop that answers on the way there; takes two seconds.
+    #[arg(long)]
+    path: bool,
+    /// How to print the result.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+}
+
+/// Addresses that are refused by default.
+#[derive(Args)]
+struct Allowed {
     /// Allow loopback addresses.
     #[arg(long)]
     allow_loopback: bool,
     /// Allow private addresses.
     #[arg(long)]
     allow_private: bool,
-    /// How to print the result.
-    #[arg(short, long, value_enum, default_value = "text")]
-    output: Output,
 }
 
 impl ProbeArgs {
@@ -144,7 +154,7 @@ enum HttpVersion {
     Two,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
     Text,
     Json,
@@ -251,8 +261,8 @@ async fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     }
     // Whoever types a port means it.
     let policy = Policy {
-        allow_loopback: args.allow_loopback,
-        allow_private: args.allow_private,
+        allow_loopback: args.allowed.allow_loopback,
+        allow_private: args.allowed.allow_private,
         ports: Ports::Any,
         ..Policy::default()
     };
@@ -266,13 +276,24 @@ async fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     };
     let resolver = args.resolver.map_or(ResolverChoice::System, |server| ResolverChoice::Servers(vec![server]));
     let prober = Prober::new(ProbeSettings { resolver, roots, policy, ..ProbeSettings::new(Clock::system()) })?;
-    let results = prober.run(&assignment).await;
-    let mut out = std::io::stdout().lock();
-    for (place, observed) in results.iter().enumerate() {
-        match args.output {
-            Output::Text if place > 0 => write!(out, "\n{}", once::text(&assignment, observed))?,
-            Output::Text => out.write_all(once::text(&assignment, observed).as_bytes())?,
-            Output::Json => writeln!(out, "{}", once::json(&assignment, observed))?,
+    let mut results = prober.run(&assignment).await;
+    let mut out = std::io::stdout();
+    for (place, observed) in results.iter_mut().enumerate() {
+        if args.output == Output::Text {
+            let gap = if place > 0 { "\n" } else { "" };
+            write!(out, "{gap}{}", once::text(&assignment, observed))?;
+            out.flush()?;
+        }
+        let lost = path::towards(&assignment, &observed.result).filter(|_| args.path);
+        let walked = if let Some(target) = lost { Some(path::walk(target, None).await) } else { None };
+        match (args.output, walked) {
+            (Output::Text, Some(walked)) => out.write_all(once::path(&walked).as_bytes())?,
+            (Output::Text, None) => {}
+            (Output::Json, walked) => {
+                let hop = walked.and_then(|walked| walked.ok()?.last().map(|hop| hop.address));
+                observed.result.last_hop = hop.map(convert::octets).unwrap_or_default();
+                writeln!(out, "{}", once::json(&assignment, observed))?;
+            }
         }
     }
     let last_attempts =

@@ -3,6 +3,7 @@
 //! URLs are those of the catalog: questions as in [`faultline_proto::question`], `tcp://host:port`, `tls://host:port`,
 //! `https://...`, `http3://...`. The JSON form is one result line as `faultline results export` writes it, with the `chain` that was presented.
 
+mod path;
 mod text;
 
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
@@ -15,7 +16,7 @@ use faultline_proto::{
 use serde_json::{Map, Value, json};
 use url::{Position, Url};
 
-pub use self::text::text;
+pub use self::{path::path, text::text};
 use crate::probe::{Certificate, Observed, Outcome};
 
 /// Which HTTP an `https` URL is fetched with.
@@ -122,6 +123,9 @@ pub fn json(assignment: &Assignment, observed: &Observed) -> String {
     }
     if let Some(rcode) = rcode(result) {
         put("rcode", json!(rcode));
+    }
+    if let Ok(Some(hop)) = convert::address(&result.last_hop) {
+        put("last_hop", json!(hop));
     }
     if let Some(facts) = &observed.facts {
         for (key, value) in

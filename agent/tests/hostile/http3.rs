@@ -111,7 +111,7 @@ where
     let crypto = QuicServerConfig::try_from(config).expect("TLS 1.3");
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     let mut transport = TransportConfig::default();
-    transport.send_window(16 * 1024).mtu_discovery_config(None);
+    transport.send_window(8 * 1024).mtu_discovery_config(None);
     config.transport_config(Arc::new(transport));
     let endpoint = Endpoint::server(config, ([127, 0, 0, 1], 0).into()).expect("a port");
     let address = endpoint.local_addr().expect("an address");

@@ -6,9 +6,11 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    os::fd::AsFd,
 };
 
 use faultline_proto::types::v1::{Cause, Layer, Reason};
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::outcome::{Phase, Progress, Stop, is_out_of_sockets, missing_network};
@@ -37,6 +39,19 @@ pub(crate) async fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Res
     }
     socket.set_nodelay(true)?;
     socket.connect(address).await
+}
+
+/// Has a connected datagram socket hear of each ICMP refusal, and not of closed ports alone. Where the kernel has no such option,
+/// what a router says is silence. Source: ip(7) and ipv6(7), `IP_RECVERR`.
+pub(crate) fn hear_refusals(socket: &impl AsFd, peer: IpAddr) {
+    let heard = if peer.is_ipv4() {
+        setsockopt(socket, sockopt::Ipv4RecvErr, &true)
+    } else {
+        setsockopt(socket, sockopt::Ipv6RecvErr, &true)
+    };
+    if let Err(error) = heard {
+        tracing::trace!(%error, "no option for refusals");
+    }
 }
 
 /// The causes that a transport uses for the operating system's answers.

@@ -141,6 +141,7 @@ async fn exchange(
 ) -> Result<Reply, AskError> {
     let refused = |error| unreachable(server, error);
     let socket = UdpSocket::bind(local(source, server)).await.map_err(refused)?;
+    connect::hear_refusals(&socket, server.ip());
     socket.connect(server).await.map_err(refused)?;
     let (id, mut asked) = (rand::random(), question.clone());
     asked.name.randomize_label_case();

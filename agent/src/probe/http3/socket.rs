@@ -19,6 +19,8 @@ use quinn::{
 };
 use tokio::{io::ReadBuf, net::UdpSocket, sync::mpsc};
 
+use crate::probe::connect::hear_refusals;
+
 #[derive(Debug)]
 pub(super) struct Socket {
     io: UdpSocket,
@@ -49,6 +51,7 @@ impl Socket {
         };
         let socket = std::net::UdpSocket::bind(local)?;
         socket.set_nonblocking(true)?;
+        hear_refusals(&socket, peer.ip());
         socket.connect(peer)?;
         let (refused, heard) = mpsc::channel(1);
         Ok((Self { io: UdpSocket::from_std(socket)?, peer, refused }, Refusal(heard)))

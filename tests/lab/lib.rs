@@ -7,6 +7,7 @@ pub mod case;
 pub mod fleet;
 pub mod judge;
 pub mod lag;
+pub mod load;
 pub mod net;
 pub mod play;
 pub mod scenario;

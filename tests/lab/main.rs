@@ -31,7 +31,7 @@ enum Command {
     Nightly(cli::nightly::Nightly),
     /// Try half and twice of each assumption of the engine
     Calibrate(cli::calibrate::Calibrate),
-    /// Measure what the engine costs
+    /// Measure what the engine costs, or the agent
     Bench(cli::bench::Bench),
 }
 

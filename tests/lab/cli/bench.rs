@@ -1,4 +1,6 @@
-//! `faultline-lab bench`: what the engine costs.
+//! `faultline-lab bench`: what the engine costs, and what the agent does.
+
+mod agent;
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -20,7 +22,7 @@ const TICK_MS: f64 = 20.0;
 const TICK_CELLS: usize = 10_000;
 
 #[derive(Debug, Args)]
-#[command(before_help = "Example:\n  faultline-lab bench engine --cells 10000,100000")]
+#[command(before_help = "Example:\n  faultline-lab bench engine --cells 10000,100000\n  faultline-lab bench agent")]
 pub(crate) struct Bench {
     #[command(subcommand)]
     subject: Subject,
@@ -30,6 +32,11 @@ pub(crate) struct Bench {
 enum Subject {
     /// Nanoseconds a result, milliseconds a tick, bytes a cell
     Engine(Engine),
+    /// CPU a probe beside `blackbox_exporter` and a bare loop; memory, start and punctuality of the daemon
+    Agent(agent::Agent),
+    /// A part of `bench agent` in a process of its own
+    #[command(hide = true)]
+    Part(agent::Part),
 }
 
 #[derive(Debug, Args)]
@@ -63,8 +70,12 @@ struct Engine {
 impl Bench {
     /// Runs the command.
     pub(crate) fn main(&self) -> ExitCode {
-        let Subject::Engine(engine) = &self.subject;
-        match engine.run() {
+        let done = match &self.subject {
+            Subject::Engine(engine) => engine.run(),
+            Subject::Agent(agent) => agent.run(),
+            Subject::Part(part) => part.run(),
+        };
+        match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 complain(&format!("{error:#}"));

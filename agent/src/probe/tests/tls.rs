@@ -1,12 +1,20 @@
 //! TLS: every way in which a certificate or a handshake can be wrong.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use faultline_proto::{
     clock::Clock,
     types::v1::{Cause, Layer, Protocol, TlsSpec, assignment::Spec},
 };
 use rcgen::date_time_ymd;
+use rustls::{
+    ServerConfig,
+    crypto::ring::{default_provider, sign},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::probe::{Outcome, ProbeSettings, Prober, Roots, testing::*};
@@ -51,6 +59,43 @@ async fn each_bad_certificate_has_its_cause() {
         assert!(leaf.not_before < leaf.not_after && leaf.names.len() == 1, "{cause:?} hides what is wrong: {leaf:?}");
         assert!(observed.result.timings.is_some_and(|timings| timings.connect_us > 0));
     }
+}
+
+#[tokio::test]
+async fn a_chain_that_was_sound_does_not_vouch_for_the_next_one() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let prober = prober(&authority);
+    let good = tls_server(authority.issue(HOST, |_| {}).server(&[]), |_session| async {}).await;
+    let passed = [run(&prober, tls(good.address)).await, run(&prober, tls(good.address)).await];
+    assert!(passed.iter().all(|observed| observed.outcome() == Some(Outcome::Passed)), "{passed:?}");
+    for (identity, cause) in [
+        (other.issue(HOST, |_| {}), Cause::TlsUnknownIssuer),
+        (authority.issue("b.test", |_| {}), Cause::TlsNameMismatch),
+    ] {
+        let bad = tls_server(identity.server(&[]), |_session| async {}).await;
+        for _ in 0..2 {
+            assert_eq!(run(&prober, tls(bad.address)).await.outcome(), Some(failed(Layer::Tls, cause)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_known_chain_needs_its_key_each_time() {
+    let authority = Authority::new();
+    let prober = prober(&authority);
+    let owner = authority.issue(HOST, |_| {});
+    let chain = vec![owner.certificate.clone()];
+    let stolen = sign::any_supported_type(&authority.issue(HOST, |_| {}).key).expect("a key");
+    let thief = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, stolen))));
+    let owner = tls_server(owner.server(&[]), |_session| async {}).await;
+    let thief = tls_server(thief, |_session| async {}).await;
+    assert_eq!(run(&prober, tls(owner.address)).await.outcome(), Some(Outcome::Passed));
+    let observed = run(&prober, tls(thief.address)).await;
+    assert_eq!(observed.outcome(), Some(failed(Layer::Tls, Cause::TlsProtocolError)));
 }
 
 #[tokio::test]
@@ -144,8 +189,8 @@ async fn a_stapled_status_is_told_and_fails_nothing() {
     ] {
         let authority = Authority::new();
         let identity = authority.issue(HOST, |_| {});
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
+        let provider = Arc::new(default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()

@@ -152,7 +152,7 @@ async fn hour(setup: &Setup, stage: &mut Stage) -> anyhow::Result<(Hour, Seen)> 
 const HOUR: Duration = Duration::from_hours(1);
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Close to half a second of life at the usual speed: what is measured is memory, not this machine's breath.
+/// Half a second of life at the usual speed: what is measured is memory, not this machine's breath.
 const PATIENT: Duration = Duration::from_secs(29);
 const PATIENCE: Duration = Duration::from_secs(20);
 

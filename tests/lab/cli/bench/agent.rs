@@ -46,7 +46,7 @@ pub(super) struct Agent {
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(200..=1000))]
     targets: u32,
     /// How many times faster than life the daemon's hour goes by
-    #[arg(long, default_value_t = 72, value_parser = clap::value_parser!(u32).range(10..=1000))]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(10..=1000))]
     speed: u32,
     /// How to print what was measured
     #[arg(short, long, value_enum, default_value = "table")]

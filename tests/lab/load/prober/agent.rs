@@ -4,7 +4,7 @@ use std::{cell::Cell, time::Duration};
 
 use faultline_agent::{
     policy::{Policy, Ports},
-    probe::{Outcome, ProbeSettings, Prober, ResolverChoice, Roots, certificates},
+    probe::{Observed, Outcome, ProbeSettings, Prober, ResolverChoice, Roots, certificates},
 };
 use faultline_proto::{
     clock::Clock,
@@ -41,9 +41,11 @@ pub async fn run(slice: &Slice) -> anyhow::Result<Counted> {
 
 /// One run, or why it did not pass.
 async fn probe(prober: &Prober, assignment: &Assignment) -> Result<(), String> {
-    match prober.run(assignment).await.outcome() {
-        Some(Outcome::Passed) => Ok(()),
-        other => Err(format!("{other:?}")),
+    let results = prober.run(assignment).await;
+    let missed = results.iter().map(Observed::outcome).find(|outcome| *outcome != Some(Outcome::Passed));
+    match missed {
+        None if !results.is_empty() => Ok(()),
+        missed => Err(format!("{missed:?}")),
     }
 }
 

@@ -76,6 +76,7 @@ impl Tally {
             phase: Some(convert::duration(Duration::from_micros(phase.unsigned_abs()))),
             timeout: Some(convert::duration(plan.timeout)),
             spec: Some(spec(n, places)),
+            ..Assignment::default()
         });
         *self = Self { assignments: assignments.collect(), interval, phases, ..Self::default() };
     }

@@ -68,8 +68,8 @@ pub struct Hour {
     pub speed: f64,
     /// Results that passed.
     pub passed: u64,
-    /// Memory after ten minutes and after sixty.
-    pub after: [Memory; 2],
+    /// Resident memory, KiB: medians of minutes 10 to 20, and of 50 to 60.
+    pub rss_kib: [f64; 2],
     /// CPU that the hour's probing took, seconds.
     pub cpu_s: f64,
 }
@@ -139,16 +139,27 @@ async fn hour(setup: &Setup, stage: &mut Stage) -> anyhow::Result<(Hour, Seen)> 
     stage.assign(Plan { targets: setup.targets, interval: INTERVAL, timeout: PATIENT, seed: 0 }).await?;
     let (config, speed) = (stage.config.as_os_str().to_owned(), setup.speed.to_string().into());
     let agent = Part::start(&["daemon".into(), "--config".into(), config, "--speed".into(), speed], stage.new_log()?)?;
-    time::sleep(HOUR.div_f64(setup.speed) / 6).await;
-    let early = usage::memory(agent.pid)?;
-    time::sleep(HOUR.div_f64(setup.speed) * 5 / 6).await;
-    let late = usage::memory(agent.pid)?;
+    let began = Instant::now();
+    let mut samples = Vec::new();
+    while began.elapsed() < HOUR.div_f64(setup.speed) {
+        time::sleep(SAMPLE).await;
+        samples.push((began.elapsed().mul_f64(setup.speed), usage::memory(agent.pid)?.rss));
+    }
+    let between = |from: u64, to: u64| {
+        let window = Duration::from_mins(from)..Duration::from_mins(to);
+        let held = samples.iter().filter(|(at, _)| window.contains(at));
+        let held: Vec<f64> = held.map(|(_, rss)| stats::real(usize::try_from(*rss).unwrap_or_default())).collect();
+        stats::quantile(&held, 0.5).context("no samples")
+    };
+    let rss_kib = [between(10, 20)?, between(50, 60)?];
     let cpu_s = Duration::from_nanos(usage::cpu_ns(agent.pid)?).as_secs_f64();
     let seen = stage.seen().await?;
     agent.end().await?;
-    Ok((Hour { speed: setup.speed, passed: seen.passed, after: [early, late], cpu_s }, seen))
+    Ok((Hour { speed: setup.speed, passed: seen.passed, rss_kib, cpu_s }, seen))
 }
 
+/// Fifty in ten minutes at the usual speed.
+const SAMPLE: Duration = Duration::from_millis(200);
 const HOUR: Duration = Duration::from_hours(1);
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -27,7 +27,7 @@ const OVERHEAD: f64 = 1.3;
 const RSS_MIB: f64 = 16.0;
 const START_MS: f64 = 200.0;
 const LATE_MS: f64 = 10.0;
-/// More than this between ten minutes and an hour is growth. Start value: an allocator's arenas move by less.
+/// More than this is growth. Start value: an allocator's arenas move by less.
 const GROWTH_MIB: f64 = 0.5;
 
 impl Report {
@@ -158,7 +158,8 @@ impl Figure {
         let middle = |values: &[f64]| spread(values).map(|[middle, ..]| middle);
         let column = |place: usize| daemon.late_ms.iter().map(|late| late[place]).collect::<Vec<f64>>();
         let (held, hour, late) = (daemon.held, &daemon.hour, column(1));
-        let grown = mib(hour.after[1].rss) - mib(hour.after[0].rss);
+        let [early, later] = hour.rss_kib.map(|kib| kib / 1024.0);
+        let grown = later - early;
         let figure = |what: &str, value: String, judged: Option<(f64, f64)>, unit: &str| Self {
             what: what.to_owned(),
             value,
@@ -183,8 +184,8 @@ impl Figure {
                 "MiB",
             ),
             figure(
-                "growth from minute 10 to 60 of fast time, MiB",
-                format!("{grown:+.2} ({:.1} to {:.1})", mib(hour.after[0].rss), mib(hour.after[1].rss)),
+                &format!("growth over an hour at {} x, MiB (minutes 10-20, 50-60)", hour.speed),
+                format!("{grown:+.2} ({early:.1}, {later:.1})"),
                 Some((grown, GROWTH_MIB)),
                 "MiB",
             ),

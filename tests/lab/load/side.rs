@@ -1,7 +1,7 @@
 //! Everybody side by side: each kind of probe, by each prober, in several runs.
 //!
-//! Rules: within a run all probers take a slice of each kind in turn, and who begins changes from run to run; a ratio is of two
-//! slices of the same run; what a prober does before its first measured slice of a kind is not measured.
+//! Rules: within a run all probers take turns several times at each kind, and who begins changes from run to run, so that what
+//! else the machine does is everybody's; a ratio is of the same run; what a prober does before its first turn is not measured.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -15,6 +15,7 @@ use super::{
     prober::{Counted, Slice},
     usage,
 };
+use crate::score::stats::real;
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -122,21 +123,22 @@ pub async fn measure(
     let mut figures: Vec<Vec<Figures>> = vec![vec![Figures::default(); probers.len()]; setup.kinds.len()];
     let slice = |kind, lasts| Slice { kind, places: places.clone(), lasts, concurrency: setup.concurrency };
     for run in 0..=setup.runs {
-        let is_warming_up = run == 0;
+        let (rounds, lasts) = if run == 0 { (1, WARM_UP.min(setup.slice)) } else { (TURNS, setup.slice / TURNS) };
         for (kind, figures) in setup.kinds.iter().zip(&mut figures) {
-            for turn in 0..probers.len() {
+            let mut spent = vec![Spent::default(); probers.len()];
+            for turn in 0..rounds as usize * probers.len() {
                 let number = (turn + run) % probers.len();
                 let prober = &mut probers[number];
                 if !prober.knows(*kind) {
                     continue;
                 }
                 step(format!("{}, {}", kind.words(), prober.name()));
-                let lasts = if is_warming_up { WARM_UP.min(setup.slice) } else { setup.slice };
                 let done = prober.run(&slice(*kind, lasts)).await;
                 let (counted, cpu) = done.with_context(|| format!("{}, {}", kind.words(), prober.name()))?;
-                if !is_warming_up {
-                    figures[number].add(&counted, cpu, setup.concurrency);
-                }
+                spent[number].add(&counted, cpu);
+            }
+            if run > 0 {
+                figures.iter_mut().zip(&spent).for_each(|(figures, spent)| figures.add(spent, setup.concurrency));
             }
         }
     }
@@ -153,9 +155,28 @@ pub async fn measure(
 /// Enough for what is made once, and for a Go program to have collected its garbage a few times.
 const WARM_UP: Duration = Duration::from_millis(150);
 
-/// How many slices [`measure`] takes.
-pub fn slices(setup: &Setup) -> usize {
-    (setup.runs + 1) * setup.kinds.len() * (2 + setup.blackboxes.len())
+/// Turns in a run. Source: a compiler beside the bench works for seconds, so a tenth of one sees the same machine as the next.
+const TURNS: u32 = 5;
+
+/// How many steps [`measure`] takes at most.
+pub fn steps(setup: &Setup) -> usize {
+    (setup.runs * TURNS as usize + 1) * setup.kinds.len() * (2 + setup.blackboxes.len())
+}
+
+/// What the turns of a run took together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    probes: usize,
+    cpu: Duration,
+    took: Duration,
+}
+
+impl Spent {
+    fn add(&mut self, counted: &Counted, cpu: Duration) {
+        self.probes += counted.probes;
+        self.cpu += cpu;
+        self.took += counted.took;
+    }
 }
 
 fn row(kind: Kind, figures: Vec<Figures>) -> anyhow::Result<Row> {
@@ -166,10 +187,12 @@ fn row(kind: Kind, figures: Vec<Figures>) -> anyhow::Result<Row> {
 }
 
 impl Figures {
-    fn add(&mut self, counted: &Counted, cpu: Duration, concurrency: usize) {
-        let probes = crate::score::stats::real(counted.probes);
-        self.cpu_us.push(cpu.as_secs_f64() * 1e6 / probes);
-        self.wall_us.push(counted.took.as_secs_f64() * 1e6 * crate::score::stats::real(concurrency) / probes);
-        self.probes.push(counted.probes);
+    fn add(&mut self, spent: &Spent, concurrency: usize) {
+        if spent.probes > 0 {
+            let probes = real(spent.probes);
+            self.cpu_us.push(spent.cpu.as_secs_f64() * 1e6 / probes);
+            self.wall_us.push(spent.took.as_secs_f64() * 1e6 * real(concurrency) / probes);
+            self.probes.push(spent.probes);
+        }
     }
 }

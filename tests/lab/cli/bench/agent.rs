@@ -36,7 +36,7 @@ pub(super) struct Agent {
     /// Runs, each of everybody
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
     runs: u8,
-    /// How long each prober probes a kind in a run
+    /// How long each prober probes a kind in a run, in five turns
     #[arg(long, default_value = "500ms", value_parser = slice)]
     slice: Duration,
     /// Probes at a time
@@ -154,7 +154,7 @@ impl Agent {
             punctual: PUNCTUAL,
             speed: f64::from(self.speed),
         };
-        let steps = side::slices(&side) + usize::from(self.runs) + 1;
+        let steps = side::steps(&side) + usize::from(self.runs) + 1;
         let bar = ProgressBar::with_draw_target(Some(steps as u64), ProgressDrawTarget::stderr());
         bar.set_style(ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {msg}")?);
         let step = |what| {
@@ -184,6 +184,6 @@ const PUNCTUAL: Duration = Duration::from_secs(5);
 
 fn slice(text: &str) -> Result<Duration, String> {
     let slice = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    let allowed = Duration::from_millis(20)..=Duration::from_secs(30);
-    if allowed.contains(&slice) { Ok(slice) } else { Err("between 20ms and 30s".into()) }
+    let allowed = Duration::from_millis(100)..=Duration::from_secs(30);
+    if allowed.contains(&slice) { Ok(slice) } else { Err("between 100ms and 30s".into()) }
 }

@@ -22,7 +22,7 @@ use tokio::{net::TcpStream, process::Command, task::JoinSet, time};
 
 use super::{
     Kind, Places, ZONE,
-    part::Kept,
+    part::{self, Kept},
     prober::{Counted, Slice},
 };
 
@@ -51,8 +51,8 @@ impl Blackbox {
     /// Starts the program with modules for every kind that it knows; `folder` is for its files.
     pub async fn start(program: &Path, places: &Places, folder: &Path) -> anyhow::Result<Self> {
         let version = version(program).await?;
-        let base = folder.join(format!("blackbox-{version}"));
-        let (ca, config) = (base.with_extension("ca.pem"), base.with_extension("yml"));
+        let file = |what: &str| folder.join(format!("blackbox-{version}-{what}"));
+        let (ca, config, log) = (file("ca.pem"), file("modules.yml"), file("log"));
         std::fs::write(&ca, &places.ca_pem)?;
         std::fs::write(&config, modules(&ca) + HTTP3)?;
         let config_file = OsString::from(format!("--config.file={}", config.display()));
@@ -66,12 +66,11 @@ impl Blackbox {
         // Free now; should somebody take it before the program does, that ends with a complaint.
         let at = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let arguments = [config_file, format!("--web.listen-address={at}").into()];
-        let log = std::fs::File::create(base.with_extension("log"))?;
-        let program = Kept::start(program, &arguments, log).await?;
+        let program = Kept::start(program, &arguments, std::fs::File::create(&log)?).await?;
         let began = time::Instant::now();
         while TcpStream::connect(at).await.is_err() {
             if began.elapsed() > START {
-                bail!("blackbox_exporter {version} does not listen: {}", base.with_extension("log").display());
+                bail!("blackbox_exporter {version} does not listen: {}", part::last_words(&log));
             }
             time::sleep(Duration::from_millis(20)).await;
         }
@@ -139,7 +138,7 @@ async fn version(program: &Path) -> anyhow::Result<String> {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().await;
     let output = output.with_context(|| format!("{}: name another with --blackbox", program.display()))?;
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    let version = text.split("version ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let version = text.split("blackbox_exporter, version ").nth(1).and_then(|rest| rest.split_whitespace().next());
     version.map(str::to_owned).with_context(|| format!("{} is no blackbox_exporter: {text}", program.display()))
 }
 

@@ -105,7 +105,8 @@ async fn punctual(setup: &Setup, stage: &mut Stage, run: u64, measured: &mut Mea
     let agent = stage.agent(&setup.agent).await?;
     let began = Instant::now();
     while stage.seen().await?.first_run_micros.is_none() {
-        ensure!(began.elapsed() < PATIENCE, "the agent has not probed within {PATIENCE:?}: {}", stage.log().display());
+        let said = || part::last_words(&stage.log());
+        ensure!(began.elapsed() < PATIENCE, "the agent has not probed within {PATIENCE:?}: {}", said());
         time::sleep(Duration::from_millis(20)).await;
     }
     time::sleep(setup.punctual).await;

@@ -120,6 +120,12 @@ impl Kept {
     }
 }
 
+/// The last line of a program's log: what it complained of.
+pub fn last_words(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().last().unwrap_or("it said nothing").to_owned()
+}
+
 /// Runs the program until standard input ends, then kills it; ends with it, too.
 pub async fn keep(program: &OsStr, arguments: &[OsString]) -> anyhow::Result<()> {
     let started_micros = Clock::system().now_micros();

@@ -18,7 +18,7 @@ use crate::cli::{complain, say};
 
 #[derive(Debug, Args)]
 #[command(
-    before_help = "Example:\n  faultline-lab bench agent\n  faultline-lab bench agent --only probes --blackbox /tmp/x/usr/bin/prometheus-blackbox-exporter -o json\n\nServers, probers and the daemon are processes of their own on loopback; only the prober's CPU is counted.\nTakes two minutes. Exit codes: 0 measured, 2 wrong usage, 3 could not be run (or a probe did not pass)"
+    before_help = "Example:\n  faultline-lab bench agent\n  faultline-lab bench agent --only probes --blackbox ./prometheus-blackbox-exporter -o json\n\nServers, probers and the daemon are processes of their own on loopback; only the prober's CPU is counted.\nTakes two minutes. Exit codes: 0 measured, 2 wrong usage, 3 could not be run (or a probe did not pass)"
 )]
 pub(super) struct Agent {
     /// Program of a peer; repeats [default: the one on the path]

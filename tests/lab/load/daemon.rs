@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use faultline_agent::{Config, config::Starvation};
 use faultline_proto::clock::Clock;
 use serde::Serialize;
 use tokio::time::{self, Instant};
@@ -226,13 +227,16 @@ fn agent_toml(places: &Places) -> String {
     format!(
         "[[coordinator]]\nendpoint = \"https://{sessions}\"\nca = \"ca.pem\"\ncertificate = \"agent.pem\"\nkey = \"agent.key\"\n\
          [probe]\nresolvers = [\"{dns}\"]\nroots = \"ca.pem\"\n\
-         [policy]\nmin_interval = \"1s\"\nallow_loopback = true\nports = \"any\"\n"
+         [policy]\nmin_interval = \"1s\"\nallow_loopback = true\nports = \"any\"\n\
+         max_probes_per_second = 1000\nmax_target_probes_per_minute = 10000\n"
     )
 }
 
 /// Runs the library's agent by a clock of that speed until standard input ends.
 pub async fn main(config: &Path, speed: f64) -> anyhow::Result<()> {
-    let config = faultline_agent::Config::read(config)?;
+    let mut config = Config::read(config)?;
+    // By a fast clock, every hiccup of the machine is a long one.
+    config.probe.starvation = Starvation::Ignored;
     Ok(faultline_agent::run(config, Clock::emulated(speed), part::input_ended()).await?)
 }
 

@@ -6,9 +6,9 @@
 //! it stays the same from run to run.
 
 mod answer;
+pub(crate) mod http2;
 mod json;
 mod paced;
-mod tasks;
 mod wanted;
 
 use std::{error::Error as StdError, future::Future, io, pin::pin};
@@ -18,10 +18,7 @@ use faultline_proto::types::v1::{Cause, Layer, Protocol};
 use futures::future::{Either, select};
 use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
-use hyper::{
-    body::Incoming,
-    client::conn::{http1, http2},
-};
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -30,11 +27,9 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use url::{Position, Url};
 
-use self::tasks::Executor;
 pub(crate) use self::{
     answer::{Body, MAX_HEADERS, Redirect, judge_head},
     paced::Paced,
-    tasks::Tasks,
     wanted::Wanted,
 };
 use super::outcome::{Phase, Progress, Stop};
@@ -107,23 +102,25 @@ async fn over_http1(stream: impl AsyncRead + AsyncWrite + Unpin, ask: Ask<'_>, p
 }
 
 async fn over_http2(stream: TlsStream<TcpStream>, ask: Ask<'_>, progress: &mut Progress) -> Answered {
-    let tasks = Tasks::default();
-    let opened = http2_builder(&tasks).handshake::<_, Full<Bytes>>(TokioIo::new(Paced::new(stream))).await;
-    let (mut sender, connection) = opened.map_err(|error| stop(&error))?;
-    let request = request(&ask.url[..Position::AfterQuery], &ask);
+    let (sender, connection) = http2::open(stream).await.map_err(|error| stop_http2(&error))?;
+    let request = request(&ask.url[..Position::AfterQuery], &ask).body(());
+    let request = request.map_err(|_| failed(Cause::HttpProtocolError))?;
     let answer = async {
-        let request = request.body(Full::new(ask.body.clone())).map_err(|_| failed(Cause::HttpProtocolError))?;
-        let response = sender.send_request(request).await.map_err(|error| stop(&error))?;
-        read(response, &ask, progress).await
+        let sent = http2::send(sender, request, ask.body.clone()).await;
+        let response = sent.map_err(|error| stop_http2(&error))?;
+        if let Some(redirect) = judge_head(&ask, &response, progress)? {
+            return Ok(Some(redirect));
+        }
+        let mut incoming = response.into_body();
+        let mut body = Body::new(ask.wanted);
+        while let Some(chunk) = http2::chunk(&mut incoming).await.map_err(|error| stop_http2(&error))? {
+            if body.is_enough_after(&chunk, progress) {
+                break;
+            }
+        }
+        body.judge().map(|()| None)
     };
     alongside(connection, answer).await
-}
-
-/// A builder of HTTP/2 connections that hold little.
-pub(crate) fn http2_builder(tasks: &Tasks) -> http2::Builder<Executor> {
-    let mut builder = http2::Builder::new(tasks.executor());
-    builder.max_header_list_size(MAX_HEADERS_HTTP2).initial_stream_window_size(WINDOW);
-    builder
 }
 
 /// The request, without what its version adds. The spec's own headers take the place of those of every probe.
@@ -164,10 +161,6 @@ async fn read(response: Response<Incoming>, ask: &Ask<'_>, progress: &mut Progre
 fn stop(error: &hyper::Error) -> Stop {
     let mut source = error.source();
     while let Some(inner) = source {
-        if let Some(h2) = inner.downcast_ref::<h2::Error>() {
-            let is_ours = !h2.is_remote() && !h2.is_io();
-            return failed(if is_ours { Cause::HttpProtocolError } else { Cause::HttpReset });
-        }
         if let Some(io) = inner.downcast_ref::<io::Error>() {
             let is_garbled = io.kind() == io::ErrorKind::InvalidData;
             return failed(if is_garbled { Cause::HttpProtocolError } else { Cause::HttpReset });
@@ -176,6 +169,12 @@ fn stop(error: &hyper::Error) -> Stop {
     }
     let is_cut = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
     failed(if is_cut { Cause::HttpReset } else { Cause::HttpProtocolError })
+}
+
+/// What h2's refusal means: whether the peer spoke wrongly, or ended the connection or the stream.
+fn stop_http2(error: &h2::Error) -> Stop {
+    let is_ours = !error.is_remote() && !error.is_io();
+    failed(if is_ours { Cause::HttpProtocolError } else { Cause::HttpReset })
 }
 
 pub(crate) fn failed(cause: Cause) -> Stop {
@@ -194,7 +193,5 @@ pub(crate) fn alpn(version: Protocol) -> &'static [&'static [u8]] {
 /// Protocols that the https kind offers, best first.
 pub(crate) const ALPN: [&[u8]; 2] = [ALPN_HTTP2, b"http/1.1"];
 const ALPN_HTTP2: &[u8] = b"h2";
-const MAX_HEADERS_HTTP2: u32 = 16 * 1024;
-const WINDOW: u32 = 128 * 1024;
 pub(crate) const USER_AGENT: &str =
     concat!("faultline-agent/", env!("CARGO_PKG_VERSION"), " (+https://faultline.example/probes)");

@@ -1,5 +1,7 @@
 //! Certificates, servers and assignments for the tests of the layers, all on loopback and port 0.
 
+mod tasks;
+
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use faultline_proto::{
@@ -17,6 +19,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+pub(crate) use self::tasks::Tasks;
 use super::{Observed, Outcome, ProbeSettings, Prober, ResolverChoice, Roots};
 use crate::policy::{Policy, Ports};
 

@@ -12,8 +12,6 @@ use std::{
 use bytes::{Buf, Bytes};
 use faultline_proto::types::v1::{Cause, Protocol};
 use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
 use quinn::{ReadExactError, ReadToEndError, VarInt};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -22,7 +20,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::ask::{AskError, Question, Read, Reply, encode, framed, read, unreachable};
 use crate::probe::{
     connect,
-    http::{Paced, Tasks, USER_AGENT, alongside, http2_builder},
+    http::{USER_AGENT, alongside, http2},
     http3,
     outcome::{Budget, Facts, Stop},
     tls::{Handshakes, Witness},
@@ -98,34 +96,39 @@ impl Upstream<'_> {
         })
     }
 
-    fn request<B>(&self, body: B) -> Result<Request<B>, AskError> {
+    fn request(&self) -> Result<Request<()>, AskError> {
         let path = if self.path.is_empty() { DEFAULT_PATH } else { self.path };
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_owned() };
         Request::post(format!("https://{host}:{}{path}", self.address.port()))
             .header(header::USER_AGENT, USER_AGENT)
             .header(header::ACCEPT, MESSAGE)
             .header(header::CONTENT_TYPE, MESSAGE)
-            .body(body)
+            .body(())
             .map_err(|_| AskError::Malformed)
     }
 
     async fn over_http2(&self, session: TlsStream<TcpStream>, query: Vec<u8>) -> Result<Vec<u8>, AskError> {
-        let tasks = Tasks::default();
-        let opened = http2_builder(&tasks).handshake(TokioIo::new(Paced::new(session))).await;
-        let (mut sender, connection) = opened.map_err(|_| AskError::Refused)?;
-        let request = self.request(Full::new(Bytes::from(query)))?;
+        let (sender, connection) = http2::open(session).await.map_err(|_| AskError::Refused)?;
+        let request = self.request()?;
         let answer = async {
-            let response = sender.send_request(request).await.map_err(|_| AskError::Refused)?;
+            let response = http2::send(sender, request, query.into()).await.map_err(|_| AskError::Refused)?;
             judge(response.status())?;
-            let body = Limited::new(response.into_body(), MAX_MESSAGE).collect().await;
-            body.map(|body| body.to_bytes().to_vec()).map_err(|_| AskError::Malformed)
+            let mut incoming = response.into_body();
+            let mut body = Vec::new();
+            while let Some(chunk) = http2::chunk(&mut incoming).await.map_err(|_| AskError::Malformed)? {
+                if body.len() + chunk.len() > MAX_MESSAGE {
+                    return Err(AskError::Malformed);
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(body)
         };
         alongside(connection, answer).await
     }
 
     async fn over_http3(&self, connection: quinn::Connection, query: Vec<u8>) -> Result<Vec<u8>, AskError> {
         let (mut driver, mut sender, full) = http3::client(connection).await.map_err(|_| AskError::Refused)?;
-        let request = self.request(())?;
+        let request = self.request()?;
         let answer = async {
             let mut stream = sender.send_request(request).await.map_err(|_| AskError::Refused)?;
             stream.send_data(Bytes::from(query)).await.map_err(|_| AskError::Refused)?;

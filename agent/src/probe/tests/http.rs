@@ -13,11 +13,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::probe::{
-    Outcome,
-    http::{ALPN, Tasks},
-    testing::*,
-};
+use crate::probe::{Outcome, http::ALPN, testing::*};
 
 const HEALTHY: &str = "HTTP/1.1 200 OK\r\nserver: edge\r\ncontent-length: 12\r\n\r\nall healthy\n";
 

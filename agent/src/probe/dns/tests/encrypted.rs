@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::server::*;
-use crate::probe::{Observed, Outcome, http::Tasks, testing::*};
+use crate::probe::{Observed, Outcome, testing::*};
 
 const ALL: [Protocol; 5] =
     [Protocol::DnsTcp, Protocol::DnsTls, Protocol::DnsHttps, Protocol::DnsQuic, Protocol::DnsHttp3];

@@ -6,6 +6,7 @@
 mod chain;
 mod dns;
 mod http;
+mod record;
 mod talk;
 mod tcp;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Looks of a dns module: the target is the server, and its answer is judged section by section.
 
-use std::{fmt::Write, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use faultline_proto::types::v1::{Cause, Layer, Protocol};
 use hickory_resolver::proto::{
@@ -14,6 +14,7 @@ use super::{
         modules::{Dns, Transport},
     },
     Begun, Runner, host_and_port,
+    record::text,
 };
 use crate::probe::{BodyLimits, Checking, Extension, Looked, Question, Recursion};
 
@@ -66,32 +67,6 @@ fn judge(dns: &Dns, message: &Message) -> Result<(), Failure> {
         && dns.authorities.pass(&texts(&message.authorities))
         && dns.additionals.pass(&texts(&message.additionals));
     if is_good { Ok(()) } else { Err(Failure::Layer(Layer::Dns, Cause::DnsWrongAnswer)) }
-}
-
-/// A record as a zone file has it, with tabs between its fields.
-fn text(record: &Record) -> String {
-    let Record { name, dns_class, ttl, data, .. } = record;
-    let data = if let RData::TXT(text) = data {
-        text.txt_data.iter().map(|part| quoted(part)).collect::<Vec<_>>().join(" ")
-    } else {
-        data.to_string()
-    };
-    format!("{name}\t{ttl}\t{dns_class}\t{}\t{data}", record.record_type())
-}
-
-/// Source: RFC 1035, section 5.1.
-fn quoted(part: &[u8]) -> String {
-    let mut text = String::from('"');
-    for byte in part {
-        match byte {
-            b'"' | b'\\' => text.extend(['\\', char::from(*byte)]),
-            b' '..=b'~' => text.push(char::from(*byte)),
-            // Writing to a string cannot fail.
-            _ => write!(text, "\\{byte:03}").unwrap_or_default(),
-        }
-    }
-    text.push('"');
-    text
 }
 
 fn measured(dns: &Dns, resolve: Option<Duration>, looked: &Looked) -> DnsMeasured {

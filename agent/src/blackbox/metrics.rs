@@ -9,7 +9,7 @@
 //! | http | `probe_http_redirects`, `probe_failed_due_to_regex` | |
 //! | http | `probe_http_duration_seconds{phase}`, all five, 0 where not reached | without an address, all but `resolve` |
 //! | http | `probe_http_last_modified_timestamp_seconds` | without such a header, or one that can be read |
-//! | tcp | `probe_failed_due_to_regex probe_failed_due_to_bytes` | |
+//! | tcp | `probe_failed_due_to_regex probe_failed_due_to_bytes` | without a connection, or the TLS that it begins with |
 //! | tcp | `probe_expect_info` of each step with labels | unless it matched |
 //! | http, tcp | `probe_ssl_last_chain_expiry_timestamp_seconds probe_tls_version_info` | without a whole handshake |
 //! | http | `probe_tls_cipher_info` | without a whole handshake |
@@ -99,9 +99,11 @@ fn of_http(http: &HttpMeasured, measured: &Measured, page: &mut Exposition) {
 }
 
 fn of_tcp(tcp: &TcpMeasured, measured: &Measured, page: &mut Exposition) {
-    page.gauge("probe_failed_due_to_regex", REGEX_HELP, flag(tcp.failed_due_to_regex));
-    let help = "Whether the probe failed because other bytes came than expected";
-    page.gauge("probe_failed_due_to_bytes", help, flag(tcp.failed_due_to_bytes));
+    if tcp.is_open {
+        page.gauge("probe_failed_due_to_regex", REGEX_HELP, flag(tcp.failed_due_to_regex));
+        let help = "Whether the probe failed because other bytes came than expected";
+        page.gauge("probe_failed_due_to_bytes", help, flag(tcp.failed_due_to_bytes));
+    }
     for labels in tcp.expect_info.iter().filter(|labels| !labels.is_empty()) {
         let labels: Vec<_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         page.gauge_of("probe_expect_info", "What was found in what the server said", &labels, 1.0);

@@ -172,6 +172,8 @@ pub struct Answer {
 /// Of the tcp prober.
 #[derive(Clone, Debug, Default)]
 pub struct TcpMeasured {
+    /// Whether there was a connection, with TLS where it begins with that, on which something could be said.
+    pub is_open: bool,
     /// Whether what an `expect` looks for did not come.
     pub failed_due_to_regex: bool,
     /// Whether what an `expect_bytes` wants did not come.

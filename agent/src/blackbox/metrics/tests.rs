@@ -129,8 +129,6 @@ fn a_target_that_can_be_none_was_not_looked_up() {
     measured.of = Of::Tcp(TcpMeasured::default());
     let expected = [
         "probe_duration_seconds",
-        "probe_failed_due_to_bytes",
-        "probe_failed_due_to_regex",
         "probe_failure_info{cause=\"target_malformed\",layer=\"target\"}",
         "probe_success",
         "probe_timeout_seconds",
@@ -151,7 +149,7 @@ fn tcp_has_no_phases_and_no_cipher() {
     let mut measured = page();
     (measured.presented, measured.session) = (Some(presented()), Some(session(Some(1))));
     let found = vec![("version".to_owned(), "2.0".to_owned())];
-    measured.of = Of::Tcp(TcpMeasured { expect_info: vec![found, vec![]], ..TcpMeasured::default() });
+    measured.of = Of::Tcp(TcpMeasured { is_open: true, expect_info: vec![found, vec![]], ..TcpMeasured::default() });
     let told: Vec<_> = series(&measured).iter().map(|line| line.split('{').next().unwrap_or("").to_owned()).collect();
     let expected = [
         "probe_dns_lookup_time_seconds",

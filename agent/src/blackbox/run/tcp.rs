@@ -45,6 +45,7 @@ async fn say(
     } else {
         Wire::Clear(stream)
     };
+    measured.is_open = true;
     let talked = talk(look, wire, name, &tcp.steps, &mut measured.expect_info).await;
     look.progress.end(Phase::FirstByte);
     talked.map_err(|ended| match ended {

@@ -52,15 +52,16 @@ pub(crate) use self::{
     connect::open as dial,
     detail::{BodyLimits, Detail},
     dns::{AUTHORITATIVE, Checking, Extension, Question, RCODES, Recursion, SYSTEM, rcode_of, split_server},
+    http::REDIRECTS,
     look::{Choice, Look, Looked},
-    outcome::{Family, Phase, Stop, has_route},
+    outcome::{Family, Phase, Progress, Stop, has_route},
     tls::Handshakes,
     visit::Errand,
 };
 use self::{
     dns::{Resolver, ResolverSettings},
     http::Wanted,
-    outcome::{Budget, Progress},
+    outcome::Budget,
     path::Hints,
     patterns::Patterns,
     places::Place,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hickory_resolver::proto::op::Message;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use rustls::{CipherSuite, ProtocolVersion};
 use rustls_pki_types::CertificateDer;
 
@@ -13,6 +13,8 @@ pub(crate) struct Detail {
     pub(crate) redirects: u32,
     /// Headers of the answer.
     pub(crate) headers: Option<HeaderMap>,
+    /// Version that the answer says.
+    pub(crate) version: Option<Version>,
     /// The beginning of its body.
     pub(crate) body: Vec<u8>,
     /// Bytes of its body that were read.

@@ -28,7 +28,7 @@ use tokio_rustls::client::TlsStream;
 use url::{Position, Url};
 
 pub(crate) use self::{
-    answer::{Body, MAX_HEADERS, Redirect, judge_head},
+    answer::{Body, MAX_HEADERS, REDIRECTS, Redirect, judge_head},
     paced::Paced,
     wanted::Wanted,
 };

@@ -15,7 +15,7 @@ use super::{
     },
     Begun, Runner,
 };
-use crate::probe::{BodyLimits, Detail, Errand, Looked, Stop};
+use crate::probe::{BodyLimits, Detail, Errand, Looked, Progress, REDIRECTS, Stop};
 
 pub(super) async fn probe(
     runner: &Runner,
@@ -35,19 +35,25 @@ pub(super) async fn probe(
     let failure = match begun.choose(&host, port, http.family).await {
         Ok(address) => {
             let errand = errand(http, url, hostname, address.ip());
-            begun.look.visit(&errand).await.map_err(Failure::from).and_then(|()| judge(http, &begun)).err()
+            let visited = match begun.look.visit(&errand).await {
+                // One that names no place is an answer as any other.
+                Err(CIRCLE) if !is_redirect(&begun.look.progress) => Ok(()),
+                visited => visited,
+            };
+            visited.map_err(Failure::from).and_then(|()| judge(http, &begun)).err()
         }
         Err(stop) => Some(stop.into()),
     };
-    let is_one_too_many = failure == Some(Failure::Layer(Layer::Http, Cause::HttpRedirect));
+    let is_end = !http.follows_redirects || failure == Some(CIRCLE.into());
+    let is_left = is_end && is_redirect(&begun.look.progress);
     let is_pattern = [Cause::HeaderMismatch, Cause::BodyMismatch].map(|cause| Some(Failure::Layer(Layer::Http, cause)));
     let mut measured = begun.end(runner, timeout, failure, |looked| {
-        let answer = answer(looked);
+        let (answer, read) = (answer(looked), looked.detail.body_bytes);
         Of::Http(HttpMeasured {
             phases: phases(looked),
             answer,
-            body_bytes: looked.detail.body_bytes,
-            redirects: looked.detail.redirects + u32::from(is_one_too_many),
+            body_bytes: http.body_size_limit.map_or(read, |limit| read.min(limit)),
+            redirects: looked.detail.redirects + u32::from(is_left),
             failed_due_to_regex: is_pattern.contains(&failure),
         })
     });
@@ -115,6 +121,14 @@ fn credentials(url: &mut Url) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// Whether the last answer sends the client to another place.
+fn is_redirect(progress: &Progress) -> bool {
+    let status = progress.status.and_then(|status| StatusCode::from_u16(status).ok());
+    let headers = progress.detail.as_ref().and_then(|detail| detail.headers.as_ref());
+    status.is_some_and(|status| REDIRECTS.contains(&status))
+        && headers.is_some_and(|headers| headers.contains_key(header::LOCATION))
+}
+
 fn judge(http: &Http, begun: &Begun) -> Result<(), Failure> {
     let progress = &begun.look.progress;
     let (Some(status), Some(detail)) = (progress.status, &progress.detail) else { return Ok(()) };
@@ -131,7 +145,7 @@ fn judge(http: &Http, begun: &Begun) -> Result<(), Failure> {
     if !http.body_passes(&detail.body) {
         return failed(Cause::BodyMismatch);
     }
-    if !http.is_valid_version(version(progress.protocol)) {
+    if !http.is_valid_version(version(detail, progress.protocol)) {
         return Err(Failure::HttpVersion);
     }
     let is_https = is_https(detail, progress.protocol);
@@ -153,20 +167,22 @@ fn answer(looked: &Looked) -> Option<Answer> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let modified = text(header::LAST_MODIFIED).and_then(|text| httpdate::parse_http_date(text).ok());
     let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let status = StatusCode::from_u16(u16::try_from(observed.result.status).ok()?).ok()?;
+    let has_none = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
     Some(Answer {
-        status: StatusCode::from_u16(u16::try_from(observed.result.status).ok()?).ok()?,
-        version: version(observed.result.protocol()),
-        content_length: text(header::CONTENT_LENGTH).and_then(|text| text.parse().ok()),
+        status,
+        version: version(detail, observed.result.protocol()),
+        content_length: text(header::CONTENT_LENGTH).and_then(|text| text.parse().ok()).or(has_none.then_some(0)),
         is_https: is_https(detail, observed.result.protocol()),
         last_modified: since.and_then(|since| i64::try_from(since.as_secs()).ok()),
     })
 }
 
-fn version(protocol: Protocol) -> Version {
+fn version(detail: &Detail, protocol: Protocol) -> Version {
     match protocol {
         Protocol::Http2 => Version::HTTP_2,
         Protocol::Http3 => Version::HTTP_3,
-        _ => Version::HTTP_11,
+        _ => detail.version.unwrap_or(Version::HTTP_11),
     }
 }
 
@@ -182,6 +198,8 @@ fn phases(looked: &Looked) -> HttpPhases {
     }
 }
 
+/// A redirect that is not followed, because it was one too many or leads nowhere.
+const CIRCLE: Stop = Stop::Failed(Layer::Http, Cause::HttpRedirect);
 /// Source: `blackbox_exporter` follows as many.
 const MAX_REDIRECTS: u32 = 10;
 /// Bytes of a body that patterns are looked for in. Bounds what a look holds.

@@ -101,6 +101,39 @@ async fn a_redirect_leads_from_http_to_another_page_and_not_in_circles() {
 }
 
 #[tokio::test]
+async fn a_redirect_counts_though_it_is_not_followed_and_one_to_nowhere_is_none() {
+    let authority = Authority::new();
+    let valid =
+        |follows: bool| format!("prober: http\nhttp: {{follow_redirects: {follows}, valid_status_codes: [302]}}");
+    let somewhere = answering("HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n").await;
+    let nowhere = answering("HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n").await;
+    for (server, follows, redirects) in [(&somewhere, false, 1), (&nowhere, false, 0), (&nowhere, true, 0)] {
+        let measured = look(&authority, &valid(follows), &server.address.to_string()).await;
+        assert_eq!(measured.failure, None, "{follows} {redirects}");
+        let Of::Http(http) = measured.of else { panic!("not of http") };
+        assert_eq!(http.redirects, redirects, "{follows}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_has_the_version_and_length_that_it_says() {
+    let authority = Authority::new();
+    let large = "HTTP/1.0 200 OK\r\ncontent-length: 13\r\n\r\n{\"status\":UP}";
+    for (answer, fields, expected) in [
+        (large, "", ["probe_http_version 1", "probe_http_uncompressed_body_length 13"]),
+        (large, "http: {body_size_limit: 5B}", ["probe_success 0", "probe_http_uncompressed_body_length 5"]),
+        ("HTTP/1.1 204 No Content\r\n\r\n", "", ["probe_http_version 1.1", "probe_http_content_length 0"]),
+    ] {
+        let server = answering(answer).await;
+        let measured = look(&authority, &format!("prober: http\n{fields}"), &server.address.to_string()).await;
+        let text = metrics(&measured).text();
+        for line in expected {
+            assert!(text.lines().any(|told| told == line), "no {line:?} in\n{text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_expired_certificate_still_tells_when_it_expired() {
     let authority = Authority::new();
     let expired = authority.issue(HOST, |params| {

@@ -34,6 +34,7 @@ pub(crate) fn judge_head<B>(ask: &Ask<'_>, response: &Response<B>, progress: &mu
     progress.facts.edge = edges(headers);
     if let Some(detail) = &mut progress.detail {
         detail.headers = Some(headers.clone());
+        detail.version = Some(response.version());
     }
     let is_listed = ask.wanted.is_some_and(|wanted| wanted.spec.status.contains(&u32::from(status.as_u16())));
     if let (Some(left), true, false) = (ask.hops_left, REDIRECTS.contains(&status), is_listed) {
@@ -108,7 +109,7 @@ const MAX_VALUE: usize = 128;
 /// Bytes of a body that are looked at.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 /// Statuses that name another place for the same request, or for a GET, which is what is sent anyway. Source: RFC 9110, section 15.4.
-const REDIRECTS: [StatusCode; 5] = [
+pub(crate) const REDIRECTS: [StatusCode; 5] = [
     StatusCode::MOVED_PERMANENTLY,
     StatusCode::FOUND,
     StatusCode::SEE_OTHER,

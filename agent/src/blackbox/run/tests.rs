@@ -225,6 +225,29 @@ async fn a_talk_that_stops_says_how() {
 }
 
 #[tokio::test]
+async fn names_in_records_have_the_letters_that_were_asked_for() {
+    let socket = tokio::net::UdpSocket::bind((HOST, 0)).await.expect("a port");
+    let target = socket.local_addr().expect("an address").to_string();
+    let pattern = r"^Letters-Of-A-Long-Name\.example\.\t300\tIN\tNS\tLetters-Of-A-Long-Name\.example\.$";
+    let module = format!(
+        "prober: dns\ndns:\n  query_name: Letters-Of-A-Long-Name.example\n  query_type: NS\n  \
+         validate_answer_rrs: {{fail_if_not_matches_regexp: ['{pattern}']}}"
+    );
+    let answering = async {
+        let mut buffer = [0; 512];
+        let (length, from) = socket.recv_from(&mut buffer).await.expect("a query");
+        let (id, question) = (&buffer[..2], &buffer[12..length]);
+        // Both names of the record point at the question, as servers write them.
+        let record = [0xc0, 12, 0, 2, 0, 1, 0, 0, 1, 44, 0, 2, 0xc0, 12];
+        let answer = [id, &[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0], question, &record].concat();
+        socket.send_to(&answer, from).await.expect("sent");
+    };
+    let authority = Authority::new();
+    let (measured, ()) = tokio::join!(look(&authority, &module, &target), answering);
+    assert_eq!(measured.failure, None);
+}
+
+#[tokio::test]
 async fn targets_of_tcp_are_a_host_and_a_port() {
     for wrong in ["127.0.0.1", "127.0.0.1:", ":80", "::1:80", "127.0.0.1:70000", "http://a:80"] {
         let measured = look(&Authority::new(), "prober: tcp", wrong).await;

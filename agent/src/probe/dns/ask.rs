@@ -2,7 +2,8 @@
 //!
 //! Rules: the socket is connected, so that an ICMP refusal is heard and strangers are not; a datagram with another id
 //! is not an answer, but is remembered, so that a server that speaks something else is told apart from a silent one;
-//! letters of the name go out in random case (draft-vixie-dnsext-dns0x20) and must come back so over UDP.
+//! letters of the name go out in random case (draft-vixie-dnsext-dns0x20) and must come back so over UDP; in
+//! what is read, they are as they were asked for, also where records point at them.
 //!
 //! Hickory's resolver is not asked: its sockets are not connected, so it cannot tell a refusal from silence, and it
 //! folds garbled and missing answers into one error. Its message types, system configuration and hosts file are used.
@@ -23,6 +24,7 @@ use hickory_resolver::proto::{
         DNSClass, Name, RecordType,
         rdata::opt::{EdnsCode, EdnsOption, NSIDPayload},
     },
+    serialize::binary::BinEncodable,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -149,8 +151,9 @@ async fn exchange(
     let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
         let length = socket.recv(&mut buffer).await.map_err(refused)?;
-        match read(&buffer[..length], id, &asked) {
-            Read::Answer(message) if message.metadata.truncation || !is_case_kept(&message, &asked) => {
+        let is_case_kept = restore_case(&mut buffer[..length], &asked.name, &question.name);
+        match read(&buffer[..length], id, question) {
+            Read::Answer(message) if message.metadata.truncation || !(is_case_kept || message.queries.is_empty()) => {
                 return over_tcp(source, server, question).await;
             }
             Read::Answer(message) => return Ok(Reply { message, transport: Protocol::DnsUdp, server }),
@@ -264,9 +267,20 @@ pub(super) fn read(bytes: &[u8], id: u16, question: &Question) -> Read {
     }
 }
 
-fn is_case_kept(message: &Message, question: &Question) -> bool {
-    message.queries.iter().all(|query| query.name.eq_case(&question.name))
+/// Puts the name of the question back in place of the one that was sent; false where the answer has neither.
+fn restore_case(answer: &mut [u8], sent: &Name, name: &Name) -> bool {
+    let (Ok(sent), Ok(name)) = (sent.to_bytes(), name.to_bytes()) else { return false };
+    match answer.get_mut(HEADER..HEADER + sent.len()) {
+        Some(echoed) if *echoed == *sent => {
+            echoed.copy_from_slice(&name);
+            true
+        }
+        _ => false,
+    }
 }
+
+/// Bytes before the question. Source: RFC 1035, section 4.1.1.
+const HEADER: usize = 12;
 
 /// Records of a message, all sections together. Source: 295 bytes each were measured, and a run may take 256 KiB; the
 /// root's name servers with their addresses are 40 records.

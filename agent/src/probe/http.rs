@@ -87,6 +87,8 @@ async fn over_http1(stream: impl AsyncRead + AsyncWrite + Unpin, ask: Ask<'_>, p
     let url = ask.url;
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEADERS);
+    // Old servers write so, and clients bear with them. Source: RFC 9112, sections 5.1 and 5.2.
+    builder.allow_obsolete_multiline_headers_in_responses(true).allow_spaces_after_header_name_in_responses(true);
     let opened = builder.handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await;
     let (mut sender, connection) = opened.map_err(|error| stop(&error))?;
     let mut request = request(&url[Position::BeforePath..Position::AfterQuery], &ask);
@@ -162,7 +164,12 @@ fn stop(error: &hyper::Error) -> Stop {
     let mut source = error.source();
     while let Some(inner) = source {
         if let Some(io) = inner.downcast_ref::<io::Error>() {
-            let is_garbled = io.kind() == io::ErrorKind::InvalidData;
+            let told = io.get_ref().and_then(|told| told.downcast_ref());
+            if let Some(rustls::Error::AlertReceived(_)) = told {
+                return Stop::Failed(Layer::Tls, Cause::TlsAlert); // TLS 1.3: a client's certificate is judged late
+            }
+            // The latter is a chunk's length.
+            let is_garbled = matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
             return failed(if is_garbled { Cause::HttpProtocolError } else { Cause::HttpReset });
         }
         source = inner.source();

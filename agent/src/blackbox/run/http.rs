@@ -168,11 +168,14 @@ fn answer(looked: &Looked) -> Option<Answer> {
     let modified = text(header::LAST_MODIFIED).and_then(|text| httpdate::parse_http_date(text).ok());
     let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     let status = StatusCode::from_u16(u16::try_from(observed.result.status).ok()?).ok()?;
+    // Chunks have their own lengths. Source: RFC 9112, section 6.3.
+    let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
+    let length = text(header::CONTENT_LENGTH).filter(|_| !is_chunked).and_then(|text| text.parse().ok());
     let has_none = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
     Some(Answer {
         status,
         version: version(detail, observed.result.protocol()),
-        content_length: text(header::CONTENT_LENGTH).and_then(|text| text.parse().ok()).or(has_none.then_some(0)),
+        content_length: length.or(has_none.then_some(0)),
         is_https: is_https(detail, observed.result.protocol()),
         last_modified: since.and_then(|since| i64::try_from(since.as_secs()).ok()),
     })

@@ -122,6 +122,11 @@ async fn an_answer_has_the_version_and_length_that_it_says() {
     for (answer, fields, expected) in [
         (large, "", ["probe_http_version 1", "probe_http_uncompressed_body_length 13"]),
         (large, "http: {body_size_limit: 5B}", ["probe_success 0", "probe_http_uncompressed_body_length 5"]),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n2\r\nUP\r\n0\r\n\r\n",
+            "",
+            ["probe_http_uncompressed_body_length 2", "probe_http_content_length -1"],
+        ),
         ("HTTP/1.1 204 No Content\r\n\r\n", "", ["probe_http_version 1.1", "probe_http_content_length 0"]),
     ] {
         let server = answering(answer).await;
@@ -131,6 +136,38 @@ async fn an_answer_has_the_version_and_length_that_it_says() {
             assert!(text.lines().any(|told| told == line), "no {line:?} in\n{text}");
         }
     }
+}
+
+#[tokio::test]
+async fn heads_of_old_servers_are_understood_and_chunks_without_length_are_not() {
+    let authority = Authority::new();
+    let wanted = "prober: http\nhttp: {fail_if_header_not_matches: [{header: X-State, regexp: 'green and amber'}]}";
+    for head in ["x-state: green\r\n and amber", "x-state : green and amber"] {
+        let server = answering(format!("HTTP/1.1 200 OK\r\n{head}\r\ncontent-length: 0\r\n\r\n").leak()).await;
+        assert_eq!(look(&authority, wanted, &server.address.to_string()).await.failure, None, "{head}");
+    }
+    let server = answering("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nmany\r\n").await;
+    let measured = look(&authority, "prober: http", &server.address.to_string()).await;
+    assert_eq!(measured.failure, Some(Failure::Layer(Layer::Http, Cause::HttpProtocolError)));
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_certificate_of_its_client_refuses_it_by_an_alert() {
+    let authority = Authority::new();
+    let identity = authority.issue(HOST, |_| {});
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.root()).expect("a root");
+    let wanting = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(wanting.build().expect("a root"))
+        .with_single_cert(vec![identity.certificate], identity.key)
+        .expect("an identity");
+    let server = tls_server(config, |_session| async {}).await;
+    let measured = look(&authority, "prober: http", &format!("https://{}", server.address)).await;
+    assert_eq!(measured.failure, Some(Failure::Layer(Layer::Tls, Cause::TlsAlert)));
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ struct Kit {
 
 /// Each module that is supported, ready to look from a machine with these settings. Fails when a root cannot be used, or there
 /// is none.
-pub(super) fn runners(modules: &Modules, settings: &ProbeSettings) -> Result<BTreeMap<String, Runner>, RootsError> {
+pub fn runners(modules: &Modules, settings: &ProbeSettings) -> Result<BTreeMap<String, Runner>, RootsError> {
     let mut kits = Vec::new();
     let ready =
         |module: &Module| Runner::with(&mut kits, module.clone(), settings).map(|run| (module.name.clone(), run));

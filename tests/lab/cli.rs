@@ -6,6 +6,7 @@
 pub(crate) mod bench;
 pub(crate) mod calibrate;
 pub(crate) mod nightly;
+pub(crate) mod parity;
 pub(crate) mod quiet;
 pub(crate) mod score;
 pub(crate) mod up;

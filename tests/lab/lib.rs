@@ -9,6 +9,7 @@ pub mod judge;
 pub mod lag;
 pub mod load;
 pub mod net;
+pub mod parity;
 pub mod play;
 pub mod scenario;
 pub mod score;

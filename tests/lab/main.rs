@@ -31,6 +31,8 @@ enum Command {
     Nightly(cli::nightly::Nightly),
     /// Try half and twice of each assumption of the engine
     Calibrate(cli::calibrate::Calibrate),
+    /// Compare the agent with `blackbox_exporter`, case by case, at servers that misbehave
+    Parity(cli::parity::Parity),
     /// Measure what the engine costs, or the agent
     Bench(cli::bench::Bench),
 }
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Quiet(quiet) => quiet.main(),
         Command::Nightly(nightly) => nightly.main(),
         Command::Calibrate(calibrate) => calibrate.main(),
+        Command::Parity(parity) => parity.main(),
         Command::Bench(bench) => bench.main(),
     }
 }

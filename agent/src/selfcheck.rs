@@ -9,6 +9,7 @@
 
 mod clock;
 mod judge;
+mod reach;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -29,11 +30,12 @@ use tokio::time::Instant;
 
 pub(crate) use self::{
     clock::{ClockError, Exchange},
-    judge::Readings,
+    judge::{Readings, is_silence},
     system::{cgroup_file, open_files_limit},
 };
 use self::{
     judge::{Strain, impairments},
+    reach::Reach,
     system::RunQueue,
     ticks::Ticks,
     udp::UdpEvidence,
@@ -56,6 +58,7 @@ struct State {
     run_queue: RunQueue,
     ticks: Ticks,
     udp: UdpEvidence,
+    reach: Reach,
     exchange: Option<Exchange>,
     readings: Readings,
     impairments: Vec<Reason>,
@@ -76,6 +79,7 @@ impl SelfCheck {
             run_queue: RunQueue::new(),
             ticks: Ticks::new(Instant::now()),
             udp: UdpEvidence::default(),
+            reach: Reach::default(),
             exchange: None,
             readings: Readings::default(),
             impairments: Vec::new(),
@@ -104,6 +108,7 @@ impl SelfCheck {
             strain.starved = Duration::ZERO;
         }
         state.udp.note(now, assignment, observed);
+        state.reach.note(now, assignment.slot, observed);
         let clock_error = state.exchange.map(|exchange| exchange.error(self.clock));
         if let Some(reason) = judge::reason(observed, strain, clock_error, state.udp.is_blocked()) {
             drop(state);
@@ -111,6 +116,11 @@ impl SelfCheck {
             tracing::debug!(slot = assignment.slot, ?reason, starved_ms, "not measured");
             observed.disown(reason);
         }
+    }
+
+    /// Whether a run that began then and ended now in silence says nothing of its target.
+    pub(crate) fn was_starved(&self, began: Stamp) -> bool {
+        self.starvation != Starvation::Ignored && judge::is_deaf(self.state().stamp(Instant::now()).since(began))
     }
 
     /// Takes up what the coordinator's clock showed.
@@ -164,6 +174,7 @@ impl SelfCheck {
             has_ipv4: has_route(Family::V4),
             has_ipv6: has_route(Family::V6),
             is_udp_blocked: state.udp.is_blocked(),
+            cut_off_for: state.reach.cut_off_for(self.clock.now_micros()),
             clock_error: state.exchange.map(|exchange| exchange.error(self.clock)),
         };
         state.conclude(readings);

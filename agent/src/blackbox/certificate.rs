@@ -4,7 +4,7 @@
 //! `O`, `POSTALCODE`, `STREET`, `L`, `ST`, `C`, each with its values joined by `+` (of the first two, the last alone), then every
 //! other attribute from the last to the first as `OID=#HEX`, where the hexadecimal is the value encoded anew.
 //!
-//! Rules: text of a peer is cut to [`MAX_BYTES`] a label.
+//! Rules: text of a peer is cut to `MAX_BYTES` a label.
 
 use std::fmt::Write;
 

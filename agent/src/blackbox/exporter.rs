@@ -1,6 +1,7 @@
 //! The agent behind the port: runs modules with its own settings and policy, and tells how it is doing.
 //!
-//! Rules: what may be probed is what local policy allows, whoever asks; modules that ask the same of TLS share their roots.
+//! Rules: what may be probed is what local policy allows, whoever asks; modules that ask the same of TLS share their roots; a silence
+//! during which the agent was starved is the agent's and no failure of the target.
 
 use std::{
     collections::BTreeMap,
@@ -25,6 +26,7 @@ use super::{
 use crate::{
     probe::{ProbeSettings, RootsError},
     run::Shared,
+    selfcheck::{self, SelfCheck},
 };
 
 /// Where Prometheus asks, and for what.
@@ -43,6 +45,7 @@ struct Agent {
     settings: ProbeSettings,
     /// Of an agent that runs a schedule too.
     shared: Option<Arc<Shared>>,
+    check: SelfCheck,
     runners: Mutex<Arc<BTreeMap<String, Runner>>>,
 }
 
@@ -50,10 +53,11 @@ impl Exporter {
     pub(crate) async fn open(
         prometheus: Prometheus,
         settings: ProbeSettings,
+        check: SelfCheck,
         shared: Option<Arc<Shared>>,
     ) -> Result<Self, ListenerError> {
         let clock = settings.clock;
-        let agent = Agent { settings, shared, runners: Mutex::default() };
+        let agent = Agent { settings, shared, check, runners: Mutex::default() };
         Listener::bind(prometheus.listen, prometheus.modules, clock, agent).await.map(Self)
     }
 
@@ -80,7 +84,14 @@ impl Probing for Agent {
     async fn probe(&self, module: &Module, target: &str, hostname: Option<&str>, timeout: Duration) -> Measured {
         let runners = Arc::clone(&self.runners.lock().unwrap_or_else(PoisonError::into_inner));
         match runners.get(&module.name) {
-            Some(runner) => runner.probe(target, hostname, timeout).await,
+            Some(runner) => {
+                let began = self.check.stamp();
+                let mut measured = runner.probe(target, hostname, timeout).await;
+                if measured.failure.is_some_and(is_silence) && self.check.was_starved(began) {
+                    measured.failure = Some(Failure::Unmeasured(Reason::Overloaded));
+                }
+                measured
+            }
             // A reload took it away between the question and its answer.
             None => Measured {
                 failure: Some(Failure::Unmeasured(Reason::PolicyRefused)),
@@ -103,6 +114,14 @@ impl Probing for Agent {
     }
 }
 
+/// Whether it is that nothing came in time.
+fn is_silence(failure: Failure) -> bool {
+    match failure {
+        Failure::Layer(_, cause) => selfcheck::is_silence(cause),
+        failure => failure == Failure::Silence,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -113,8 +132,13 @@ mod tests {
         task::JoinSet,
     };
 
+    use faultline_proto::clock::Clock;
+
     use super::*;
-    use crate::probe::testing::{Authority, settings, tcp_server};
+    use crate::{
+        config::Starvation,
+        probe::testing::{Authority, settings, tcp_server},
+    };
 
     async fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("connected");
@@ -131,7 +155,8 @@ mod tests {
         let file = folder.path().join("blackbox.yml");
         fs::write(&file, "modules: {http_2xx: {prober: http}, open: {prober: tcp}}").expect("written");
         let prometheus = Prometheus { listen: ([127, 0, 0, 1], 0).into(), modules: Some(file) };
-        let exporter = Exporter::open(prometheus, settings(&Authority::new()), None).await.expect("open");
+        let check = SelfCheck::new(Clock::system(), Starvation::Disowns);
+        let exporter = Exporter::open(prometheus, settings(&Authority::new()), check, None).await.expect("open");
         let address = exporter.address().expect("bound");
         let mut tasks = JoinSet::new();
         tasks.spawn(exporter.run());

@@ -1,7 +1,7 @@
 //! How far the way to an address still goes: the routers that answered, and what a failing target's results say of it.
 //!
 //! Rules: a walk follows a failure and never delays it, so its last hop comes with the target's next failed result; an
-//! address is walked to at most every [`AGAIN_AFTER`], one address at a time, [`APART`] from the one before; an address
+//! address is walked to at most every `AGAIN_AFTER`, one address at a time, `APART` from the one before; an address
 //! that answers again has no last hop. Private hops are this network's own business and useless to anybody else: only a
 //! public one goes on the wire.
 

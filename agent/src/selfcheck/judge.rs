@@ -33,6 +33,8 @@ pub(crate) struct Readings {
     pub(crate) has_ipv6: bool,
     /// Whether QUIC is known not to leave this network.
     pub(crate) is_udp_blocked: bool,
+    /// How long no target has said a word, where several were asked for a minute or more.
+    pub(crate) cut_off_for: Option<Duration>,
     /// How wrong the clock is; unknown until there was a session.
     pub(crate) clock_error: Option<ClockError>,
 }
@@ -61,15 +63,20 @@ pub(super) fn reason(
 ) -> Option<Reason> {
     match observed.outcome()? {
         Outcome::Passed => strain.takes(STARVED_PASS).then_some(Reason::Overloaded),
-        Outcome::Failed { cause, .. } if is_silence(cause) && strain.takes(STARVED_SILENCE) => Some(Reason::Overloaded),
+        Outcome::Failed { cause, .. } if is_silence(cause) && is_deaf(strain) => Some(Reason::Overloaded),
         Outcome::Failed { cause: Cause::QuicHandshakeTimeout, .. } if is_udp_blocked => Some(Reason::UdpBlocked),
         Outcome::Failed { cause, .. } => is_clocks_fault(observed, cause, clock_error?).then_some(Reason::ClockSuspect),
         Outcome::Unmeasured { .. } => None,
     }
 }
 
+/// Whether the agent was not there to listen for too much of the run.
+pub(super) fn is_deaf(strain: Strain) -> bool {
+    strain.takes(STARVED_SILENCE)
+}
+
 /// Whether the cause is that nothing came in time.
-fn is_silence(cause: Cause) -> bool {
+pub(crate) fn is_silence(cause: Cause) -> bool {
     cause.as_str_name().ends_with("_TIMEOUT")
 }
 
@@ -108,7 +115,7 @@ pub(super) fn impairments(readings: &Readings) -> Vec<Reason> {
         (Reason::Overloaded, is_overloaded),
         (Reason::OutOfSockets, is_out_of_sockets),
         (Reason::ClockSuspect, is_clock_suspect),
-        (Reason::NoNetwork, !readings.has_ipv4 && !readings.has_ipv6),
+        (Reason::NoNetwork, (!readings.has_ipv4 && !readings.has_ipv6) || readings.cut_off_for.is_some()),
     ]
     .into_iter()
     .filter_map(|(reason, holds)| holds.then_some(reason))

@@ -92,6 +92,7 @@ fn what_impairs_the_agent_is_named() {
         has_ipv4: true,
         has_ipv6: true,
         is_udp_blocked: false,
+        cut_off_for: None,
         clock_error: Some(ClockError { offset_us: 40_000, bound_us: 10_000 }),
     };
     let error = |offset_us, bound_us| Some(ClockError { offset_us, bound_us });
@@ -110,6 +111,7 @@ fn what_impairs_the_agent_is_named() {
     assert_eq!(of(|readings| readings.has_ipv4 = false), [Reason::NoIpv4]);
     assert_eq!(of(|readings| (readings.has_ipv4, readings.has_ipv6) = (false, false)), [Reason::NoNetwork]);
     assert_eq!(of(|readings| readings.is_udp_blocked = true), [Reason::UdpBlocked]);
+    assert_eq!(of(|readings| readings.cut_off_for = Some(MS)), [Reason::NoNetwork]);
     let clock = |clock_error| impairments(&Readings { clock_error, ..well.clone() });
     assert_eq!(clock(error(-3 * SECOND, 500_000)), [Reason::ClockSuspect]);
     assert_eq!(clock(error(3 * SECOND, 2 * SECOND)), [], "not certain");

@@ -1,7 +1,7 @@
 //! The servers that everybody probes, and the coordinator's side of a session, in one process.
 //!
 //! Rules: no session tickets, so that every handshake is a full one; names of [`ZONE`](super::ZONE) are all this host; nothing
-//! fails on purpose. What it learns of agents is in [`tally`]; their sessions are in [`session`].
+//! fails on purpose. What it learns of agents is in `tally`; their sessions are in `session`.
 
 mod identity;
 mod names;

@@ -1,6 +1,6 @@
 //! Judges a case: what the two tell, series by series, against what is declared.
 //!
-//! Rules: times are alike when they are of one order of size, where all that is below [`FLOOR_S`] is one; the phases of a probe of
+//! Rules: times are alike when they are of one order of size, where all that is below `FLOOR_S` is one; the phases of a probe of
 //! the agent's add up to its duration; all other values are equal to the last bit.
 
 use super::{

@@ -75,7 +75,7 @@ pub(crate) async fn open(
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport(&budget)));
     let runtime = Arc::new(TokioRuntime);
-    let endpoint = Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, Arc::new(socket), runtime)
+    let endpoint = Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, socket, runtime)
         .map_err(|error| refusal(&error, address.ip(), &QUIC))?;
     let connecting = endpoint.connect_with(config, address, host).map_err(|_| quic(Cause::QuicProtocolError))?;
     let either = async {

@@ -17,7 +17,11 @@ use quinn::{
     AsyncUdpSocket, UdpPoller,
     udp::{RecvMeta, Transmit},
 };
-use tokio::{io::ReadBuf, net::UdpSocket, sync::mpsc};
+use tokio::{
+    io::{Interest, ReadBuf},
+    net::UdpSocket,
+    sync::mpsc,
+};
 
 use crate::probe::connect::hear_refusals;
 
@@ -29,21 +33,25 @@ pub(super) struct Socket {
 }
 
 /// Where the first refusal arrives. One place: when it is taken, later refusals say nothing new and are dropped.
-pub(super) struct Refusal(mpsc::Receiver<io::Error>);
+pub(super) struct Refusal {
+    socket: Arc<Socket>,
+    heard: mpsc::Receiver<io::Error>,
+}
 
 impl Refusal {
-    /// Waits for the first refusal; for ever when there is none.
+    /// Waits for the first refusal; for ever when there is none. What comes between two datagrams wakes no reader: it is an error
+    /// of the socket, and nothing to read.
     pub(super) async fn heard(mut self) -> io::Error {
-        match self.0.recv().await {
-            Some(error) => error,
-            None => std::future::pending().await,
+        tokio::select! {
+            Some(error) = self.heard.recv() => error,
+            error = self.socket.refused() => error,
         }
     }
 }
 
 impl Socket {
     /// A socket connected to the peer, from `source` when its family is the peer's.
-    pub(super) fn open(peer: SocketAddr, source: Option<IpAddr>) -> io::Result<(Self, Refusal)> {
+    pub(super) fn open(peer: SocketAddr, source: Option<IpAddr>) -> io::Result<(Arc<Self>, Refusal)> {
         let local: SocketAddr = match source {
             Some(source) if source.is_ipv4() == peer.is_ipv4() => (source, 0).into(),
             _ if peer.is_ipv4() => ([0, 0, 0, 0], 0).into(),
@@ -54,7 +62,19 @@ impl Socket {
         hear_refusals(&socket, peer.ip());
         socket.connect(peer)?;
         let (refused, heard) = mpsc::channel(1);
-        Ok((Self { io: UdpSocket::from_std(socket)?, peer, refused }, Refusal(heard)))
+        let socket = Arc::new(Self { io: UdpSocket::from_std(socket)?, peer, refused });
+        Ok((Arc::clone(&socket), Refusal { socket, heard }))
+    }
+
+    async fn refused(&self) -> io::Error {
+        loop {
+            let take = || self.io.take_error()?.ok_or(io::ErrorKind::WouldBlock.into());
+            match self.io.async_io(Interest::ERROR, take).await {
+                Ok(error) if is_refusal(&error) => return error,
+                Ok(_) => {}
+                Err(_) => std::future::pending().await,
+            }
+        }
     }
 
     fn report(&self, error: io::Error) {

@@ -62,6 +62,9 @@ async fn a_closed_udp_port_is_refused_at_once() {
     };
     let observed = run(&prober(&Authority::new()), Spec::Http3(page(closed))).await;
     assert_eq!(observed.outcome(), Some(failed(Layer::Connect, Cause::QuicRefused)));
+    let connect_us = observed.result.timings.map(|timings| timings.connect_us);
+    // The second datagram, which would hear of it at the latest, goes out after a second (RFC 9002, section 6.2.2).
+    assert!(connect_us.is_some_and(|micros| micros < 900_000), "{connect_us:?}");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod dns;
 mod http;
 mod http3;
 mod look;
+mod machine;
 mod ocsp;
 mod outcome;
 pub mod path;
@@ -54,7 +55,8 @@ pub(crate) use self::{
     dns::{AUTHORITATIVE, Checking, Extension, Question, RCODES, Recursion, SYSTEM, rcode_of, split_server},
     http::REDIRECTS,
     look::{Choice, Look, Looked},
-    outcome::{Family, Phase, Progress, Stop, has_route},
+    machine::{Family, has_route},
+    outcome::{Phase, Progress, Stop},
     tls::Handshakes,
     visit::Errand,
 };

@@ -13,7 +13,10 @@ use faultline_proto::types::v1::{Cause, Layer, Reason};
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::outcome::{Phase, Progress, Stop, is_out_of_sockets, missing_network};
+use super::{
+    machine::{is_out_of_sockets, missing_network},
+    outcome::{Phase, Progress, Stop},
+};
 
 /// An open connection to the address.
 pub(crate) async fn connect(

@@ -33,7 +33,8 @@ pub use self::resolver::ResolverChoice;
 pub(crate) use self::resolver::{Resolver, ResolverSettings};
 use self::{ask::AskError, chain::Chain, encrypted::Upstream, resolver::question};
 use super::{
-    outcome::{Budget, Facts, Phase, Progress, Stop, missing_network},
+    machine::missing_network,
+    outcome::{Budget, Facts, Phase, Progress, Stop},
     places::Place,
     tls::Handshakes,
 };

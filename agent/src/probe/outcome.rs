@@ -4,14 +4,7 @@
 //! is in the agent clock's time, so that an emulated internet reports what its scenario says; a phase begins where the one
 //! before it ended, so that the phases of a run add up to its total and no time lies between them.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    io,
-    net::{IpAddr, SocketAddr, UdpSocket},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, net::IpAddr, sync::Arc, time::Duration};
 
 use faultline_proto::{
     clock::{Clock, Elapsed},
@@ -307,56 +300,6 @@ fn micros(span: Option<Duration>) -> u32 {
     span.map_or(0, |span| u32::try_from(span.as_micros()).unwrap_or(u32::MAX).max(1))
 }
 
-/// Whether the error means that this machine ran out, not that the target is at fault.
-pub(crate) fn is_out_of_sockets(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse | io::ErrorKind::OutOfMemory)
-        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOBUFS))
-}
-
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
-const ENOBUFS: i32 = 105;
-
-/// Why nothing could be measured, when "network unreachable" came from this machine having no route for the family at
-/// all; `None` when it has one, so that the target's network is what cannot be reached.
-pub(crate) fn missing_network(target: IpAddr) -> Option<Reason> {
-    if target.is_loopback() {
-        return None;
-    }
-    let v4 = has_route(Family::V4);
-    let v6 = has_route(Family::V6);
-    match (target, v4, v6) {
-        (_, false, false) => Some(Reason::NoNetwork),
-        (IpAddr::V4(_), false, true) => Some(Reason::NoIpv4),
-        (IpAddr::V6(_), true, false) => Some(Reason::NoIpv6),
-        _ => None,
-    }
-}
-
-/// A version of IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    V4,
-    V6,
-}
-
-/// Whether the kernel would route to public addresses of the family. Connecting a datagram socket sends nothing.
-pub(crate) fn has_route(family: Family) -> bool {
-    let public = if family == Family::V4 { PUBLIC_V4 } else { PUBLIC_V6 };
-    let Ok(to) = public.parse::<SocketAddr>() else { return false };
-    let any: SocketAddr = if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
-    match UdpSocket::bind(any).and_then(|socket| socket.connect(to)) {
-        Ok(()) => true,
-        Err(error) => !matches!(
-            error.kind(),
-            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::AddrNotAvailable
-        ),
-    }
-}
-
-const PUBLIC_V4: &str = "1.1.1.1:53";
-const PUBLIC_V6: &str = "[2606:4700:4700::1111]:53";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -395,10 +338,5 @@ mod tests {
         assert_eq!(budget.remaining(), Duration::from_secs(1));
         let late = budget.within(tokio::time::sleep(Duration::from_secs(2))).await;
         assert_eq!(late, Err(Elapsed));
-    }
-
-    #[test]
-    fn loopback_never_lacks_a_network() {
-        assert_eq!(missing_network([127, 0, 0, 1].into()), None);
     }
 }

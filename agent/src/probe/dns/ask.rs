@@ -31,7 +31,7 @@ use tokio::{
     net::UdpSocket,
 };
 
-use crate::probe::{connect, outcome::is_out_of_sockets};
+use crate::probe::{connect, machine::is_out_of_sockets};
 
 /// What to ask.
 #[derive(Clone, Debug)]

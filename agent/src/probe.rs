@@ -174,8 +174,11 @@ impl Shared {
     async fn attempt(&self, assignment: &Assignment, place: Place) -> Vec<(Place, Observed)> {
         let started = self.clock.now_micros();
         let limit = convert::std_duration(assignment.timeout.as_ref()).unwrap_or(DEFAULT_TIMEOUT);
-        let mut progress = Progress::new(Budget::new(self.clock, limit));
-        let places = if place == Place::First { self.places(assignment, &mut progress).await } else { vec![place] };
+        let progress = Progress::new(Budget::new(self.clock, limit));
+        let places = match place {
+            Place::First => self.places(assignment, progress).await,
+            place => vec![(place, progress)],
+        };
         let run = async |place: Place, mut progress: Progress| {
             let outcome = match self.walk(assignment, &place, &mut progress).await {
                 Ok(()) => Outcome::Passed,
@@ -188,7 +191,7 @@ impl Shared {
             }
             (place, progress.finish(started, outcome))
         };
-        join_all(places.into_iter().map(|place| run(place, progress.clone()))).await
+        join_all(places.into_iter().map(|(place, progress)| run(place, progress))).await
     }
 
     async fn walk(&self, assignment: &Assignment, place: &Place, progress: &mut Progress) -> Result<(), Stop> {

@@ -68,9 +68,12 @@ pub(crate) async fn addresses_of(
     progress: &mut Progress,
 ) -> Result<Vec<IpAddr>, Stop> {
     let name = absolute(host)?;
-    if let Some(address) = resolver.in_hosts_file(&name, kind) {
+    let other = if kind == RecordType::A { RecordType::AAAA } else { RecordType::A };
+    let (here, there) = (resolver.in_hosts_file(&name, kind), resolver.in_hosts_file(&name, other));
+    if here.is_some() || there.is_some() {
+        // A name of the file has the addresses of the file.
         SYSTEM.clone_into(&mut progress.facts.resolver);
-        return Ok(vec![address]);
+        return Ok(here.into_iter().collect());
     }
     // It ends before the layers that need the room.
     Box::pin(follow(resolver, &name, kind, progress)).await

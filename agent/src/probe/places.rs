@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use faultline_proto::types::v1::{Addresses, Assignment, DnsSpec, assignment::Spec};
+use futures::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
 use url::Url;
 
@@ -45,8 +46,8 @@ impl Place {
 }
 
 impl Shared {
-    /// Every place that the assignment wants tried.
-    pub(super) async fn places(&self, assignment: &Assignment, progress: &mut Progress) -> Vec<Place> {
+    /// Every place that the assignment wants tried, and what was seen on the way there.
+    pub(super) async fn places(&self, assignment: &Assignment, progress: Progress) -> Vec<(Place, Progress)> {
         let host = match &assignment.spec {
             _ if assignment.addresses() != Addresses::All => None,
             Some(Spec::Dns(spec)) if spec.server == AUTHORITATIVE => {
@@ -65,41 +66,48 @@ impl Shared {
         match host {
             Some(host) if host.parse::<IpAddr>().is_err() => {
                 let is_question = matches!(assignment.spec, Some(Spec::Dns(_)));
-                self.addresses(&host, is_question, progress).await
+                Box::pin(self.addresses(&host, is_question, progress)).await
             }
-            _ => vec![Place::First],
+            _ => vec![(Place::First, progress)],
         }
     }
 
-    async fn addresses(&self, host: &str, is_question: bool, progress: &mut Progress) -> Vec<Place> {
-        // What is seen on the way to a name server says nothing of the question.
-        let mut aside = Progress::new(progress.budget);
-        let seen = if is_question { &mut aside } else { &mut *progress };
-        let mut places = Vec::new();
-        for kind in [RecordType::A, RecordType::AAAA] {
-            match dns::addresses_of(&self.resolver, host, kind, seen).await {
-                Ok(found) => places.extend(found.into_iter().map(Place::Address)),
-                Err(stop) => places.push(Place::Nowhere(stop)),
+    /// The addresses of both families, asked for at the same time: what one's lookup shows is not the other's.
+    async fn addresses(&self, host: &str, is_question: bool, progress: Progress) -> Vec<(Place, Progress)> {
+        let lookups = [RecordType::A, RecordType::AAAA].map(async |kind| {
+            let mut seen = progress.clone();
+            let found = dns::addresses_of(&self.resolver, host, kind, &mut seen).await;
+            if is_question {
+                seen = progress.clone(); // what is seen on the way to a name server says nothing of the question
+            } else {
+                seen.end(Phase::Dns);
             }
-            if places.contains(&Place::Nowhere(dns::NXDOMAIN)) {
-                break; // it has no address of the other family either
+            (found, seen)
+        });
+        let mut places: Vec<(Place, Progress)> = Vec::new();
+        for (found, seen) in join_all(lookups).await {
+            match found {
+                Ok(found) => places.extend(found.into_iter().map(|address| (Place::Address(address), seen.clone()))),
+                // A name that is not there is not there in either family.
+                Err(dns::NXDOMAIN) if places.iter().any(|(place, _)| *place == Place::Nowhere(dns::NXDOMAIN)) => {}
+                Err(stop) => places.push((Place::Nowhere(stop), seen)),
             }
-        }
-        if !is_question {
-            progress.end(Phase::Dns);
         }
         if places.is_empty() {
-            places.push(Place::Nowhere(dns::EMPTY));
+            let mut seen = progress;
+            seen.end(Phase::Dns);
+            places.push((Place::Nowhere(dns::EMPTY), seen));
         }
         places.truncate(MAX_PLACES);
         places
     }
 
-    async fn name_servers(&self, spec: &DnsSpec, progress: &mut Progress) -> Vec<Place> {
-        match dns::authorities(&self.resolver, &spec.name, &progress.budget).await {
-            Ok(servers) => servers.into_iter().take(MAX_PLACES).map(|(name, at)| Place::Server(name, at)).collect(),
+    async fn name_servers(&self, spec: &DnsSpec, progress: Progress) -> Vec<(Place, Progress)> {
+        let servers = match dns::authorities(&self.resolver, &spec.name, &progress.budget).await {
+            Ok(servers) => servers.into_iter().map(|(name, at)| Place::Server(name, at)).collect(),
             Err(stop) => vec![Place::Nowhere(stop)],
-        }
+        };
+        servers.into_iter().take(MAX_PLACES).map(|place| (place, progress.clone())).collect()
     }
 }
 

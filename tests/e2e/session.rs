@@ -3,7 +3,7 @@
 #[path = "session/looks.rs"]
 mod looks;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use faultline_coordinator::{pki::Authority, registry::Place, serve::Coordinator};
 use faultline_lab::{
@@ -20,7 +20,7 @@ use faultline_proto::{
     types::v1::ProbeResult,
 };
 use tempfile::TempDir;
-use tokio::task::JoinSet;
+use tokio::{io::AsyncReadExt, net::TcpStream, task::JoinSet};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -80,6 +80,44 @@ async fn nobody_without_a_certificate_gets_past_the_handshake() {
     let now = Clock::system().now_micros();
     let forged = Credentials::issue(stranger.path(), "fra-1", &Place::default(), stage.coordinator.agents_address, now);
     assert!(forged.expect("credentials").open([1; 16]).await.is_err(), "a certificate of another authority");
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_on_which_no_session_begins_is_closed_and_one_with_a_session_is_not() {
+    let stage = Stage::new().await;
+    let mut agent = stage.issue("fra-1").open([1; 16]).await.expect("open");
+    let mut idle = stage.issue("fra-2").dial().await.expect("a handshake");
+    // What the server says first may be its own settings; then it hangs up.
+    while let Ok(1..) = tokio::time::timeout(Duration::from_secs(100), idle.read(&mut [0; 1024])).await.expect("closed")
+    {
+    }
+    still_works(&mut agent).await;
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn one_address_holds_no_more_than_its_share_of_connections() {
+    let stage = Stage::new().await;
+    let address = stage.coordinator.agents_address;
+    let mut held = Vec::new();
+    for _ in 0..128 {
+        held.push(TcpStream::connect(address).await.expect("connected"));
+    }
+    let mut beyond = TcpStream::connect(address).await.expect("connected");
+    let read = tokio::time::timeout(Duration::from_secs(4), beyond.read(&mut [0; 16])).await;
+    assert!(matches!(read, Ok(Ok(0) | Err(_))), "closed before any handshake would time out: {read:?}");
+    drop(held);
+    let credentials = stage.issue("fra-1");
+    let open = async {
+        loop {
+            if let Ok(agent) = credentials.open([1; 16]).await {
+                return agent;
+            }
+        }
+    };
+    let mut agent = tokio::time::timeout(Duration::from_secs(50), open).await.expect("room again");
+    still_works(&mut agent).await;
     stage.coordinator.stop().await;
 }
 

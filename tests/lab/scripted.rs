@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use tokio::{net::TcpStream, sync::mpsc};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Status, Streaming,
@@ -71,16 +71,19 @@ impl Credentials {
         Self { tls: Arc::new(tls), address }
     }
 
+    /// A connection over mutual TLS on which nothing was said yet.
+    pub async fn dial(&self) -> io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(self.address).await?;
+        let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
+        TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await
+    }
+
     /// Connects over mutual TLS.
     pub async fn connect(&self) -> anyhow::Result<SessionServiceClient<Channel>> {
-        let (tls, address) = (TlsConnector::from(Arc::clone(&self.tls)), self.address);
+        let credentials = self.clone();
         let dial = move |_: Uri| {
-            let tls = tls.clone();
-            async move {
-                let stream = TcpStream::connect(address).await?;
-                let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
-                Ok::<_, io::Error>(TokioIo::new(tls.connect(name, stream).await?))
-            }
+            let credentials = credentials.clone();
+            async move { credentials.dial().await.map(TokioIo::new) }
         };
         // The scheme is what tonic is told; TLS is the connector's.
         let endpoint = Endpoint::from_static("http://coordinator");

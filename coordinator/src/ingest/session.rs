@@ -56,6 +56,7 @@ impl SessionService for Sessions {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let peer = request.extensions().get::<AgentPeer>().cloned();
         let peer = peer.ok_or_else(|| refusal::status(Code::Unauthenticated, "AGENT_UNKNOWN", "no certificate"))?;
+        peer.begins();
         let (replies, receiver) = mpsc::channel(REPLIES);
         let ingest = Arc::clone(&self.0);
         // The task lives as long as the response stream: dropping one ends the other.

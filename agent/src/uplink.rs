@@ -4,6 +4,7 @@
 //! 2 s ... 60 s (full jitter, clock time), and a session that lived for a while starts that anew; a dead peer is noticed
 //! by HTTP/2 keepalive, 20 s + 10 s; a push is answered with what local policy refused.
 
+mod error;
 mod identity;
 mod looks;
 mod session;
@@ -27,14 +28,14 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Status, Streaming,
+    Streaming,
     transport::{Channel, Endpoint, Uri},
 };
 use tower::service_fn;
 
 pub use self::identity::IdentityError;
 pub(crate) use self::identity::{greet, valid_until};
-use self::{identity::Dialer, looks::TheirClock, session::Session};
+use self::{error::SessionError, identity::Dialer, looks::TheirClock, session::Session};
 use crate::{
     config::{Config, Coordinator},
     run::{LookAgain, Orders, Shared},
@@ -53,31 +54,6 @@ pub(crate) struct Uplink {
     orders: watch::Sender<Orders>,
     ask: mpsc::Sender<LookAgain>,
     leaving: watch::Receiver<bool>,
-}
-
-/// Why a session ended.
-#[derive(Debug, thiserror::Error)]
-enum SessionError {
-    #[error("identity: {0}")]
-    Identity(#[from] IdentityError),
-    #[error("endpoint: {0}")]
-    Endpoint(http::Error),
-    #[error("connect: {}", chain(.0))]
-    Connect(tonic::transport::Error),
-    #[error("no answer within {}", humantime::format_duration(*.0))]
-    Silent(Duration),
-    #[error("{:?}: {}", .0.code(), .0.message())]
-    Refused(Box<Status>),
-    #[error("the coordinator closed the stream")]
-    Closed,
-    #[error("the coordinator spoke out of turn: {0}")]
-    Unexpected(&'static str),
-}
-
-impl From<Status> for SessionError {
-    fn from(status: Status) -> Self {
-        Self::Refused(Box::new(status))
-    }
 }
 
 enum End {
@@ -372,21 +348,6 @@ async fn until(instant: Option<Instant>) {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,
     }
-}
-
-/// The error with its sources: a transport error alone says only "transport error".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let cause = inner.to_string();
-        if !text.ends_with(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = inner.source();
-    }
-    text
 }
 
 const OUTGOING: usize = 4;

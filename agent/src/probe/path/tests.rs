@@ -1,3 +1,5 @@
+//! Which hop is told of which failure, and when a walk is due.
+
 use faultline_proto::types::v1::{DnsSpec, HttpSpec, TcpSpec};
 use tokio::net::TcpListener;
 

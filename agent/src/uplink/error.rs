@@ -1,0 +1,47 @@
+//! Why a session ended, told with all of its causes.
+
+use std::time::Duration;
+
+use tonic::Status;
+
+use super::IdentityError;
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error("identity: {0}")]
+    Identity(#[from] IdentityError),
+    #[error("endpoint: {0}")]
+    Endpoint(http::Error),
+    #[error("connect: {}", chain(.0))]
+    Connect(tonic::transport::Error),
+    #[error("no answer within {}", humantime::format_duration(*.0))]
+    Silent(Duration),
+    #[error("{:?}: {}", .0.code(), .0.message())]
+    Refused(Box<Status>),
+    #[error("the coordinator closed the stream")]
+    Closed,
+    #[error("the coordinator spoke out of turn: {0}")]
+    Unexpected(&'static str),
+}
+
+impl From<Status> for SessionError {
+    fn from(status: Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+/// The error with its sources: a transport error alone says only "transport error".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let cause = inner.to_string();
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        source = inner.source();
+    }
+    text
+}

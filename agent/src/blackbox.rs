@@ -15,4 +15,7 @@ pub mod modules;
 pub mod own;
 pub mod run;
 
-pub use self::{exporter::Prometheus, listener::ListenerError};
+pub use self::{
+    exporter::{Exporter, Prometheus},
+    listener::ListenerError,
+};

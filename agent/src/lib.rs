@@ -85,13 +85,11 @@ pub async fn export(
     settings: ProbeSettings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), AgentError> {
-    let check = SelfCheck::new(settings.clock, config::Starvation::default());
-    let exporter = Exporter::open(prometheus, settings, check.clone(), None).await?;
+    let exporter = Exporter::alone(prometheus, settings, config::Starvation::default()).await?;
     tracing::info!(address = exporter.address().map(|address| address.to_string()).unwrap_or_default(), "listening");
     tokio::select! {
         () = shutdown => Ok(()),
         () = exporter.run() => Ok(()),
-        () = check.watch() => Ok(()),
     }
 }
 
@@ -127,7 +125,7 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
     services.spawn(shared.check.clone().watch().in_current_span());
     if let Some(prometheus) = config.prometheus.clone() {
         let settings = config.probe_settings(clock);
-        let exporter = Exporter::open(prometheus, settings, shared.check.clone(), Some(Arc::clone(&shared))).await?;
+        let exporter = Exporter::beside(Arc::clone(&shared), prometheus, settings).await?;
         services.spawn(exporter.run().in_current_span());
     }
     services.spawn(walk_paths.in_current_span());

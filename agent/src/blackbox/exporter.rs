@@ -3,14 +3,7 @@
 //! Rules: what may be probed is what local policy allows, whoever asks; modules that ask the same of TLS share their roots; a silence
 //! during which the agent was starved is the agent's and no failure of the target.
 
-use std::{
-    collections::BTreeMap,
-    future::pending,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::pending, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use faultline_proto::types::v1::Reason;
 use tokio::sync::watch;
@@ -18,12 +11,13 @@ use tokio::sync::watch;
 use super::{
     exposition::Exposition,
     listener::{Listener, ListenerError, Probing},
-    metrics::{Failure, Measured, Of, TcpMeasured},
+    metrics::{Failure, Measured},
     modules::{Module, Modules},
     own,
     run::{Runner, runners},
 };
 use crate::{
+    config::Starvation,
     probe::{ProbeSettings, RootsError},
     run::Shared,
     selfcheck::{self, SelfCheck},
@@ -39,70 +33,88 @@ pub struct Prometheus {
 }
 
 /// An open port.
-pub(crate) struct Exporter(Listener<Agent>);
+pub struct Exporter {
+    listener: Listener<Agent>,
+    /// Of an agent that runs nothing else, and so nobody else watches.
+    watched: Option<SelfCheck>,
+}
 
 struct Agent {
     settings: ProbeSettings,
     /// Of an agent that runs a schedule too.
     shared: Option<Arc<Shared>>,
     check: SelfCheck,
-    runners: Mutex<Arc<BTreeMap<String, Runner>>>,
 }
 
 impl Exporter {
-    pub(crate) async fn open(
+    /// The port of an agent without a coordinator and without a schedule.
+    pub async fn alone(
         prometheus: Prometheus,
         settings: ProbeSettings,
-        check: SelfCheck,
-        shared: Option<Arc<Shared>>,
+        starvation: Starvation,
     ) -> Result<Self, ListenerError> {
-        let clock = settings.clock;
-        let agent = Agent { settings, shared, check, runners: Mutex::default() };
-        Listener::bind(prometheus.listen, prometheus.modules, clock, agent).await.map(Self)
+        let check = SelfCheck::new(settings.clock, starvation);
+        let agent = Agent { settings, shared: None, check: check.clone() };
+        Ok(Self { listener: agent.listen(prometheus).await?, watched: Some(check) })
+    }
+
+    /// The port of an agent that runs a schedule too.
+    pub(crate) async fn beside(
+        shared: Arc<Shared>,
+        prometheus: Prometheus,
+        settings: ProbeSettings,
+    ) -> Result<Self, ListenerError> {
+        let agent = Agent { settings, check: shared.check.clone(), shared: Some(shared) };
+        Ok(Self { listener: agent.listen(prometheus).await?, watched: None })
     }
 
     /// Where it listens: the port in place of 0.
-    pub(crate) fn address(&self) -> std::io::Result<SocketAddr> {
-        self.0.address()
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.address()
     }
 
     /// Answers for ever.
-    pub(crate) async fn run(self) {
+    pub async fn run(self) {
         let (_never, never) = watch::channel(false);
-        self.0.run(never).await;
-        pending::<()>().await;
+        let watching = async {
+            match self.watched {
+                Some(check) => check.watch().await,
+                None => pending().await,
+            }
+        };
+        tokio::join!(self.listener.run(never), watching);
+    }
+}
+
+impl Agent {
+    async fn listen(self, prometheus: Prometheus) -> Result<Listener<Self>, ListenerError> {
+        let clock = self.settings.clock;
+        Listener::bind(prometheus.listen, prometheus.modules, clock, self).await
     }
 }
 
 impl Probing for Agent {
-    fn prepare(&self, modules: &Modules) -> Result<(), RootsError> {
-        let ready = runners(modules, &self.settings)?;
-        *self.runners.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(ready);
-        Ok(())
+    type Ready = BTreeMap<String, Runner>;
+
+    fn prepare(&self, modules: &Modules) -> Result<Self::Ready, RootsError> {
+        runners(modules, &self.settings)
     }
 
-    async fn probe(&self, module: &Module, target: &str, hostname: Option<&str>, timeout: Duration) -> Measured {
-        let runners = Arc::clone(&self.runners.lock().unwrap_or_else(PoisonError::into_inner));
-        match runners.get(&module.name) {
-            Some(runner) => {
-                let began = self.check.stamp();
-                let mut measured = runner.probe(target, hostname, timeout).await;
-                if measured.failure.is_some_and(is_silence) && self.check.was_starved(began) {
-                    measured.failure = Some(Failure::Unmeasured(Reason::Overloaded));
-                }
-                measured
-            }
-            // A reload took it away between the question and its answer.
-            None => Measured {
-                failure: Some(Failure::Unmeasured(Reason::PolicyRefused)),
-                duration: Duration::ZERO,
-                timeout,
-                lookup: None,
-                presented: None,
-                session: None,
-                of: Of::Tcp(TcpMeasured::default()),
-            },
+    async fn probe(
+        &self,
+        ready: &Self::Ready,
+        module: &Module,
+        target: &str,
+        hostname: Option<&str>,
+        timeout: Duration,
+    ) -> Measured {
+        let began = self.check.stamp();
+        let runner = ready.get(&module.name).expect("each supported module has been made ready");
+        let mut measured = runner.probe(target, hostname, timeout).await;
+        if measured.failure.is_some_and(is_silence) && self.check.was_starved(began) {
+            measured.failure = Some(Failure::Unmeasured(Reason::Overloaded));
         }
+        measured
     }
 
     fn own(&self, page: &mut Exposition) {
@@ -132,13 +144,8 @@ mod tests {
         task::JoinSet,
     };
 
-    use faultline_proto::clock::Clock;
-
     use super::*;
-    use crate::{
-        config::Starvation,
-        probe::testing::{Authority, settings, tcp_server},
-    };
+    use crate::probe::testing::{Authority, settings, tcp_server};
 
     async fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("connected");
@@ -155,8 +162,8 @@ mod tests {
         let file = folder.path().join("blackbox.yml");
         fs::write(&file, "modules: {http_2xx: {prober: http}, open: {prober: tcp}}").expect("written");
         let prometheus = Prometheus { listen: ([127, 0, 0, 1], 0).into(), modules: Some(file) };
-        let check = SelfCheck::new(Clock::system(), Starvation::Disowns);
-        let exporter = Exporter::open(prometheus, settings(&Authority::new()), check, None).await.expect("open");
+        let settings = settings(&Authority::new());
+        let exporter = Exporter::alone(prometheus, settings, Starvation::Disowns).await.expect("open");
         let address = exporter.address().expect("bound");
         let mut tasks = JoinSet::new();
         tasks.spawn(exporter.run());

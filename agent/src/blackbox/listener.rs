@@ -51,12 +51,16 @@ use crate::probe::RootsError;
 
 /// Whoever probes for the port, and knows the agent.
 pub trait Probing: Send + Sync + 'static {
-    /// Makes ready for these modules, in place of those before.
-    fn prepare(&self, modules: &Modules) -> Result<(), RootsError>;
+    /// What it needs of modules to run them; goes with them when they are read anew.
+    type Ready: Send + Sync + 'static;
 
-    /// One probe; ends by itself within the timeout.
+    /// Makes ready for these modules.
+    fn prepare(&self, modules: &Modules) -> Result<Self::Ready, RootsError>;
+
+    /// One probe of a module that was made ready for; ends by itself within the timeout.
     fn probe(
         &self,
+        ready: &Self::Ready,
         module: &Module,
         target: &str,
         hostname: Option<&str>,
@@ -87,31 +91,36 @@ pub enum ListenerError {
 }
 
 /// An open port.
-#[derive(Debug)]
-pub struct Listener<P> {
+pub struct Listener<P: Probing> {
     socket: TcpListener,
     room: Arc<Room<P>>,
 }
 
 /// What all requests share.
-#[derive(Debug)]
-struct Room<P> {
+struct Room<P: Probing> {
     probing: P,
     clock: Clock,
     /// Where modules are read from; without a file there are none.
     file: Option<PathBuf>,
-    modules: Mutex<Loaded>,
+    modules: Mutex<Loaded<P::Ready>>,
     probes: Semaphore,
     unknown_modules: AtomicU64,
 }
 
 /// The modules in force, and how the last reading went.
-#[derive(Clone, Debug)]
-struct Loaded {
+struct Loaded<R> {
     modules: Arc<Modules>,
+    ready: Arc<R>,
     was_last_good: bool,
     /// Microseconds since 1970 of the last good reading.
     read_micros: i64,
+}
+
+impl<R> Clone for Loaded<R> {
+    fn clone(&self) -> Self {
+        let (modules, ready) = (Arc::clone(&self.modules), Arc::clone(&self.ready));
+        Self { modules, ready, was_last_good: self.was_last_good, read_micros: self.read_micros }
+    }
 }
 
 impl<P: Probing> Listener<P> {
@@ -123,9 +132,9 @@ impl<P: Probing> Listener<P> {
         probing: P,
     ) -> Result<Self, ListenerError> {
         let modules = read(file.as_ref())?;
-        probing.prepare(&modules)?;
+        let ready = Arc::new(probing.prepare(&modules)?);
         let socket = TcpListener::bind(address).await.map_err(|source| ListenerError::Bind { address, source })?;
-        let loaded = Loaded { modules: Arc::new(modules), was_last_good: true, read_micros: clock.now_micros() };
+        let loaded = Loaded { modules: Arc::new(modules), ready, was_last_good: true, read_micros: clock.now_micros() };
         let room = Room {
             probing,
             clock,
@@ -170,17 +179,18 @@ impl<P: Probing> Listener<P> {
 }
 
 impl<P: Probing> Room<P> {
-    fn loaded(&self) -> Loaded {
+    fn loaded(&self) -> Loaded<P::Ready> {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads the file anew; what was read before stays in force where that fails.
     fn reload(&self) -> Result<(), ListenerError> {
         let read = read(self.file.as_ref()).map_err(ListenerError::from);
-        let read = read.and_then(|modules| self.probing.prepare(&modules).map(|()| modules).map_err(Into::into));
+        let read = read.and_then(|modules| Ok((self.probing.prepare(&modules)?, modules)));
         let mut loaded = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.was_last_good = read.is_ok();
-        loaded.modules = Arc::new(read.inspect_err(|error| tracing::warn!(%error, "modules not read"))?);
+        let (ready, modules) = read.inspect_err(|error| tracing::warn!(%error, "modules not read"))?;
+        (loaded.modules, loaded.ready) = (Arc::new(modules), Arc::new(ready));
         loaded.read_micros = self.clock.now_micros();
         Ok(())
     }

@@ -1,26 +1,20 @@
-//! The agent's side: its own listener for Prometheus, with a policy that lets loopback be probed.
+//! The agent's side: the port for Prometheus that it ships, with a policy that lets loopback be probed.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::OnceLock, time::Duration};
+use std::{net::SocketAddr, path::Path};
 
 use faultline_agent::{
-    blackbox::{
-        exposition::Exposition,
-        listener::{Listener, Probing},
-        metrics::Measured,
-        modules::{Module, Modules},
-        run::{Runner, runners},
-    },
+    blackbox::{Exporter, Prometheus, modules::Modules},
+    config::Starvation,
     policy::{Policy, Ports},
-    probe::{ProbeSettings, RootsError},
+    probe::ProbeSettings,
 };
 use faultline_proto::clock::Clock;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 
 use super::{ParityError, ask};
 
 pub(super) struct Ours {
     address: SocketAddr,
-    _stop: watch::Sender<bool>,
     _task: JoinSet<()>,
 }
 
@@ -32,14 +26,16 @@ impl Ours {
         if let Some(unsupported) = modules.unsupported().next() {
             return Err(ours(unsupported));
         }
-        let (address, clock) = (([127, 0, 0, 1], 0).into(), Clock::system());
-        let listener = Listener::bind(address, Some(file.to_owned()), clock, Probes(OnceLock::new())).await;
-        let listener = listener.map_err(|error| ours(&error))?;
-        let address = listener.address()?;
-        let (stop, stopped) = watch::channel(false);
+        let prometheus = Prometheus { listen: ([127, 0, 0, 1], 0).into(), modules: Some(file.to_owned()) };
+        let policy = Policy { allow_loopback: true, ports: Ports::Any, ..Policy::default() };
+        let settings = ProbeSettings { policy, ..ProbeSettings::new(Clock::system()) };
+        // The peer does not tell its own silence from the target's.
+        let exporter = Exporter::alone(prometheus, settings, Starvation::Ignored).await;
+        let exporter = exporter.map_err(|error| ours(&error))?;
+        let address = exporter.address()?;
         let mut task = JoinSet::new();
-        task.spawn(listener.run(stopped));
-        Ok(Self { address, _stop: stop, _task: task })
+        task.spawn(exporter.run());
+        Ok(Self { address, _task: task })
     }
 
     /// What one look tells.
@@ -51,23 +47,4 @@ impl Ours {
     ) -> Result<String, ParityError> {
         ask::probe(self.address, module, target, hostname).await.map_err(ParityError::Ours)
     }
-}
-
-/// Each module, ready to look; they are never read anew.
-struct Probes(OnceLock<BTreeMap<String, Runner>>);
-
-impl Probing for Probes {
-    fn prepare(&self, modules: &Modules) -> Result<(), RootsError> {
-        let policy = Policy { allow_loopback: true, ports: Ports::Any, ..Policy::default() };
-        let settings = ProbeSettings { policy, ..ProbeSettings::new(Clock::system()) };
-        self.0.set(runners(modules, &settings)?).ok();
-        Ok(())
-    }
-
-    async fn probe(&self, module: &Module, target: &str, hostname: Option<&str>, timeout: Duration) -> Measured {
-        let runner = self.0.get().and_then(|runners| runners.get(&module.name));
-        runner.expect("prepared, as every module is").probe(target, hostname, timeout).await
-    }
-
-    fn own(&self, _: &mut Exposition) {}
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use url::form_urlencoded;
 
 use super::{
-    MAX_PROBES, Probing, Room,
+    Loaded, MAX_PROBES, Probing, Room,
     answer::{Answer, metrics, not_allowed, text},
 };
 use crate::blackbox::{
@@ -56,7 +56,7 @@ impl<P: Probing> Room<P> {
 
     async fn answer_probe(&self, query: Query, headers: &HeaderMap) -> Answer {
         let refused = |what: &str| text(StatusCode::BAD_REQUEST, what);
-        let modules = self.loaded().modules;
+        let Loaded { modules, ready, .. } = self.loaded();
         let module = match modules.get(&query.module) {
             Lookup::Module(module) => module,
             Lookup::Unsupported(reasons) => {
@@ -80,7 +80,7 @@ impl<P: Probing> Room<P> {
         };
         let timeout = timeout(module.timeout, patience);
         let hostname = Some(query.hostname.as_str()).filter(|name| !name.is_empty());
-        let probe = self.probing.probe(module, &query.target, hostname, timeout);
+        let probe = self.probing.probe(&ready, module, &query.target, hostname, timeout);
         let Ok(measured) = self.clock.timeout(timeout + GRACE, probe).await else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "The probe did not end in time");
         };

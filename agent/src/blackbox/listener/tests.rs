@@ -142,12 +142,12 @@ async fn a_file_that_cannot_be_used_opens_no_port() {
     let none = folder.path().join("none.yml");
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let opened = Listener::bind(loopback, Some(none), Clock::system(), Arc::new(Connecting::default())).await;
-    assert!(opened.expect_err("no file").to_string().contains("none.yml"));
+    assert!(opened.err().expect("no file").to_string().contains("none.yml"));
     let taken = TcpListener::bind(loopback).await.expect("a port").local_addr();
     let first = Listener::bind(loopback, None, Clock::system(), Arc::new(Connecting::default())).await.expect("open");
     let second =
         Listener::bind(first.address().expect("bound"), None, Clock::system(), Arc::new(Connecting::default()));
-    assert!(second.await.expect_err("taken").to_string().starts_with("prometheus: cannot listen at 127.0.0.1:"));
+    assert!(second.await.err().expect("taken").to_string().starts_with("prometheus: cannot listen at 127.0.0.1:"));
     drop(taken);
 }
 
@@ -167,11 +167,13 @@ impl Default for Connecting {
 }
 
 impl Probing for Arc<Connecting> {
+    type Ready = ();
+
     fn prepare(&self, _: &Modules) -> Result<(), RootsError> {
         Ok(())
     }
 
-    async fn probe(&self, _: &Module, target: &str, hostname: Option<&str>, timeout: Duration) -> Measured {
+    async fn probe(&self, (): &(), _: &Module, target: &str, hostname: Option<&str>, timeout: Duration) -> Measured {
         let began = Instant::now();
         if target == "hold" {
             self.running.send_modify(|running| *running += 1);

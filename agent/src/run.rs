@@ -269,6 +269,7 @@ impl Runs {
         match ended {
             Ok((run, origin, observed)) => {
                 self.looks.remove(&run);
+                schedule.probed_further(now, run, observed.len().saturating_sub(1));
                 schedule.finished(run);
                 for observed in observed {
                     add(now, run, origin, observed, batcher);

@@ -208,6 +208,13 @@ impl Schedule {
         self.pace.realign(now);
     }
 
+    /// Books what a run probed beyond once: every address, name server and attempt after the first. Whoever assigns many of them
+    /// gets no more probes out of this machine than its pace allows, but fewer runs.
+    pub fn probed_further(&mut self, now: i64, run: RunId, further: usize) {
+        let target = self.entries.get(&run.slot).and_then(|entry| entry.target.as_deref());
+        (0..further).for_each(|_| self.pace.made(now, target));
+    }
+
     /// Notes that the run has ended.
     pub fn finished(&mut self, run: RunId) {
         if self.running.get(&run.slot).is_some_and(|(running, _)| *running == run) {

@@ -299,6 +299,22 @@ fn scheduled(seed: u64, looks: Option<u64>) -> (Vec<(i64, u32)>, u64) {
     (due, schedule.skipped_runs())
 }
 
+#[test]
+fn each_further_place_and_attempt_counts_against_the_pace() {
+    let pace = PaceLimits { per_second: 4, ..PaceLimits::default() };
+    let mut schedule = Schedule::new(LookLimits::default(), pace, 1);
+    schedule.replace(0, [assignment(1, 10, 0), assignment(2, 10, 1), assignment(3, 10, 2)]);
+    let run = schedule.due(0, 64).remove(0);
+    schedule.probed_further(0, run.id, 7);
+    schedule.finished(run.id);
+    assert_eq!(
+        (schedule.due(SECOND, 64).len(), schedule.skipped_runs()),
+        (0, 1),
+        "eight probes are two seconds' worth"
+    );
+    assert_eq!(schedule.due(2 * SECOND, 64).len(), 1);
+}
+
 fn schedule() -> Schedule {
     Schedule::new(LookLimits::default(), PaceLimits::default(), 1)
 }

@@ -270,7 +270,8 @@ impl Uplink {
                     self.take_run_now(run_now, &their_clock);
                 }
                 // A later coordinator may say more than this build knows.
-                Event::Heard(None) | Event::Filled | Event::Late => {}
+                Event::Heard(None | Some(session_response::Message::HeartbeatAck(_))) | Event::Filled | Event::Late => {
+                }
             }
         }
     }
@@ -320,6 +321,7 @@ impl Uplink {
             spool: vec![self.shared.spool().state()],
             refused_looks: pulse.refused_looks.to_wire(),
             impairments: self.shared.check.snapshot().1.into_iter().map(Into::into).collect(),
+            ..Heartbeat::default()
         }
     }
 }

@@ -277,7 +277,7 @@ impl Talk {
 
     async fn ack(&self, number: u64) {
         let durable = vec![LaneCursor { lane: Lane::Live.into(), number }];
-        self.tell(Told::BatchAck(BatchAck { durable, rejections: Vec::new() })).await;
+        self.tell(Told::BatchAck(BatchAck { durable, ..BatchAck::default() })).await;
     }
 
     async fn heard(&mut self, is_wanted: impl Fn(&Said) -> bool) -> Said {

@@ -241,7 +241,7 @@ impl<'a> Session<'a> {
         rejections: Vec<faultline_proto::agent::v1::Rejection>,
     ) -> Result<(), Status> {
         let durable = vec![self.durable(batch.lane).await?];
-        self.reply(Reply::BatchAck(BatchAck { durable, rejections })).await
+        self.reply(Reply::BatchAck(BatchAck { durable, rejections, ..BatchAck::default() })).await
     }
 
     async fn durable(&self, lane: i32) -> Result<LaneCursor, Status> {

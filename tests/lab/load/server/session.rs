@@ -91,7 +91,7 @@ async fn talk(mut requests: Streaming<SessionRequest>, answers: Answers, shared:
             Some(Said::ResultBatch(batch)) => {
                 let durable = vec![LaneCursor { lane: Lane::Live.into(), number: batch.number }];
                 lock(shared).reported(&batch);
-                answers.send(say(Told::BatchAck(BatchAck { durable, rejections: Vec::new() }))).await?;
+                answers.send(say(Told::BatchAck(BatchAck { durable, ..BatchAck::default() }))).await?;
             }
             Some(Said::Heartbeat(_) | Said::Goodbye(_)) | None => {}
         }

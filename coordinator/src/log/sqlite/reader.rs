@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{SCHEMA, records};
+use super::{read::records, schema::SCHEMA};
 use crate::{
     log::{Cursor, LogError},
     record::Record,

@@ -1,6 +1,7 @@
 //! What every store must keep, on the real one.
 
 use super::*;
+use crate::record::RecordKind;
 
 fn batch(epoch: u64, number: u64) -> Record {
     Record {

@@ -1,12 +1,16 @@
 //! The log: the coordinator's durable record of every input of the fold, and the only truth.
 //!
-//! [`RecordLog`] is the whole surface of a store. Rule: `append` returns once the record would survive a power cut.
-//! Admission is exact: a batch that was sent twice is stored once, a gap is known, and a session that a newer one has
-//! replaced is fenced off. The second record, of what was published, is [`ChangeLog`]: append-only, never recomputed.
+//! [`RecordLog`] is the whole surface of a store. Rule: `append` returns once the record would survive a power cut, and an
+//! error says that it is not stored. Admission is exact: a batch that was sent twice is stored once, whatever it holds the
+//! second time, a gap is known, and a session that a newer one has replaced is fenced off. The second record, of what was
+//! published, is [`ChangeLog`]: append-only, never recomputed. A store that is full is no fault of its callers: they wait
+//! ([`with_room`]) until there is room again. What every store must keep is in [`conformance`].
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod sqlite;
 
-use std::path::PathBuf;
+use std::{future::Future, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use faultline_attribution::Timestamp;
@@ -20,6 +24,16 @@ pub struct Cursor(pub(crate) i64);
 impl Cursor {
     /// Before the first record.
     pub const START: Self = Self(0);
+
+    /// The place of the record that a store counts as its `number`th, from 1.
+    pub const fn nth(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// The epoch of the session whose record is here.
+    pub const fn epoch(self) -> u64 {
+        self.0.cast_unsigned()
+    }
 }
 
 /// Under what right a record comes.
@@ -29,7 +43,8 @@ pub enum Admission {
     Own,
     /// Opens a session of the record's agent: every older one is fenced. The session's epoch is the record's place.
     Session,
-    /// A batch, numbered in its lane; lower numbers than `first_number` that are not here were dropped by the agent.
+    /// A batch, numbered in its lane; lower numbers than `first_number` that are not here were dropped by the agent, or moved
+    /// to its other lane.
     Batch {
         /// Lowest number that is still to come.
         first_number: u64,
@@ -41,8 +56,11 @@ pub enum Admission {
 pub enum Appended {
     /// Durable, here.
     At(Cursor),
-    /// It is here already.
-    Duplicate,
+    /// A batch of this number is here already, or was said never to come.
+    Duplicate {
+        /// The last number that is durable in the lane.
+        durable: u64,
+    },
     /// Earlier batches are missing and were not said to be dropped.
     Gap {
         /// The number that must come first.
@@ -62,6 +80,14 @@ pub enum LogError {
         path: PathBuf,
         /// Why.
         source: rusqlite::Error,
+    },
+    /// No room: the disk or the log's own limit is full. Nothing of what was asked is stored, and the same may be asked again.
+    #[error("log {}: no room: {why}", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// What the store said.
+        why: String,
     },
     /// A file of a newer build.
     #[error("log {}: schema {found} is newer than {known}, the newest that this build reads: upgrade it", path.display())]
@@ -88,6 +114,39 @@ pub enum LogError {
     #[error("log {}: another coordinator has this data directory open", .0.display())]
     Locked(PathBuf),
 }
+
+impl LogError {
+    /// Whether it passes by itself once there is room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+}
+
+/// How often a store that was full is asked again. Source: a tenth of the five seconds in which everything must go on.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What comes of a request to a store that is made again for as long as the store is full; `full` hears of each time that it
+/// was. In real time: room does not come back faster in an emulated one.
+pub async fn with_room<T, F: Future<Output = Result<T, LogError>>>(
+    mut ask: impl FnMut() -> F,
+    mut full: impl FnMut(&LogError),
+) -> Result<T, LogError> {
+    loop {
+        match ask().await {
+            Err(error) if error.is_full() => full(&error),
+            answer => return answer,
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Incarnations of an agent's spool that a store must know the numbers of: those that handed in something last. An older
+/// one is forgotten, so that an agent that is always new does not fill the store.
+///
+/// Rule: who comes back with a forgotten one counts anew. It takes the agent's own certificate, which may report anything
+/// anyway, and that many spools after the one that comes back; its results are late, so they correct what is known and open
+/// nothing. A spool on disk keeps its incarnation, and one in memory never comes back.
+pub const INCARNATIONS: usize = 64;
 
 /// A store of records.
 #[async_trait]

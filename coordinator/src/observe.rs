@@ -152,7 +152,7 @@ impl Observer {
 
     /// The batch of a record. Its facts are known from here on.
     pub fn read_batch(&mut self, record: &Record) -> Result<ResultBatch, ObserveError> {
-        let mut batch = ResultBatch::decode(record.payload.as_slice())?;
+        let mut batch = ResultBatch::decode(&*record.payload)?;
         let facts = self.facts.entry(AgentId::from(record.agent.as_str())).or_default();
         if facts.incarnation != record.incarnation {
             *facts = FactsTable { incarnation: record.incarnation.clone(), facts: BTreeMap::new() };

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use faultline_attribution::{SessionState, Target, TargetId, Timestamp, Vantage};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -59,7 +60,7 @@ pub struct Record {
     /// Number in the lane, for batches.
     pub number: u64,
     /// Content, by kind.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
 }
 
 /// A payload that is not what its kind says.
@@ -100,7 +101,7 @@ pub struct SessionRecord {
 impl Record {
     /// A record of the coordinator's own about an agent (or about none), with JSON content.
     pub fn own<T: Serialize>(kind: RecordKind, received_at: Timestamp, agent: &str, content: &T) -> Self {
-        let payload = serde_json::to_vec(content).unwrap_or_default();
+        let payload = serde_json::to_vec(content).unwrap_or_default().into();
         Self { payload, ..Self::empty(kind, received_at, agent) }
     }
 
@@ -111,7 +112,7 @@ impl Record {
 
     /// Published ranges, in their compact form.
     pub fn ranges(received_at: Timestamp, compact: Vec<u8>) -> Self {
-        Self { payload: compact, ..Self::empty(RecordKind::Ranges, received_at, "") }
+        Self { payload: compact.into(), ..Self::empty(RecordKind::Ranges, received_at, "") }
     }
 
     fn empty(kind: RecordKind, received_at: Timestamp, agent: &str) -> Self {
@@ -123,7 +124,7 @@ impl Record {
             epoch: 0,
             lane: 0,
             number: 0,
-            payload: Vec::new(),
+            payload: Bytes::new(),
         }
     }
 

@@ -213,11 +213,11 @@ impl<'a> Session<'a> {
             epoch: self.epoch,
             lane: u8::try_from(batch.lane).unwrap_or_default(),
             number: batch.number,
-            payload: batch.encode_to_vec(),
+            payload: batch.encode_to_vec().into(),
         };
         let admission = Admission::Batch { first_number: batch.first_number };
         match self.ingest.log.append(admission, record).await.map_err(|error| unavailable(&error))? {
-            Appended::At(_) | Appended::Duplicate => {}
+            Appended::At(_) | Appended::Duplicate { .. } => {}
             Appended::Gap { expected } => {
                 let message = format!("number {}, expected {expected}", batch.number);
                 let results = batch.results.len();

@@ -22,11 +22,14 @@ pub use reader::SqliteReader;
 
 use self::{
     read::{changes, last_admitted, records},
-    schema::{SCHEMA, TABLES},
+    schema::SCHEMA,
     writer::Request,
 };
 use super::{Admission, Appended, ChangeLog, Cursor, Entry, LogError, RecordLog};
 use crate::{feed::Published, record::Record};
+
+/// Size of a page of the file.
+const PAGE_BYTES: u64 = 16 << 10;
 
 /// The log of one data directory.
 pub struct SqliteLog {
@@ -44,24 +47,15 @@ impl SqliteLog {
             Some(rusqlite::ErrorCode::DatabaseBusy) => LogError::Locked(path.clone()),
             _ => LogError::Store { path: path.clone(), source },
         };
-        let writer = Connection::open(&path).map_err(fail)?;
+        let mut writer = Connection::open(&path).map_err(fail)?;
         writer
             .execute_batch(
-                "PRAGMA page_size=16384; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=2000;",
+                "PRAGMA page_size=16384; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; \
+                 PRAGMA busy_timeout=2000;",
             )
             .map_err(fail)?;
-        let found: i64 = writer.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)?;
-        if found > SCHEMA {
+        if let Some(found) = schema::prepare(&mut writer).map_err(fail)? {
             return Err(LogError::Newer { path, found, known: SCHEMA });
-        }
-        if found == 0 {
-            let feed_id = format!("{:032x}", rand::random::<u128>());
-            writer
-                .execute_batch(&format!(
-                    "BEGIN IMMEDIATE; {TABLES} INSERT INTO meta VALUES ('feed_id', '{feed_id}'); \
-                     PRAGMA user_version={SCHEMA}; COMMIT;"
-                ))
-                .map_err(fail)?;
         }
         let feed_id: String =
             writer.query_row("SELECT value FROM meta WHERE key = 'feed_id'", [], |row| row.get(0)).map_err(fail)?;
@@ -69,6 +63,13 @@ impl SqliteLog {
         let reader = Connection::open_with_flags(&path, flags).map_err(fail)?;
         let sender = writer::start(writer, path.clone());
         Ok(Self { path, feed_id, writer: sender, reader: Arc::new(Mutex::new(reader)) })
+    }
+
+    /// Lets the file grow no further than so many bytes (it never shrinks by it): then the log is full. What waits to be
+    /// moved into the file, some MiB, comes on top.
+    pub async fn limit(&self, bytes: u64) -> Result<(), LogError> {
+        let pages = u32::try_from(bytes / PAGE_BYTES).unwrap_or(u32::MAX).max(1);
+        self.ask(|answer| Request::Limit(pages, answer)).await
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<Result<T, LogError>>) -> Request) -> Result<T, LogError> {
@@ -92,7 +93,7 @@ impl SqliteLog {
 #[async_trait]
 impl RecordLog for SqliteLog {
     async fn append(&self, admission: Admission, record: Record) -> Result<Appended, LogError> {
-        self.ask(|answer| Request::Append(admission, Box::new(record), answer)).await
+        self.ask(|answer| Request::Append(admission, record, answer)).await
     }
 
     async fn next(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Record)>, LogError> {

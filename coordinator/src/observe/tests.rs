@@ -33,7 +33,7 @@ fn batch(results: Vec<wire::ProbeResult>, facts: Vec<wire::Facts>) -> Record {
         epoch: 1,
         lane: 1,
         number: 1,
-        payload: batch.encode_to_vec(),
+        payload: batch.encode_to_vec().into(),
     }
 }
 
@@ -64,7 +64,7 @@ fn a_batch_that_was_sealed_after_it_arrived_comes_from_a_suspect_clock() {
         let sealed_at = sealed_s.map(|seconds| convert::timestamp(seconds * 1_000_000));
         let results = vec![result(7, wire::Outcome::Passed, 0)];
         let sealed = ResultBatch { lane: 1, number: 1, results, sealed_at, ..ResultBatch::default() };
-        let record = Record { payload: sealed.encode_to_vec(), ..batch(Vec::new(), Vec::new()) };
+        let record = Record { payload: sealed.encode_to_vec().into(), ..batch(Vec::new(), Vec::new()) };
         let inputs = observer().observe(&record).expect("reads");
         let [Input::Observation(observation)] = inputs.as_slice() else { panic!("{inputs:?}") };
         assert_eq!(observation.is_clock_suspect, expected, "sealed at {sealed_s:?} s, arrived at 3 s");

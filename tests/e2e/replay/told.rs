@@ -159,7 +159,7 @@ async fn live(recording: &Recording, data: &std::path::Path) -> Vec<String> {
                     epoch: epoch_of(agent.as_str()),
                     lane: 1,
                     number,
-                    payload: batch.encode_to_vec(),
+                    payload: batch.encode_to_vec().into(),
                 };
                 written.append(Admission::Batch { first_number: number }, record).await;
             }

@@ -39,7 +39,7 @@ pub(super) fn records(
             epoch: row.get::<_, i64>(6).map_err(store)?.cast_unsigned(),
             lane: row.get(7).map_err(store)?,
             number: row.get::<_, i64>(8).map_err(store)?.cast_unsigned(),
-            payload,
+            payload: payload.into(),
         };
         records.push((Cursor(cursor), record));
     }

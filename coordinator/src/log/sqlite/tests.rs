@@ -1,7 +1,12 @@
-//! What every store must keep, on the real one.
+//! What every store must keep, on the real one; and what is its own.
+
+use faultline_attribution::Visibility;
 
 use super::*;
-use crate::record::RecordKind;
+use crate::{
+    log::{conformance, with_room},
+    record::RecordKind,
+};
 
 fn batch(epoch: u64, number: u64) -> Record {
     Record {
@@ -12,7 +17,7 @@ fn batch(epoch: u64, number: u64) -> Record {
         epoch,
         lane: 1,
         number,
-        payload: vec![1, 2, 3],
+        payload: vec![1, 2, 3].into(),
     }
 }
 
@@ -29,37 +34,73 @@ async fn admit(log: &SqliteLog, record: Record, first_number: u64) -> Appended {
 }
 
 #[tokio::test]
-async fn a_batch_counts_once_in_order_and_only_in_the_newest_session() {
+async fn it_keeps_what_every_store_must_keep() {
     let data = tempfile::tempdir().expect("dir");
-    let log = SqliteLog::open(data.path()).expect("open");
-    let old = session(&log).await;
-    assert!(matches!(admit(&log, batch(old, 1), 1).await, Appended::At(_)));
-    assert_eq!(admit(&log, batch(old, 1), 1).await, Appended::Duplicate);
-    assert_eq!(admit(&log, batch(old, 4), 1).await, Appended::Gap { expected: 2 });
-    assert!(matches!(admit(&log, batch(old, 4), 4).await, Appended::At(_)), "2 and 3 were said to be dropped");
-    let new = session(&log).await;
-    assert_eq!(admit(&log, batch(old, 5), 1).await, Appended::Fenced);
-    assert!(matches!(admit(&log, batch(new, 5), 1).await, Appended::At(_)));
-    assert_eq!(log.admitted("fra-1", &[7; 16], 1).await.expect("admitted"), 5);
-    assert_eq!(log.admitted("fra-1", &[8; 16], 1).await.expect("admitted"), 0, "another spool counts for itself");
+    let open = async |name: &str| {
+        let folder = data.path().join(name);
+        std::fs::create_dir_all(&folder).expect("folder");
+        // One that was dropped lets go of its file when its writer has ended.
+        loop {
+            match SqliteLog::open(&folder) {
+                Err(LogError::Locked(_)) => {}
+                opened => return opened.expect("open"),
+            }
+        }
+    };
+    conformance::check(open, rand::random()).await;
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_there_after_reopening() {
+async fn a_full_log_refuses_whole_and_goes_on_when_there_is_room() {
     let data = tempfile::tempdir().expect("dir");
     let log = SqliteLog::open(data.path()).expect("open");
     let epoch = session(&log).await;
-    for number in 1..=100 {
-        admit(&log, batch(epoch, number), 1).await;
+    log.limit(0).await.expect("limited");
+    let large = |number| Record { payload: vec![7; 100_000].into(), ..batch(epoch, number) };
+    let (mut number, mut asked) = (1, Vec::new());
+    while asked.is_empty() {
+        match log.append(Admission::Batch { first_number: 1 }, large(number)).await {
+            Ok(appended) => assert!(matches!(appended, Appended::At(_))),
+            Err(error) => asked.push(error),
+        }
+        number += 1;
     }
-    let feed_id = log.feed_id();
+    number -= 1;
+    assert!(asked[0].is_full(), "{}", asked[0]);
+    // Changes that come together are stored together or not at all.
+    let reason = "x".repeat(50_000);
+    let visibility = Visibility { reason, ..Visibility::default() };
+    let changes = vec![Published::Visibility(visibility); 20];
+    let refused = log.publish(Cursor::nth(1), Timestamp::default(), changes.clone()).await.expect_err("no room");
+    assert!(refused.is_full(), "{refused}");
+    assert!(log.published_after(0, 100).await.expect("read").is_empty());
+    assert_eq!(log.admitted("fra-1", &[7; 16], 1).await.expect("admitted"), number - 1, "what was refused is not here");
+
+    let told = tokio::sync::Notify::new();
+    let ask = || log.append(Admission::Batch { first_number: 1 }, large(number));
+    let patient = with_room(ask, |_| told.notify_one());
+    let room = async {
+        told.notified().await;
+        log.limit(u64::MAX).await.expect("room");
+    };
+    let (appended, ()) = tokio::join!(patient, room);
+    assert!(matches!(appended, Ok(Appended::At(_))));
+    assert_eq!(log.publish(Cursor::nth(1), Timestamp::default(), changes).await.expect("room").len(), 20);
+}
+
+#[tokio::test]
+async fn a_log_of_the_version_before_is_brought_up_to_date() {
+    let data = tempfile::tempdir().expect("dir");
+    let log = SqliteLog::open(data.path()).expect("open");
+    let epoch = session(&log).await;
+    assert!(matches!(admit(&log, batch(epoch, 1), 1).await, Appended::At(_)));
     drop(log);
-    let log = SqliteLog::open(data.path()).expect("reopen");
-    let records = log.next(Cursor::START, 1000).await.expect("next");
-    let numbers: Vec<u64> =
-        records.iter().filter(|(_, r)| r.kind == RecordKind::Batch).map(|(_, r)| r.number).collect();
-    assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
-    assert_eq!(log.feed_id(), feed_id);
+    let other = Connection::open(data.path().join("log.sqlite")).expect("second connection");
+    other.execute_batch("ALTER TABLE admitted DROP COLUMN last; PRAGMA user_version=1").expect("as it was");
+    drop(other);
+    let log = SqliteLog::open(data.path()).expect("open");
+    assert_eq!(admit(&log, batch(epoch, 1), 1).await, Appended::Duplicate { durable: 1 });
+    assert!(matches!(admit(&log, batch(epoch, 2), 1).await, Appended::At(_)));
 }
 
 #[tokio::test]

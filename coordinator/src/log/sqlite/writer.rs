@@ -1,39 +1,98 @@
 //! The writer of a log: a thread that owns the writing connection.
 //!
 //! It takes what waits in its queue (bounded: callers wait), writes all of it in one transaction, and answers after the
-//! commit.
+//! commit. A request that finds the log idle is committed at once; those that come while a commit is under way make the next
+//! group, up to [`GROUP_BYTES`] or what can be gathered in [`GATHER`].
+//!
+//! Rules: an error says that nothing of the request is stored. When a statement fails its transaction is rolled back whole,
+//! since the store may have done so already, and each request of the group is tried alone, so that one that cannot be stored
+//! harms no other; where there is no room, none is.
 
 use std::{
     path::{Path, PathBuf},
     thread,
+    time::{Duration, Instant},
 };
 
 use faultline_attribution::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, ffi, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Admission, Appended, Cursor, Entry, LogError, read::last_admitted};
 use crate::{
     feed::Published,
+    log::INCARNATIONS,
     record::{FORMAT, Record},
 };
 
 /// Requests that wait for the writer; beyond it callers wait.
 const QUEUE: usize = 1024;
 
-/// Requests in one transaction.
-const GROUP: usize = 512;
+/// Payload in one transaction, so that who came first does not wait for the disk to take much more than its own.
+const GROUP_BYTES: usize = 1 << 20;
+
+/// Time for gathering one: many small requests must not keep the first of them waiting either.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// What the writer is asked for.
 pub(super) enum Request {
-    Append(Admission, Box<Record>, oneshot::Sender<Result<Appended, LogError>>),
+    Append(Admission, Record, oneshot::Sender<Result<Appended, LogError>>),
     Publish(Cursor, Timestamp, Vec<Published>, oneshot::Sender<Result<Vec<Entry>, LogError>>),
+    /// Lets the file grow no further than these pages.
+    Limit(u32, oneshot::Sender<Result<(), LogError>>),
 }
 
-/// An answer that goes out once its transaction is durable.
-enum Answer {
-    Append(oneshot::Sender<Result<Appended, LogError>>, Appended),
-    Publish(oneshot::Sender<Result<Vec<Entry>, LogError>>, Vec<Entry>),
+/// What a request came to, once its transaction is durable.
+enum Outcome {
+    Appended(Appended),
+    Published(Vec<Entry>),
+    Limited,
+}
+
+impl Request {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append(_, record, _) => record.payload.len(),
+            Self::Publish(..) | Self::Limit(..) => 0,
+        }
+    }
+
+    fn store(&self, transaction: &Transaction<'_>) -> rusqlite::Result<Outcome> {
+        match self {
+            Self::Append(admission, record, _) => append(transaction, *admission, record).map(Outcome::Appended),
+            Self::Publish(tick, at, changes, _) => publish(transaction, *tick, *at, changes).map(Outcome::Published),
+            Self::Limit(pages, _) => {
+                transaction.pragma_update(None, "max_page_count", pages)?;
+                Ok(Outcome::Limited)
+            }
+        }
+    }
+
+    fn answer(self, result: Result<Outcome, LogError>, path: &Path) {
+        let closed = || LogError::Closed(path.to_owned());
+        match self {
+            Self::Append(.., answer) => send(
+                answer,
+                result.and_then(|outcome| match outcome {
+                    Outcome::Appended(appended) => Ok(appended),
+                    _ => Err(closed()),
+                }),
+            ),
+            Self::Publish(.., answer) => send(
+                answer,
+                result.and_then(|outcome| match outcome {
+                    Outcome::Published(entries) => Ok(entries),
+                    _ => Err(closed()),
+                }),
+            ),
+            Self::Limit(_, answer) => send(answer, result.map(|_| ())),
+        }
+    }
+}
+
+/// Answers, or not: who asked may be gone.
+fn send<T>(answer: oneshot::Sender<Result<T, LogError>>, result: Result<T, LogError>) {
+    drop(answer.send(result));
 }
 
 /// Starts the writer. It ends when the last sender is dropped.
@@ -44,61 +103,76 @@ pub(super) fn start(connection: Connection, path: PathBuf) -> mpsc::Sender<Reque
     sender
 }
 
-/// The writer: everything that waits, in one transaction, answered after the commit.
 fn write(mut connection: Connection, mut requests: mpsc::Receiver<Request>, path: &Path) {
     while let Some(first) = requests.blocking_recv() {
+        let began = Instant::now();
+        let mut bytes = first.bytes();
         let mut group = vec![first];
-        while group.len() < GROUP
+        while bytes < GROUP_BYTES
+            && began.elapsed() < GATHER
             && let Ok(next) = requests.try_recv()
         {
+            bytes += next.bytes();
             group.push(next);
         }
         commit(&mut connection, group, path);
     }
 }
 
+/// Stores a group and answers it.
 fn commit(connection: &mut Connection, group: Vec<Request>, path: &Path) {
-    let store = |source| LogError::Store { path: path.to_owned(), source };
-    let mut waiting = Vec::with_capacity(group.len());
-    let done = (|| {
-        let transaction = connection.transaction()?;
-        for request in group {
-            match request {
-                Request::Append(admission, record, answer) => match append(&transaction, admission, &record) {
-                    Ok(appended) => waiting.push(Answer::Append(answer, appended)),
-                    Err(source) => send(answer, Err(store(source))),
-                },
-                Request::Publish(tick, at, changes, answer) => match publish(&transaction, tick, at, changes) {
-                    Ok(entries) => waiting.push(Answer::Publish(answer, entries)),
-                    Err(source) => send(answer, Err(store(source))),
-                },
+    match store(connection, &group) {
+        Ok(outcomes) => {
+            for (request, outcome) in group.into_iter().zip(outcomes) {
+                request.answer(Ok(outcome), path);
             }
         }
-        transaction.commit()
-    })();
-    if let Err(error) = &done {
-        tracing::error!(%error, "log write failed");
-    }
-    for answer in waiting {
-        // Nothing is acknowledged that is not durable.
-        let failed = || LogError::Closed(path.to_owned());
-        match answer {
-            Answer::Append(answer, appended) => {
-                send(answer, if done.is_ok() { Ok(appended) } else { Err(failed()) });
+        Err(error) if group.len() == 1 || is_full(&error) => {
+            for request in group {
+                request.answer(Err(refusal(&error, path)), path);
             }
-            Answer::Publish(answer, entries) => {
-                send(answer, if done.is_ok() { Ok(entries) } else { Err(failed()) });
+        }
+        Err(_) => {
+            for request in group {
+                commit(connection, vec![request], path);
             }
         }
     }
 }
 
-/// Answers, or not: who asked may be gone.
-fn send<T>(answer: oneshot::Sender<Result<T, LogError>>, result: Result<T, LogError>) {
-    drop(answer.send(result));
+/// Stores all of a group, or nothing.
+fn store(connection: &mut Connection, group: &[Request]) -> rusqlite::Result<Vec<Outcome>> {
+    let transaction = connection.transaction()?;
+    let outcomes = group.iter().map(|request| request.store(&transaction)).collect::<Result<_, _>>()?;
+    transaction.commit()?;
+    Ok(outcomes)
+}
+
+/// Whether there was no room: a full disk, a quota, or a limit on the size of files. The operating system says so of a log
+/// that grows, and of the index beside it, in different words.
+fn is_full(error: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(failure, _) = error else { return false };
+    failure.code == ErrorCode::DiskFull
+        || [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_TRUNCATE]
+            .contains(&failure.extended_code)
+}
+
+/// The error as each of a group is told of it.
+fn refusal(error: &rusqlite::Error, path: &Path) -> LogError {
+    let path = path.to_owned();
+    if is_full(error) {
+        return LogError::Full { path, why: error.to_string() };
+    }
+    tracing::error!(%error, "log write failed");
+    let source = match error {
+        rusqlite::Error::SqliteFailure(failure, why) => rusqlite::Error::SqliteFailure(*failure, why.clone()),
+        other => rusqlite::Error::ToSqlConversionFailure(other.to_string().into()),
+    };
+    LogError::Store { path, source }
 }
 
 fn append(transaction: &Transaction<'_>, admission: Admission, record: &Record) -> rusqlite::Result<Appended> {
+    let mut is_first = false;
     if let Admission::Batch { first_number } = admission {
         let epoch: Option<i64> = transaction
             .prepare_cached("SELECT epoch FROM session WHERE agent = ?1")?
@@ -107,20 +181,15 @@ fn append(transaction: &Transaction<'_>, admission: Admission, record: &Record) 
         if epoch != Some(record.epoch.cast_signed()) {
             return Ok(Appended::Fenced);
         }
-        let last = last_admitted(transaction, &record.agent, &record.incarnation, record.lane)?;
-        let expected = (last + 1).max(first_number);
-        if record.number <= last {
-            return Ok(Appended::Duplicate);
+        let durable = last_admitted(transaction, &record.agent, &record.incarnation, record.lane)?;
+        let expected = (durable + 1).max(first_number);
+        if record.number <= durable {
+            return Ok(Appended::Duplicate { durable });
         }
         if record.number > expected {
             return Ok(Appended::Gap { expected });
         }
-        transaction.prepare_cached("INSERT OR REPLACE INTO admitted VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-            record.agent,
-            record.incarnation,
-            record.lane,
-            record.number.cast_signed()
-        ])?;
+        is_first = durable == 0;
     }
     transaction
         .prepare_cached(
@@ -137,32 +206,54 @@ fn append(transaction: &Transaction<'_>, admission: Admission, record: &Record) 
             record.lane,
             record.number.cast_signed(),
             crc32c::crc32c(&record.payload),
-            record.payload,
+            &*record.payload,
         ])?;
     let cursor = transaction.last_insert_rowid();
-    if admission == Admission::Session {
-        transaction
-            .prepare_cached("INSERT OR REPLACE INTO session VALUES (?1, ?2)")?
-            .execute(params![record.agent, cursor])?;
+    match admission {
+        Admission::Own => {}
+        Admission::Session => {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO session VALUES (?1, ?2)")?
+                .execute(params![record.agent, cursor])?;
+        }
+        Admission::Batch { .. } => {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO admitted VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![record.agent, record.incarnation, record.lane, record.number.cast_signed(), cursor])?;
+            if is_first {
+                forget(transaction, &record.agent)?;
+            }
+        }
     }
     Ok(Appended::At(Cursor(cursor)))
+}
+
+/// Forgets the incarnations of an agent beyond those that a store must know.
+fn forget(transaction: &Transaction<'_>, agent: &str) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "DELETE FROM admitted WHERE agent = ?1 AND incarnation NOT IN (SELECT incarnation FROM admitted \
+             WHERE agent = ?1 GROUP BY incarnation ORDER BY max(last) DESC LIMIT ?2)",
+        )?
+        .execute(params![agent, i64::try_from(INCARNATIONS).unwrap_or(i64::MAX)])
+        .map(|_| ())
 }
 
 fn publish(
     transaction: &Transaction<'_>,
     tick: Cursor,
     at: Timestamp,
-    changes: Vec<Published>,
+    changes: &[Published],
 ) -> rusqlite::Result<Vec<Entry>> {
     let mut statement = transaction
         .prepare_cached("INSERT INTO change (tick, published_at, crc32c, payload) VALUES (?1, ?2, ?3, ?4)")?;
     let mut entries = Vec::with_capacity(changes.len());
     for published in changes {
         let payload =
-            serde_json::to_vec(&published).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+            serde_json::to_vec(published).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
         statement.execute(params![tick.0, at.micros(), crc32c::crc32c(&payload), payload])?;
         let sequence = transaction.last_insert_rowid().cast_unsigned();
-        entries.push(Entry { sequence, tick, published_at: at, published });
+        entries.push(Entry { sequence, tick, published_at: at, published: published.clone() });
     }
     Ok(entries)
 }

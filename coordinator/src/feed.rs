@@ -6,7 +6,6 @@
 
 pub mod convert;
 pub mod grpc;
-pub mod listener;
 pub mod page;
 pub mod web;
 

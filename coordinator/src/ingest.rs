@@ -26,7 +26,7 @@ use crate::{
     log::{Admission, Appended, LogError, RecordLog},
     record::{Record, RecordKind, SessionRecord},
     registry::Registry,
-    shutdown,
+    rpc, shutdown,
 };
 
 /// Spacing of heartbeats that agents are asked for: below every common idle limit of a NAT.
@@ -37,9 +37,6 @@ const SILENT_AFTER: Duration = Duration::from_millis(37_500);
 
 /// How often silence is looked for.
 const WATCH: Duration = Duration::from_secs(5);
-
-/// Largest message that an agent may send.
-const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 /// What sessions share.
 pub struct Ingest {
@@ -130,7 +127,10 @@ impl Ingest {
 
     /// The gRPC service.
     pub fn service(self: &Arc<Self>) -> SessionServiceServer<session::Sessions> {
-        SessionServiceServer::new(session::Sessions(Arc::clone(self))).max_decoding_message_size(MAX_MESSAGE_BYTES)
+        let service = SessionServiceServer::new(session::Sessions(Arc::clone(self)))
+            .max_decoding_message_size(rpc::MAX_DECODING)
+            .max_encoding_message_size(rpc::MAX_ENCODING);
+        rpc::COMPRESSIONS.into_iter().fold(service, SessionServiceServer::accept_compressed)
     }
 
     /// Every agent that has ever said hello.

@@ -21,6 +21,7 @@ mod refusal;
 pub mod registry;
 pub mod replay;
 pub mod results;
+pub mod rpc;
 pub mod serve;
 pub mod shutdown;
 pub mod world_file;

@@ -11,14 +11,15 @@ use std::{
 
 use faultline_attribution::{Settings, Timestamp};
 use faultline_proto::{DESCRIPTORS, clock::Clock, feed::v1::feed_service_server::FeedServiceServer};
+use http::Extensions;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Server;
+use tokio_rustls::TlsAcceptor;
+use tonic::service::Routes;
 
 use crate::{
     assignment::Assignments,
     catalog::{Catalog, CatalogError, CatalogSource},
-    feed::{Hub, grpc::Feed, listener, web},
+    feed::{Hub, grpc::Feed, web},
     fold::{Fold, FoldError},
     ingest::{self, Ingest},
     local_agent::{LocalAgent, LocalAgentError},
@@ -27,7 +28,7 @@ use crate::{
     ranges::{keep, refresh::Publishers, store::Store},
     record::{CatalogRecord, Record, RecordKind},
     registry::Registry,
-    shutdown,
+    rpc, shutdown,
 };
 
 /// Time between ticks.
@@ -35,6 +36,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// After this the rooms that have not ended are dropped. An orderly end takes less than 5 s all told.
 const GRACE: Duration = Duration::from_secs(4);
+
+/// Largest message that a subscriber may send: its questions are short.
+const MAX_QUESTION: usize = 64 << 10;
 
 /// What to serve, and where.
 #[derive(Clone, Debug)]
@@ -96,9 +100,6 @@ pub enum ServeError {
     /// Another coordinator.
     #[error("data directory {}: another coordinator runs on it", .0.display())]
     Locked(PathBuf),
-    /// A server.
-    #[error("the agent port failed")]
-    Agents(#[from] tonic::transport::Error),
     /// A task that panicked.
     #[error("a task failed: {0}")]
     Task(String),
@@ -228,23 +229,12 @@ async fn serve_agents(
     agents: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     ingest: Arc<Ingest>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
-    let mut accepting = JoinSet::new();
-    let connections = ingest::listener::accept(agents, tls, stopped.clone(), &mut accepting);
-    let stop = async move { shutdown::begun(&mut stopped).await };
-    Server::builder()
-        .max_concurrent_streams(16)
-        .http2_max_local_error_reset_streams(Some(256))
-        .http2_max_pending_accept_reset_streams(Some(20))
-        .http2_max_header_list_size(16 << 10)
-        .initial_stream_window_size(256 << 10)
-        .initial_connection_window_size(1 << 20)
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .add_service(ingest.service())
-        .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop)
-        .await?;
+    let router = Routes::new(ingest.service()).prepare().into_axum_router();
+    let acceptor = TlsAcceptor::from(tls);
+    let greet = move |stream, peer| ingest::listener::greet(acceptor.clone(), stream, peer);
+    rpc::serve(agents, rpc::AGENTS, router, greet, stopped).await;
     Ok(())
 }
 
@@ -261,14 +251,17 @@ async fn serve_feed(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(|error| ServeError::Task(error.to_string()))?;
-    let service =
-        FeedServiceServer::new(Feed::new(Arc::clone(&hub), stopped.clone())).max_decoding_message_size(64 << 10);
-    let grpc = tonic::service::Routes::new(service).add_service(health).add_service(reflection);
+    let service = FeedServiceServer::new(Feed::new(Arc::clone(&hub), stopped.clone()))
+        .max_decoding_message_size(MAX_QUESTION)
+        .max_encoding_message_size(rpc::MAX_ENCODING);
+    let health = health.max_decoding_message_size(MAX_QUESTION).max_encoding_message_size(rpc::MAX_ENCODING);
+    let reflection = reflection.max_decoding_message_size(MAX_QUESTION).max_encoding_message_size(rpc::MAX_ENCODING);
+    let grpc = Routes::new(service).add_service(health).add_service(reflection);
     let agents = Arc::new(move || ingest.agents());
     let router = grpc.prepare().into_axum_router().merge(web::router(hub, agents, stopped.clone()));
     let mut leaving = stopped.clone();
     tokio::select! {
-        () = listener::serve(feed, router, stopped) => {}
+        () = rpc::serve(feed, rpc::FEED, router, async |stream, _| Ok((stream, Extensions::new())), stopped) => {}
         () = async {
             shutdown::begun(&mut leaving).await;
             reporter.set_not_serving::<FeedServiceServer<Feed>>().await;

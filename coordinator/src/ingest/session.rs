@@ -26,7 +26,9 @@ use super::{HEARTBEAT, Ingest, Losses, admit, listener::AgentPeer};
 use crate::{
     log::{Admission, Appended, LogError},
     record::{Record, RecordKind},
-    refusal, shutdown,
+    refusal,
+    rpc::life::Leaving,
+    shutdown,
 };
 
 /// Hello must come within this.
@@ -56,14 +58,14 @@ impl SessionService for Sessions {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let peer = request.extensions().get::<AgentPeer>().cloned();
         let peer = peer.ok_or_else(|| refusal::status(Code::Unauthenticated, "AGENT_UNKNOWN", "no certificate"))?;
-        peer.begins();
+        let leaving = request.extensions().get::<Leaving>().cloned();
         let (replies, receiver) = mpsc::channel(REPLIES);
         let ingest = Arc::clone(&self.0);
         // The task lives as long as the response stream: dropping one ends the other.
         let mut task = JoinSet::new();
         task.spawn(async move {
             let agent = peer.agent.clone();
-            if let Err(status) = Session::run(&ingest, peer, request.into_inner(), &replies).await {
+            if let Err(status) = Session::run(&ingest, peer, request.into_inner(), &replies, leaving).await {
                 tracing::info!(%agent, reason = status.message(), "session ended");
                 drop(replies.send(Err(status)).await);
             }
@@ -90,6 +92,7 @@ impl<'a> Session<'a> {
         peer: AgentPeer,
         mut requests: Streaming<SessionRequest>,
         replies: &'a Replies,
+        mut leaving: Option<Leaving>,
     ) -> Result<(), Status> {
         let first = time::timeout(ingest.clock.real(HELLO), requests.next()).await;
         let first = first.map_err(|_| refusal::status(Code::DeadlineExceeded, "HELLO_MISSING", "no Hello in time"))?;
@@ -124,6 +127,7 @@ impl<'a> Session<'a> {
                     return Err(refusal::status(Code::Aborted, "SESSION_SUPERSEDED", "a newer session of this agent began"));
                 }
                 () = shutdown::begun(&mut stopped) => return session.drain(&mut requests).await,
+                () = Leaving::begun(&mut leaving) => return session.drain(&mut requests).await,
             };
             let Some(request) = request else { return Ok(()) };
             if !session.take(request.map_err(malformed)?).await? {

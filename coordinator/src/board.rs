@@ -7,7 +7,7 @@ use std::{
 
 use faultline_attribution::{CellChange, Change, IncidentId, Layer, State, Timestamp, Verdict, Visibility};
 
-use crate::{feed::Published, log::Entry};
+use crate::{feed::Published, fold::Damage, log::Entry};
 
 /// Incidents that ended longer ago than this leave the snapshot (they stay in the history).
 const RECENT: Duration = Duration::from_hours(24);
@@ -24,6 +24,8 @@ pub struct Board {
     pub sequence: u64,
     /// How well we see; refreshed at each tick.
     pub visibility: Visibility,
+    /// What the log could not give back; refreshed at each tick.
+    pub damage: Damage,
     incidents: BTreeMap<IncidentId, VecDeque<Change>>,
     cells: BTreeMap<(String, String, Layer), CellChange>,
 }

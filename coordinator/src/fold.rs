@@ -3,7 +3,8 @@
 //! Rules: live and after a restart the same code reads the same records from the log, so that both come to the same
 //! picture. Inside a tick the coordinator's own records come first, in order; batches follow in the order (agent, lane,
 //! number), so that it does not matter which session was faster. What was published is never recomputed: up to the end
-//! of that record the engine is silent, and if it disagrees afterwards, that is a new revision. What the engine wants looked
+//! of that record the engine is silent, and if it disagrees afterwards, that is a new revision. A record that cannot be
+//! read is named, counted and skipped, at each rebuild the same ones. What the engine wants looked
 //! at again is returned by live ticks alone: what it wanted in the past is of no use.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -14,7 +15,7 @@ use crate::{
     board::Board,
     feed::{Hub, Published},
     log::{Admission, Appended, ChangeLog, Cursor, Entry, LogError, RecordLog},
-    observe::{ObserveError, Observer},
+    observe::Observer,
     record::{Record, RecordKind},
 };
 
@@ -27,14 +28,6 @@ pub enum FoldError {
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// A record in it.
-    #[error("log record {cursor:?}: {source}")]
-    Record {
-        /// Its place.
-        cursor: Cursor,
-        /// Why.
-        source: ObserveError,
-    },
     /// The log refused a tick.
     #[error("the log refused the coordinator's own record: {0:?}")]
     Refused(Appended),
@@ -53,6 +46,16 @@ pub struct Fold {
     /// The last tick whose changes are published.
     published: Cursor,
     visibility: Visibility,
+    damage: Damage,
+}
+
+/// Records that were skipped because they cannot be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// How many.
+    pub records: u64,
+    /// The last of them, and why.
+    pub last: Option<(Cursor, String)>,
 }
 
 impl Fold {
@@ -75,7 +78,8 @@ impl Fold {
         let engine = Engine::new(World::default(), settings);
         let (observer, read, waiting) = (Observer::default(), Cursor::START, Vec::new());
         let visibility = board.visibility.clone();
-        let mut fold = Self { log, changes, engine, observer, read, waiting, published, visibility };
+        let mut fold =
+            Self { log, changes, engine, observer, read, waiting, published, visibility, damage: Damage::default() };
         let (entries, _of_the_past) = fold.catch_up().await?;
         board.apply_all(&entries);
         let corrections = fold.corrections(&board, now);
@@ -101,7 +105,9 @@ impl Fold {
         let (entries, looks) = self.catch_up().await?;
         hub.publish(entries);
         self.visibility.evaluated_through = now;
-        hub.board().visibility = self.visibility.clone();
+        let mut board = hub.board();
+        board.visibility = self.visibility.clone();
+        board.damage = self.damage.clone();
         Ok(looks)
     }
 
@@ -114,7 +120,7 @@ impl Fold {
             self.read = *last;
             for (cursor, record) in records {
                 if record.kind == RecordKind::Tick {
-                    let outputs = self.fold_tick(record.received_at)?;
+                    let outputs = self.fold_tick(record.received_at);
                     looks = outputs.iter().filter_map(look).cloned().collect();
                     all.extend(self.publish(cursor, record.received_at, outputs).await?);
                 } else {
@@ -125,7 +131,7 @@ impl Fold {
         Ok((all, looks))
     }
 
-    fn fold_tick(&mut self, now: Timestamp) -> Result<Vec<Output>, FoldError> {
+    fn fold_tick(&mut self, now: Timestamp) -> Vec<Output> {
         let mut waiting = std::mem::take(&mut self.waiting);
         let place = |(cursor, record): &(Cursor, Record)| match record.kind {
             RecordKind::Batch => (1, record.agent.clone(), record.epoch, record.lane, record.number, Cursor::START),
@@ -133,12 +139,12 @@ impl Fold {
         };
         waiting.sort_by_cached_key(place);
         for (cursor, record) in waiting {
-            let inputs = self.observer.observe(&record).map_err(|source| FoldError::Record { cursor, source })?;
-            for input in &inputs {
-                self.engine.apply(input);
+            match self.observer.observe(&record) {
+                Ok(inputs) => inputs.iter().for_each(|input| self.engine.apply(input)),
+                Err(error) => self.damage.note(cursor, error.to_string()),
             }
         }
-        Ok(self.engine.advance(now))
+        self.engine.advance(now)
     }
 
     async fn publish(&mut self, tick: Cursor, now: Timestamp, outputs: Vec<Output>) -> Result<Vec<Entry>, FoldError> {
@@ -188,6 +194,15 @@ impl Fold {
         let missed = ours.into_iter().filter(|(incident, change)| !known.contains(incident) && change.state.is_open());
         corrections.extend(missed.map(|(_, change)| Published::Incident(Box::new(change.clone()))));
         corrections
+    }
+}
+
+impl Damage {
+    /// Notes that a record was skipped, and says so.
+    fn note(&mut self, cursor: Cursor, why: String) {
+        tracing::error!(%cursor, why, "log record skipped");
+        self.records += 1;
+        self.last = Some((cursor, why));
     }
 }
 

@@ -10,7 +10,7 @@
 pub mod conformance;
 pub mod sqlite;
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{fmt, future::Future, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use faultline_attribution::Timestamp;
@@ -33,6 +33,12 @@ impl Cursor {
     /// The epoch of the session whose record is here.
     pub const fn epoch(self) -> u64 {
         self.0.cast_unsigned()
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -99,14 +105,6 @@ pub enum LogError {
         /// The newest schema known.
         known: i64,
     },
-    /// A record whose checksum does not fit.
-    #[error("log {}: record {cursor} is damaged (checksum)", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Its place.
-        cursor: i64,
-    },
     /// The writer is gone.
     #[error("log {}: closed", .0.display())]
     Closed(PathBuf),
@@ -154,7 +152,9 @@ pub trait RecordLog: Send + Sync {
     /// Stores a record. Returns once it would survive a power cut.
     async fn append(&self, admission: Admission, record: Record) -> Result<Appended, LogError>;
 
-    /// Records after the cursor, in order, `limit` at most.
+    /// Records after the cursor, in order, `limit` at most. One that cannot be read is [`RecordKind::Damaged`].
+    ///
+    /// [`RecordKind::Damaged`]: crate::record::RecordKind::Damaged
     async fn next(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Record)>, LogError>;
 
     /// The last number admitted in a lane of an agent's spool; zero for none.
@@ -183,6 +183,6 @@ pub trait ChangeLog: Send + Sync {
     /// Stores what one tick published, all or nothing.
     async fn publish(&self, tick: Cursor, at: Timestamp, changes: Vec<Published>) -> Result<Vec<Entry>, LogError>;
 
-    /// Changes after the sequence, in order, `limit` at most.
+    /// Changes after the sequence, in order, `limit` at most; damaged ones are left out.
     async fn published_after(&self, sequence: u64, limit: usize) -> Result<Vec<Entry>, LogError>;
 }

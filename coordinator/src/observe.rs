@@ -46,6 +46,9 @@ const AHEAD: Duration = Duration::from_secs(2);
 /// A record that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
+    /// The log cannot give it back as it was written.
+    #[error("damaged: {0}")]
+    Damaged(String),
     /// Its payload is not what its kind says.
     #[error(transparent)]
     Payload(#[from] PayloadError),
@@ -107,6 +110,9 @@ impl Observer {
                 learned.map(|(target, learned)| Input::World(WorldChange::Learned(target, learned))).collect()
             }
             RecordKind::Tick => Vec::new(),
+            RecordKind::Damaged => {
+                return Err(ObserveError::Damaged(String::from_utf8_lossy(&record.payload).into_owned()));
+            }
         })
     }
 

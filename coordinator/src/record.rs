@@ -1,8 +1,9 @@
 //! Records of the log: every input of the fold, in one envelope.
 //!
-//! Format 1. An envelope is `{format, kind, received_at, agent, epoch, lane, number, crc32c, payload}`; the payload is
+//! An envelope is `{format, kind, received_at, agent, incarnation, epoch, lane, number, crc32c, payload}`; the payload is
 //! the protobuf message as it came for a batch, JSON for the coordinator's own records, but for ranges, which
-//! [`crate::ranges::compact`] specifies. Old formats stay readable.
+//! [`crate::ranges::compact`] specifies. Format 1 has the checksum of the payload alone; format 2 has that of the payload
+//! and after it the envelope: kind, `received_at`, epoch, lane and number (little-endian), incarnation, agent. Both are read.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +11,15 @@ use bytes::Bytes;
 use faultline_attribution::{SessionState, Target, TargetId, Timestamp, Vantage};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Format of the payloads that this build writes.
-pub const FORMAT: u8 = 1;
+/// Format that this build writes.
+pub const FORMAT: u8 = 2;
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum RecordKind {
+    /// What is left of a record that cannot be read: never written, and its payload says why, in words.
+    Damaged = 0,
     /// A batch of results, as it came.
     Batch = 1,
     /// An agent's slot table: which number means which target.
@@ -113,6 +116,31 @@ impl Record {
     /// Published ranges, in their compact form.
     pub fn ranges(received_at: Timestamp, compact: Vec<u8>) -> Self {
         Self { payload: compact.into(), ..Self::empty(RecordKind::Ranges, received_at, "") }
+    }
+
+    /// What is left of a record that cannot be read.
+    pub fn damaged(why: String) -> Self {
+        let at = Timestamp::from_micros(0);
+        Self { payload: why.into_bytes().into(), ..Self::empty(RecordKind::Damaged, at, "") }
+    }
+
+    /// The checksum of a record of this format; `None` for a format that this build does not know.
+    pub fn checksum(&self, format: u8) -> Option<u32> {
+        let payload = crc32c::crc32c(&self.payload);
+        let parts: [&[u8]; 7] = [
+            &[self.kind as u8],
+            &self.received_at.micros().to_le_bytes(),
+            &self.epoch.to_le_bytes(),
+            &[self.lane],
+            &self.number.to_le_bytes(),
+            &self.incarnation,
+            self.agent.as_bytes(),
+        ];
+        match format {
+            1 => Some(payload),
+            FORMAT => Some(parts.iter().fold(payload, |sum, part| crc32c::crc32c_append(sum, part))),
+            _ => None,
+        }
     }
 
     fn empty(kind: RecordKind, received_at: Timestamp, agent: &str) -> Self {

@@ -8,7 +8,7 @@ use std::{
 
 use faultline_attribution::Timestamp;
 
-use super::{Format, Usage, replay::instant};
+use super::{Format, Usage, replay::instant, say_error};
 use crate::{
     log::sqlite::SqliteReader,
     results::export::{self, ExportError, Span},
@@ -65,15 +65,18 @@ impl Export {
             serde_json::to_writer(&mut out, line)?;
             out.write_all(b"\n")
         });
-        let exported = exported.and_then(|world| Ok(out.flush().map(|()| world)?));
-        let world = match exported {
+        let exported = exported.and_then(|exported| Ok(out.flush().map(|()| exported)?));
+        let exported = match exported {
             Err(ExportError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Ok(ExitCode::SUCCESS);
             }
             exported => exported?,
         };
+        for (cursor, why) in &exported.damaged {
+            say_error(&format!("log record {cursor} left out: {why}"));
+        }
         if let Some(path) = self.write_world {
-            std::fs::write(&path, world_file::write(&world))
+            std::fs::write(&path, world_file::write(&exported.vantages))
                 .map_err(|error| anyhow::anyhow!("--write-world {}: {error}", path.display()))?;
         }
         Ok(ExitCode::SUCCESS)

@@ -3,12 +3,16 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use faultline_attribution::{AgentId, Outcome, ProbeKind, TargetId, Timestamp, Vantage};
-use faultline_proto::{agent::v1::Lane, convert, types::v1 as wire};
+use faultline_proto::{
+    agent::v1::{Lane, ResultBatch},
+    convert,
+    types::v1 as wire,
+};
 
 use super::{ResultLine, Timings};
 use crate::{
     log::{Cursor, LogError, sqlite::SqliteReader},
-    observe::{self, ObserveError, Observer},
+    observe::{self, Observer},
     record::{Record, RecordKind},
 };
 
@@ -21,14 +25,6 @@ pub enum ExportError {
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// A record in it.
-    #[error("log record {cursor:?}: {source}")]
-    Record {
-        /// Its place.
-        cursor: Cursor,
-        /// Why.
-        source: ObserveError,
-    },
     /// Lines cannot be written.
     #[error("standard output: {0}")]
     Write(#[from] std::io::Error),
@@ -49,44 +45,52 @@ impl Span {
     }
 }
 
-/// Hands out every result of the span in the order of the log. Returns where the agents look from, as last recorded.
+/// What an export came to.
+#[derive(Debug, Default)]
+pub struct Exported {
+    /// Where the agents look from, as last recorded.
+    pub vantages: BTreeMap<AgentId, Vantage>,
+    /// Records that cannot be read and were left out, and why.
+    pub damaged: Vec<(Cursor, String)>,
+}
+
+/// Hands out every result of the span in the order of the log.
 pub fn export(
     log: &SqliteReader,
     span: Span,
     mut write: impl FnMut(&ResultLine<'_>) -> std::io::Result<()>,
-) -> Result<BTreeMap<AgentId, Vantage>, ExportError> {
+) -> Result<Exported, ExportError> {
     let mut observer = Observer::default();
+    let mut damaged = Vec::new();
     let mut read = Cursor::START;
     loop {
         let records = log.next(read, CHUNK)?;
         let Some((last, _)) = records.last() else { break };
         read = *last;
         for (cursor, record) in records {
-            let fail = |source| ExportError::Record { cursor, source };
-            if record.kind == RecordKind::Batch {
-                batch(&mut observer, &record, span, fail, &mut write)?;
-            } else {
-                observer.observe(&record).map_err(fail)?;
+            // Outside the span its facts still count: later batches refer to them.
+            let read = match record.kind {
+                RecordKind::Batch => observer.read_batch(&record).map(Some),
+                _ => observer.observe(&record).map(|_| None),
+            };
+            match read {
+                Ok(Some(read)) if span.holds(record.received_at) => batch(&observer, &record, &read, &mut write)?,
+                Ok(_) => {}
+                Err(error) => damaged.push((cursor, error.to_string())),
             }
         }
     }
-    Ok(observer.vantages().clone())
+    Ok(Exported { vantages: observer.vantages().clone(), damaged })
 }
 
 fn batch(
-    observer: &mut Observer,
+    observer: &Observer,
     record: &Record,
-    span: Span,
-    fail: impl Fn(ObserveError) -> ExportError,
+    batch: &ResultBatch,
     write: &mut impl FnMut(&ResultLine<'_>) -> std::io::Result<()>,
 ) -> Result<(), ExportError> {
-    // Outside the span its facts still count: later batches refer to them.
-    let batch = observer.read_batch(record).map_err(fail)?;
-    if !span.holds(record.received_at) {
-        return Ok(());
-    }
     let agent = AgentId::from(record.agent.as_str());
-    let clock_suspect = observe::is_sealed_ahead(&batch, record);
+    let clock_suspect = observe::is_sealed_ahead(batch, record);
     for result in &batch.results {
         let (Some(target), Some(outcome)) = (observer.target_of(&agent, result.slot), observe::outcome(result)) else {
             continue; // refused at ingest; it does not count live either

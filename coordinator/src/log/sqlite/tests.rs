@@ -104,15 +104,88 @@ async fn a_log_of_the_version_before_is_brought_up_to_date() {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_is_found_and_named() {
+async fn a_flipped_bit_anywhere_in_a_record_is_found_and_named_and_the_rest_is_read() {
     let data = tempfile::tempdir().expect("dir");
     let log = SqliteLog::open(data.path()).expect("open");
     let epoch = session(&log).await;
-    admit(&log, batch(epoch, 1), 1).await;
+    for number in 1..=2 {
+        admit(&log, batch(epoch, number), 1).await;
+    }
     let other = Connection::open(data.path().join("log.sqlite")).expect("second connection");
-    other.execute("UPDATE record SET payload = x'010203ff' WHERE kind = 1", []).expect("flip");
-    let error = log.next(Cursor::START, 10).await.expect_err("damaged");
-    assert!(error.to_string().contains("record 2 is damaged"), "{error}");
+    let flips = [
+        "format = 3",
+        "kind = 9",
+        "kind = 5",
+        "received_at = received_at | 4",
+        "agent = 'fra-3'",
+        "incarnation = x'070707'",
+        "epoch = epoch | 16",
+        "lane = 3",
+        "number = 3",
+        "crc32c = crc32c | 1 << 33",
+        "payload = x'010203ff'",
+        "payload = 'abc'",
+    ];
+    for flip in flips {
+        other.execute_batch(&format!("BEGIN; UPDATE record SET {flip} WHERE cursor = 2")).expect("flip");
+        other.execute_batch("COMMIT").expect("kept");
+        let records = log.next(Cursor::START, 10).await.expect("reads on");
+        let kinds: Vec<_> = records.iter().map(|(cursor, record)| (cursor.0, record.kind)).collect();
+        let wanted = [(1, RecordKind::Session), (2, RecordKind::Damaged), (3, RecordKind::Batch)];
+        assert_eq!(kinds, wanted, "{flip}");
+        other.execute_batch("DELETE FROM record WHERE cursor = 2").expect("gone");
+        other
+            .execute_batch(
+                "INSERT INTO record SELECT 2, format, kind, received_at, agent, incarnation, epoch, lane, number, \
+                 crc32c, payload FROM record WHERE cursor = 3",
+            )
+            .expect("whole again");
+        assert_eq!(log.next(Cursor(1), 1).await.expect("reads")[0].1.kind, RecordKind::Batch);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_the_store_cannot_read_costs_what_lies_on_it() {
+    let data = tempfile::tempdir().expect("dir");
+    let path = data.path().join("log.sqlite");
+    let log = SqliteLog::open(data.path()).expect("open");
+    let epoch = session(&log).await;
+    for number in 1..=200 {
+        admit(&log, Record { payload: vec![9; 2000].into(), ..batch(epoch, number) }, 1).await;
+    }
+    drop(log);
+    Connection::open(&path).expect("open").execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("checkpoint");
+    let mut bytes = std::fs::read(&path).expect("file");
+    // A leaf of the table of records, from the middle of the file: its type becomes none that there is.
+    let page = (5..bytes.len() / 16384)
+        .find(|page| bytes[page * 16384] == 13 && bytes[page * 16384 + 3..][..2] != [0, 0])
+        .expect("a leaf");
+    bytes[page * 16384] = 77;
+    std::fs::write(&path, bytes).expect("damage");
+    let log = SqliteLog::open(data.path()).expect("opens");
+    let (mut whole, mut damaged, mut after) = (0, 0, Cursor::START);
+    loop {
+        let read = log.next(after, 64).await.expect("reads on");
+        let Some((last, _)) = read.last() else { break };
+        assert!(*last > after, "no loop");
+        after = *last;
+        damaged += read.iter().filter(|(_, record)| record.kind == RecordKind::Damaged).count();
+        whole += read.iter().filter(|(_, record)| record.kind == RecordKind::Batch).count();
+    }
+    assert_eq!(damaged, 1, "one stretch, said once");
+    assert!((180..200).contains(&whole), "{whole} of 200 are left");
+}
+
+#[tokio::test]
+async fn a_damaged_change_is_left_out_and_the_others_are_read() {
+    let data = tempfile::tempdir().expect("dir");
+    let log = SqliteLog::open(data.path()).expect("open");
+    let sight = || Published::Visibility(Visibility::default());
+    log.publish(Cursor(1), Timestamp::from_micros(1), vec![sight(), sight(), sight()]).await.expect("published");
+    let other = Connection::open(data.path().join("log.sqlite")).expect("second connection");
+    other.execute("UPDATE change SET payload = x'7b7d' WHERE sequence = 2", []).expect("flip");
+    let entries = log.published_after(0, 10).await.expect("reads on");
+    assert_eq!(entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [1, 3]);
 }
 
 #[tokio::test]

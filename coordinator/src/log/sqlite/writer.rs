@@ -205,7 +205,7 @@ fn append(transaction: &Transaction<'_>, admission: Admission, record: &Record) 
             record.epoch.cast_signed(),
             record.lane,
             record.number.cast_signed(),
-            crc32c::crc32c(&record.payload),
+            record.checksum(FORMAT),
             &*record.payload,
         ])?;
     let cursor = transaction.last_insert_rowid();

@@ -16,7 +16,7 @@ mod tls;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, PoisonError, atomic::AtomicU64},
 };
 
 use faultline_proto::clock::Clock;
@@ -27,6 +27,7 @@ pub use faults::{
 };
 #[cfg(test)]
 pub(crate) use faults::{Asker, Standing};
+pub use relay::{End, Ending, Link, Way};
 use tokio::{
     sync::{Mutex, watch},
     task::JoinSet,
@@ -43,11 +44,17 @@ use crate::{
 pub struct Net {
     shared: Arc<Shared>,
     doors: Mutex<Vec<tcp::Door>>,
-    relays: Vec<watch::Sender<bool>>,
+    relays: Vec<Relay>,
     coordinator: watch::Sender<Option<SocketAddr>>,
     catalog: String,
     names: Vec<dns::NameServer>,
     tasks: JoinSet<()>,
+}
+
+/// An agent's relay: how its link was set, and how it stands once lost paths are counted in.
+struct Relay {
+    set: std::sync::Mutex<Link>,
+    stands: watch::Sender<Link>,
 }
 
 /// Why the emulated internet cannot run.
@@ -140,9 +147,16 @@ impl Net {
         let mut tasks = JoinSet::new();
         let mut relays = Vec::new();
         for (agent, listener) in world.agents.iter().zip(sockets.relays) {
-            let (cut, is_cut) = watch::channel(false);
-            tasks.spawn(relay::keep(listener, agent.address(), coordinator.subscribe(), is_cut, clock));
-            relays.push(cut);
+            let (stands, link) = watch::channel(Link::Whole);
+            let path = relay::Path {
+                agent: agent.address(),
+                address: (agent.uplink_address(), shared.port).into(),
+                coordinator: coordinator.subscribe(),
+                link,
+                clock,
+            };
+            tasks.spawn(relay::keep(listener, path));
+            relays.push(Relay { set: std::sync::Mutex::default(), stands });
         }
         for (place, socket) in sockets.quic {
             quic::open(socket, place, &shared, &mut tasks);
@@ -185,6 +199,13 @@ impl Net {
     /// Where that agent finds the coordinator: its own path, which can be cut.
     pub fn agent_uplink(&self, agent: &Agent) -> SocketAddr {
         (agent.uplink_address(), self.shared.port).into()
+    }
+
+    /// Sets how that agent's path to the coordinator stands; a lost path ([`Fault::path`]) is cut whatever was set.
+    pub fn set_link(&self, agent: &Agent, link: Link) {
+        let Some(relay) = self.relays.get(usize::from(agent.number)) else { return };
+        *relay.set.lock().unwrap_or_else(PoisonError::into_inner) = link;
+        relay.turn(self.shared.board.path_is_lost(agent));
     }
 
     /// That agent's recursive resolver.
@@ -235,11 +256,18 @@ impl Net {
         for door in doors.iter_mut() {
             door.turn(&self.shared).await?;
         }
-        for (agent, cut) in self.shared.world.agents.iter().zip(&self.relays) {
-            let is_lost = self.shared.board.path_is_lost(agent);
-            cut.send_if_modified(|is_cut| std::mem::replace(is_cut, is_lost) != is_lost);
+        for (agent, relay) in self.shared.world.agents.iter().zip(&self.relays) {
+            relay.turn(self.shared.board.path_is_lost(agent));
         }
         Ok(())
+    }
+}
+
+impl Relay {
+    fn turn(&self, is_lost: bool) {
+        let set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        let link = if is_lost { Link::Cut } else { *set };
+        self.stands.send_if_modified(|stands| std::mem::replace(stands, link) != link);
     }
 }
 

@@ -54,6 +54,7 @@ pub mod feed {
 pub mod assignment;
 pub mod clock;
 pub mod convert;
+pub mod failpoint;
 pub mod page;
 pub mod pattern;
 pub mod question;

@@ -3,6 +3,8 @@
 //! Rules: the files are read again for each connection, so that a renewed certificate needs no restart; the only roots
 //! are those of the configuration; the crypto provider is explicit.
 
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 use std::{
     io,
     net::IpAddr,
@@ -89,6 +91,8 @@ impl Dialer {
         for address in tokio::net::lookup_host((self.host.as_str(), self.port)).await? {
             match dial(address, self.source).await {
                 Ok(stream) => {
+                    #[cfg(target_os = "linux")]
+                    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(HALF_OPEN))?;
                     let session = TlsConnector::from(self.config).connect(self.name, stream).await?;
                     return Ok(TokioIo::new(session));
                 }
@@ -117,6 +121,10 @@ pub(crate) fn valid_until(coordinator: &Coordinator) -> Option<i64> {
     let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
     Some(certificate.validity().not_after.timestamp())
 }
+
+/// What was sent and is not acknowledged for this long ends the connection, as keepalive does when nothing is sent.
+#[cfg(target_os = "linux")]
+const HALF_OPEN: Duration = Duration::from_secs(30);
 
 /// Source: RFC 9113, section 3.4: the preface, and a SETTINGS frame that sets nothing.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";

@@ -15,7 +15,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, SerialNumber,
 };
-use rustls::{RootCertStore, ServerConfig, server::VerifierBuilderError, server::WebPkiClientVerifier};
+use rustls::{
+    RootCertStore, ServerConfig,
+    server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier},
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
@@ -179,6 +182,9 @@ pub fn agent_port(data: &Path) -> Result<ServerConfig, PkiError> {
         .with_client_cert_verifier(verifier)
         .with_single_cert(vec![certificate("server.pem")?], key)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
+    // A resumed session would skip the look at the agent's certificate, and thousands of tickets would be held for nothing.
+    config.session_storage = std::sync::Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(config)
 }
 

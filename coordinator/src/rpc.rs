@@ -4,12 +4,12 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | [`places`] | connections at once, all together and of one address; those without a request yet are counted apart |
+//! | `places` | connections at once, all together and of one address; those without a request yet are counted apart |
 //! | [`serve`] | a deadline for the handshake, the first request, and the time between requests; an age at which connections end |
-//! | [`meter`] | HTTP/2 frames as they come off the socket: a budget for those that carry nothing, a deadline for each one begun |
+//! | `meter` | HTTP/2 frames as they come off the socket: a budget for those that carry nothing, a deadline for each one begun |
 //! | hyper, h2 | streams, windows, header lists, resets, CONTINUATION and empty frames, pings that must be answered |
-//! | [`life`] | requests at once of one connection; answers that the peer does not take |
-//! | [`message`] | a message that was begun must go on; one that is too large never begins |
+//! | `life` | requests at once of one connection; answers that the peer does not take |
+//! | `message` | a message that was begun must go on; one that is too large never begins |
 //! | tonic, prost | size of a message, also once decompressed; depth of nesting |
 //!
 //! Rules: a peer that breaks one of these loses its connection and nobody else notices; time that the coordinator takes for
@@ -45,12 +45,15 @@ pub struct Limits {
     pub opening: Share,
     /// A connection without a request for this long ends.
     pub idle: Duration,
+    /// A connection ends at this age, or up to a tenth later.
+    pub age: Duration,
     /// Frames that carry nothing.
     budget: Budget,
 }
 
-/// Connections being opened, at once. One address has half of them, so that nobody alone can keep the others from theirs.
-const OPENING: Share = Share { all: 256, of_one: 128 };
+/// Connections being opened, at once: a silent one costs a socket and little else, and nobody alone can keep the others from
+/// theirs. Source: twice the 2,000 idle sockets of the fault table.
+const OPENING: Share = Share { all: 4096, of_one: 128 };
 
 /// The agent port. Source of 10,000: twice the 5,000 agents that a coordinator must bear, since each may reconnect before its
 /// last connection is known to be dead. Agents behind one address are one witness, and no site needs more than 128.
@@ -59,6 +62,7 @@ pub const AGENTS: Limits = Limits {
     connections: Share { all: 10_000, of_one: 128 },
     opening: OPENING,
     idle: Duration::from_secs(10),
+    age: AGE,
     budget: Budget { burst: 1000, a_second: 200 },
 };
 
@@ -68,11 +72,22 @@ pub const FEED: Limits = Limits {
     connections: Share { all: 4096, of_one: 1024 },
     opening: OPENING,
     idle: Duration::from_secs(30),
+    age: AGE,
     budget: Budget { burst: 4000, a_second: 1000 },
 };
 
-/// A handshake that takes longer is dropped. Source: fault table of the design notes.
+/// Each half of a TLS handshake must be done within this. Source: fault table of the design notes.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// TLS handshakes under way at once, of those that have said hello; the others wait their turn. First come, first served:
+/// if thousands were served at once each would take too long for its agent.
+pub(crate) const HANDSHAKES: usize = 256;
+
+/// What a handshake waits for, or the error that it took too long.
+pub(crate) async fn in_time<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let done = tokio::time::timeout(HANDSHAKE, step).await;
+    done.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")))
+}
 
 /// The first request must come within this, and so must the head of each HTTP/1 request. Source: fault table of the design
 /// notes.

@@ -13,7 +13,6 @@ use faultline_attribution::{Settings, Timestamp};
 use faultline_proto::{DESCRIPTORS, clock::Clock, feed::v1::feed_service_server::FeedServiceServer};
 use http::Extensions;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time};
-use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
     catalog::{Catalog, CatalogError, CatalogSource},
     feed::{Hub, grpc::Feed, web},
     fold::{Fold, FoldError},
-    ingest::{self, Ingest},
+    ingest::{Ingest, listener::Greeter},
     local_agent::{LocalAgent, LocalAgentError},
     log::{Admission, ChangeLog, LogError, RecordLog, sqlite::SqliteLog},
     pki::{self, Authority, PkiError},
@@ -232,8 +231,8 @@ async fn serve_agents(
     stopped: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
     let router = Routes::new(ingest.service()).prepare().into_axum_router();
-    let acceptor = TlsAcceptor::from(tls);
-    let greet = move |stream, peer| ingest::listener::greet(acceptor.clone(), stream, peer);
+    let greeter = Greeter::new(tls);
+    let greet = move |stream, peer| greeter.clone().greet(stream, peer);
     rpc::serve(agents, rpc::AGENTS, router, greet, stopped).await;
     Ok(())
 }

@@ -1,14 +1,18 @@
 //! Who is at the other end of a connection to the agent port: TLS, and the agent's name taken from its certificate before
 //! anything it says is read.
+//!
+//! Rule: who has not said hello waits for nobody and nobody waits for it; the work of the handshakes that have goes on for
+//! some at a time, first come, first served, and waiting for that turn is not held against the agent.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use faultline_attribution::AgentId;
 use http::Extensions;
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use rustls::{ServerConfig, server::Acceptor};
+use tokio::{net::TcpStream, sync::Semaphore};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-use crate::pki;
+use crate::{pki, rpc};
 
 /// Who is at the other end.
 #[derive(Clone, Debug)]
@@ -19,22 +23,32 @@ pub struct AgentPeer {
     pub address: SocketAddr,
 }
 
-/// Shakes hands; each request of the connection knows its [`AgentPeer`].
-///
-/// # Errors
-///
-/// When the peer has no certificate of this coordinator's authority.
-pub async fn greet(
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    address: SocketAddr,
-) -> io::Result<(TlsStream<TcpStream>, Extensions)> {
-    let stream = acceptor.accept(stream).await?;
-    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let agent = certificate
-        .and_then(pki::agent_of)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::PermissionDenied, "the certificate names no agent"))?;
-    let mut known = Extensions::new();
-    known.insert(AgentPeer { agent: agent.into(), address });
-    Ok((stream, known))
+/// Shakes hands with agents.
+#[derive(Clone)]
+pub struct Greeter {
+    tls: Arc<ServerConfig>,
+    turns: Arc<Semaphore>,
+}
+
+impl Greeter {
+    /// A greeter with this side of TLS.
+    pub fn new(tls: Arc<ServerConfig>) -> Self {
+        Self { tls, turns: Arc::new(Semaphore::new(rpc::HANDSHAKES)) }
+    }
+
+    /// Shakes hands; each request of the connection knows its [`AgentPeer`]. Fails when the peer has no certificate of
+    /// this coordinator's authority, or takes too long.
+    pub async fn greet(self, stream: TcpStream, address: SocketAddr) -> io::Result<(TlsStream<TcpStream>, Extensions)> {
+        let hello = rpc::in_time(LazyConfigAcceptor::new(Acceptor::default(), stream)).await?;
+        let turn = self.turns.acquire().await.map_err(io::Error::other)?;
+        let stream = rpc::in_time(hello.into_stream(Arc::clone(&self.tls))).await?;
+        drop(turn);
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let agent = certificate
+            .and_then(pki::agent_of)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::PermissionDenied, "the certificate names no agent"))?;
+        let mut known = Extensions::new();
+        known.insert(AgentPeer { agent: agent.into(), address });
+        Ok((stream, known))
+    }
 }

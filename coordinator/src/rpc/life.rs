@@ -2,7 +2,7 @@
 //! take, and whether the connection is to end.
 //!
 //! Rules: a request is under way until its answer has been handed over in full or its peer has left; an answer is handed
-//! out in pieces of [`PIECE`](super::PIECE) bytes, so that what waits for a slow peer is bounded and its slowness is seen;
+//! out in pieces of `PIECE` bytes, so that what waits for a slow peer is bounded and its slowness is seen;
 //! one request too many of a connection is refused, and nothing of it is read.
 
 use std::{

@@ -2,7 +2,7 @@
 //! connection that has had its time.
 //!
 //! Rules: every connection is a task of this loop; one that breaks a limit ends alone; at shutdown the port closes at once, and
-//! what is open has [`STOP_GRACE`](super::STOP_GRACE) to end.
+//! what is open has `STOP_GRACE` to end.
 
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Instant};
 
@@ -21,7 +21,7 @@ use tonic::Code;
 use tower::ServiceExt as _;
 
 use super::{
-    AGE, AGE_GRACE, FIRST_REQUEST, HANDSHAKE, LAST_WORD, LOOK, Limits, STOP_GRACE, UNTAKEN, http as builder,
+    AGE_GRACE, FIRST_REQUEST, LAST_WORD, LOOK, Limits, STOP_GRACE, UNTAKEN, http as builder,
     life::{Answer, Life, Requests},
     message::Watched,
     meter::Metered,
@@ -34,7 +34,7 @@ use crate::{refusal, shutdown};
 const ACCEPT_AGAIN: time::Duration = time::Duration::from_millis(50);
 
 /// Serves the port until shutdown. `greet` makes of a connection what is spoken over it, and what each request on it is to
-/// know.
+/// know, within `in_time`.
 pub async fn serve<G, F, I>(
     listener: TcpListener,
     limits: Limits,
@@ -73,14 +73,13 @@ pub async fn serve<G, F, I>(
         let (greeted, router, shutdown) = (greet(stream, peer), router.clone(), shutdown.clone());
         connections.spawn(async move {
             let _place = place;
-            match time::timeout(HANDSHAKE, greeted).await {
-                Ok(Ok((stream, known))) => {
+            match greeted.await {
+                Ok((stream, known)) => {
                     let connection = Connection { limits, router, known, opening: (turn, opening), shutdown };
                     let why = connection.run(stream).await;
                     tracing::debug!(%peer, port = limits.port, why, "connection ended");
                 }
-                Ok(Err(error)) => tracing::info!(%peer, port = limits.port, %error, "handshake refused"),
-                Err(_) => tracing::info!(%peer, port = limits.port, "handshake timed out"),
+                Err(error) => tracing::info!(%peer, port = limits.port, %error, "handshake refused"),
             }
         });
     }
@@ -128,7 +127,7 @@ impl Connection {
             () = idle(requests, limits.idle) => ("idle", Some(LAST_WORD)),
             why = life.condemned() => (why, Some(LAST_WORD)),
             () = untaken(&life) => ("what was sent is not taken", None),
-            () = time::sleep(AGE + AGE.mul_f64(rand::random::<f64>() / 10.0)) => ("old", Some(AGE_GRACE)),
+            () = time::sleep(limits.age.mul_f64(1.0 + rand::random::<f64>() / 10.0)) => ("old", Some(AGE_GRACE)),
             () = shutdown::begun(&mut shutdown) => ("shutdown", Some(STOP_GRACE)),
         };
         let Some(grace) = grace else { return why };
@@ -211,3 +210,6 @@ fn busy(is_grpc: bool) -> Response<Answer> {
     };
     response.map(|body| Answer::new(body, None))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,12 @@
 //! `world` says what exists, `net` runs it, `scenario` says what breaks and what the truth then is. Nothing here needs
 //! root, and nothing here decides a verdict: agents and coordinator are the real ones and see only packets.
 
+pub mod alone;
+pub mod attack;
 pub mod case;
 pub mod fleet;
+pub mod herd;
+pub mod honest;
 pub mod judge;
 pub mod lag;
 pub mod load;

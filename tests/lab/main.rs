@@ -33,7 +33,7 @@ enum Command {
     Calibrate(cli::calibrate::Calibrate),
     /// Compare the agent with `blackbox_exporter`, case by case, at servers that misbehave
     Parity(cli::parity::Parity),
-    /// Measure what the engine costs, or the agent
+    /// Measure what the engine costs, or the agent, and what the coordinator bears
     Bench(cli::bench::Bench),
 }
 

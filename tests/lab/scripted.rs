@@ -1,7 +1,12 @@
 //! A scripted agent: speaks the session protocol by hand, for what a real agent never does, and for many agents at once
 //! without an emulated internet behind them.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use faultline_coordinator::{
@@ -21,7 +26,10 @@ use faultline_proto::{
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    sync::mpsc,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -34,6 +42,7 @@ use tonic::{
 pub struct Credentials {
     tls: Arc<ClientConfig>,
     address: SocketAddr,
+    source: Option<IpAddr>,
 }
 
 /// An open session.
@@ -68,12 +77,29 @@ impl Credentials {
 
     fn new(mut tls: ClientConfig, address: SocketAddr) -> Self {
         tls.alpn_protocols = vec![b"h2".to_vec()];
-        Self { tls: Arc::new(tls), address }
+        Self { tls: Arc::new(tls), address, source: None }
+    }
+
+    /// The same, dialled from this address.
+    #[must_use]
+    pub fn at(mut self, source: IpAddr) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Where it dials.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From which address, if it matters.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.source
     }
 
     /// A connection over mutual TLS on which nothing was said yet.
     pub async fn dial(&self) -> io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(self.address).await?;
+        let stream = connect(self.address, self.source).await?;
         let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
         TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await
     }
@@ -158,6 +184,14 @@ impl ScriptedAgent {
     pub async fn hear(&mut self) -> Result<Option<Heard>, Status> {
         Ok(self.responses.message().await?.and_then(|response| response.message))
     }
+}
+
+/// A connection from this address of the machine's, or from whichever.
+pub async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(address).await };
+    let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind((source, 0).into())?;
+    socket.connect(address).await
 }
 
 /// A run that passed.

@@ -52,11 +52,16 @@ pub fn prepare(data: &Path) -> anyhow::Result<()> {
 
 /// Starts a coordinator on a prepared data directory, on free ports.
 pub async fn start(data: &Path, clock: Clock) -> anyhow::Result<Coordinator> {
+    start_at(data, clock, 0).await
+}
+
+/// The same with a port for agents that is known before; 0 is a free one.
+pub async fn start_at(data: &Path, clock: Clock, agents_port: u16) -> anyhow::Result<Coordinator> {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let options = Options {
         data_dir: data.to_owned(),
         catalogs: vec![CatalogSource::File(data.join("catalog.toml"))],
-        agents_listen: local,
+        agents_listen: SocketAddr::new(local.ip(), agents_port),
         feed_listen: local,
         clock,
         with_agent: false,

@@ -1,6 +1,8 @@
-//! `faultline-lab bench`: what the engine costs, and what the agent does.
+//! `faultline-lab bench`: what the engine costs, what the agent does, and what the coordinator bears.
 
 mod agent;
+mod attack;
+mod reconnect;
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -34,7 +36,11 @@ enum Subject {
     Engine(Engine),
     /// CPU a probe beside `blackbox_exporter` and a bare loop; memory, start and punctuality of the daemon
     Agent(agent::Agent),
-    /// A part of `bench agent` in a process of its own
+    /// What honest agents lose while the coordinator is attacked
+    Attack(attack::Attack),
+    /// How soon thousands of agents are back after the coordinator died, and what it holds then
+    Reconnect(reconnect::Reconnect),
+    /// A part of another bench in a process of its own
     #[command(hide = true)]
     Part(agent::Part),
 }
@@ -73,6 +79,8 @@ impl Bench {
         let done = match &self.subject {
             Subject::Engine(engine) => engine.run(),
             Subject::Agent(agent) => agent.run(),
+            Subject::Attack(attack) => attack.run(),
+            Subject::Reconnect(reconnect) => reconnect.run(),
             Subject::Part(part) => part.run(),
         };
         match done {

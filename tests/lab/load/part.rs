@@ -56,6 +56,11 @@ impl Part {
     /// Starts the lab's own binary as that part; what it complains of goes to `log`.
     pub fn start<S: AsRef<OsStr>>(arguments: &[S], log: impl Into<Stdio>) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("the path of this program")?;
+        Self::start_of(&program, arguments, log)
+    }
+
+    /// The same of the lab's binary at this path, for programs that are another.
+    pub fn start_of<S: AsRef<OsStr>>(program: &Path, arguments: &[S], log: impl Into<Stdio>) -> anyhow::Result<Self> {
         let mut child = Command::new(program)
             .args(COMMAND)
             .args(arguments)
@@ -85,6 +90,11 @@ impl Part {
             bail!("a part of the bench ended: {}", self.child.wait().await?);
         };
         serde_json::from_str::<Result<A, String>>(&line)?.map_err(|error| anyhow!(error))
+    }
+
+    /// Kills it on the spot, and waits until it is gone.
+    pub async fn kill(mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
     }
 
     /// Ends it and waits until it is gone.

@@ -4,13 +4,16 @@ use std::{ffi::OsString, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
-use faultline_lab::load::{
-    Kind, Places, blackbox, daemon,
-    part::{self, Part as Running},
-    prober,
-    report::Report,
-    server::{self, Ask},
-    side, usage,
+use faultline_lab::{
+    alone,
+    load::{
+        Kind, Places, blackbox, daemon,
+        part::{self, Part as Running},
+        prober,
+        report::Report,
+        server::{self, Ask},
+        side, usage,
+    },
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -89,6 +92,13 @@ enum Role {
         #[arg(long)]
         speed: f64,
     },
+    /// A coordinator on the stage's catalog
+    Coordinator {
+        #[arg(long)]
+        data_dir: PathBuf,
+        #[arg(long)]
+        agents_port: u16,
+    },
     /// A program that ends with this one's input
     Keep {
         #[arg(last = true, required = true)]
@@ -100,7 +110,7 @@ impl Part {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         // The daemon and its prober have one thread in the field; servers may take what there is.
         let mut builder = match self.role {
-            Role::Server => tokio::runtime::Builder::new_multi_thread(),
+            Role::Server | Role::Coordinator { .. } => tokio::runtime::Builder::new_multi_thread(),
             _ => tokio::runtime::Builder::new_current_thread(),
         };
         builder.enable_all().build()?.block_on(async {
@@ -109,6 +119,7 @@ impl Part {
                 Role::Agent => prober::agent::main().await,
                 Role::Bare => prober::bare::main().await,
                 Role::Daemon { config, speed } => daemon::main(config, *speed).await,
+                Role::Coordinator { data_dir, agents_port } => alone::main(data_dir, *agents_port).await,
                 Role::Keep { program } => {
                     let (program, arguments) = program.split_first().context("no program")?;
                     part::keep(program, arguments).await

@@ -9,6 +9,7 @@ pub mod case;
 pub mod fleet;
 pub mod herd;
 pub mod honest;
+pub mod ingest;
 pub mod judge;
 pub mod lag;
 pub mod load;

@@ -97,6 +97,12 @@ impl Credentials {
         self.source
     }
 
+    /// The same identity, dialling `address` from `source`.
+    #[must_use]
+    pub fn between(self, source: IpAddr, address: SocketAddr) -> Self {
+        Self { address, source: Some(source), ..self }
+    }
+
     /// A connection over mutual TLS on which nothing was said yet.
     pub async fn dial(&self) -> io::Result<TlsStream<TcpStream>> {
         let stream = connect(self.address, self.source).await?;
@@ -106,6 +112,11 @@ impl Credentials {
 
     /// Connects over mutual TLS.
     pub async fn connect(&self) -> anyhow::Result<SessionServiceClient<Channel>> {
+        Ok(SessionServiceClient::new(self.channel().await?))
+    }
+
+    /// A connection for calls, over mutual TLS.
+    pub async fn channel(&self) -> anyhow::Result<Channel> {
         let credentials = self.clone();
         let dial = move |_: Uri| {
             let credentials = credentials.clone();
@@ -113,8 +124,7 @@ impl Credentials {
         };
         // The scheme is what tonic is told; TLS is the connector's.
         let endpoint = Endpoint::from_static("http://coordinator");
-        let channel = endpoint.connect_with_connector(tower::service_fn(dial)).await?;
-        Ok(SessionServiceClient::new(channel))
+        Ok(endpoint.connect_with_connector(tower::service_fn(dial)).await?)
     }
 
     /// Opens a session.

@@ -1,7 +1,8 @@
-//! `faultline-lab bench`: what the engine costs, what the agent does, and what the coordinator bears.
+//! `faultline-lab bench`: what the engine costs, what the agent and the coordinator do, and what the coordinator bears.
 
 mod agent;
 mod attack;
+mod ingest;
 mod reconnect;
 
 use std::process::{Command, ExitCode, Stdio};
@@ -24,7 +25,9 @@ const TICK_MS: f64 = 20.0;
 const TICK_CELLS: usize = 10_000;
 
 #[derive(Debug, Args)]
-#[command(before_help = "Example:\n  faultline-lab bench engine --cells 10000,100000\n  faultline-lab bench agent")]
+#[command(
+    before_help = "Example:\n  faultline-lab bench engine --cells 10000,100000\n  faultline-lab bench agent\n  faultline-lab bench ingest"
+)]
 pub(crate) struct Bench {
     #[command(subcommand)]
     subject: Subject,
@@ -36,6 +39,8 @@ enum Subject {
     Engine(Engine),
     /// CPU a probe beside `blackbox_exporter` and a bare loop; memory, start and punctuality of the daemon
     Agent(agent::Agent),
+    /// Results a second and CPU a result from socket to durable log and windows, beside SQLite and `VictoriaMetrics`
+    Ingest(ingest::Ingest),
     /// What honest agents lose while the coordinator is attacked
     Attack(attack::Attack),
     /// How soon thousands of agents are back after the coordinator died, and what it holds then
@@ -81,6 +86,7 @@ impl Bench {
             Subject::Agent(agent) => agent.run(),
             Subject::Attack(attack) => attack.run(),
             Subject::Reconnect(reconnect) => reconnect.run(),
+            Subject::Ingest(ingest) => ingest.run(),
             Subject::Part(part) => part.run(),
         };
         match done {

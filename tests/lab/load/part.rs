@@ -55,19 +55,32 @@ struct Started {
 impl Part {
     /// Starts the lab's own binary as that part; what it complains of goes to `log`.
     pub fn start<S: AsRef<OsStr>>(arguments: &[S], log: impl Into<Stdio>) -> anyhow::Result<Self> {
+        Self::spawn(arguments, log, true)
+    }
+
+    fn spawn<S: AsRef<OsStr>>(arguments: &[S], log: impl Into<Stdio>, kill_on_drop: bool) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("the path of this program")?;
-        Self::start_of(&program, arguments, log)
+        Self::spawn_of(&program, arguments, log, kill_on_drop)
     }
 
     /// The same of the lab's binary at this path, for programs that are another.
     pub fn start_of<S: AsRef<OsStr>>(program: &Path, arguments: &[S], log: impl Into<Stdio>) -> anyhow::Result<Self> {
+        Self::spawn_of(program, arguments, log, true)
+    }
+
+    fn spawn_of<S: AsRef<OsStr>>(
+        program: &Path,
+        arguments: &[S],
+        log: impl Into<Stdio>,
+        kill_on_drop: bool,
+    ) -> anyhow::Result<Self> {
         let mut child = Command::new(program)
             .args(COMMAND)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
-            .kill_on_drop(true)
+            .kill_on_drop(kill_on_drop)
             .spawn()
             .context("starting a part of the bench")?;
         let (questions, answers) = (child.stdin.take().context("no pipe")?, child.stdout.take().context("no pipe")?);
@@ -119,14 +132,18 @@ impl Kept {
     ) -> anyhow::Result<Self> {
         let mut all: Vec<&OsStr> = vec![OsStr::new("keep"), OsStr::new("--"), program.as_os_str()];
         all.extend(arguments.iter().map(AsRef::as_ref));
-        let mut keeper = Part::start(&all, log)?;
+        // A keeper that was killed could end nobody: its input ends when it is dropped.
+        let mut keeper = Part::spawn(&all, log, false)?;
         let Started { pid, started_micros } = keeper.hear().await?;
         Ok(Self { keeper, pid, started_micros })
     }
 
     /// Ends the program and waits until it is gone.
     pub async fn end(self) -> anyhow::Result<()> {
-        self.keeper.end().await
+        drop(self.keeper.questions);
+        let mut keeper = self.keeper.child;
+        keeper.wait().await.context("waiting for a keeper")?;
+        Ok(())
     }
 }
 

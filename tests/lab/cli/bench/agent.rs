@@ -1,4 +1,4 @@
-//! `faultline-lab bench agent`, and the parts of it that run in processes of their own.
+//! `faultline-lab bench agent`, and the parts of the benches that run in processes of their own.
 
 use std::{ffi::OsString, path::PathBuf, process::Stdio, time::Duration};
 
@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use faultline_lab::{
     alone,
+    ingest::{append, fleet},
     load::{
         Kind, Places, blackbox, daemon,
         part::{self, Part as Running},
@@ -65,12 +66,12 @@ enum Only {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
+pub(super) enum Output {
     Table,
     Json,
 }
 
-/// A part of the bench.
+/// A part of a bench.
 #[derive(Debug, Args)]
 pub(super) struct Part {
     #[command(subcommand)]
@@ -99,6 +100,10 @@ enum Role {
         #[arg(long)]
         agents_port: u16,
     },
+    /// The agents of `bench ingest`
+    Fleet,
+    /// A bare append to SQLite
+    Append,
     /// A program that ends with this one's input
     Keep {
         #[arg(last = true, required = true)]
@@ -120,6 +125,8 @@ impl Part {
                 Role::Bare => prober::bare::main().await,
                 Role::Daemon { config, speed } => daemon::main(config, *speed).await,
                 Role::Coordinator { data_dir, agents_port } => alone::main(data_dir, *agents_port).await,
+                Role::Fleet => fleet::main().await,
+                Role::Append => append::main().await,
                 Role::Keep { program } => {
                     let (program, arguments) = program.split_first().context("no program")?;
                     part::keep(program, arguments).await

@@ -181,3 +181,60 @@ fn new_ranges_change_what_is_learned() {
     learner.forget_target(&target);
     assert_eq!(learner.set_ranges(Arc::default()), []);
 }
+
+#[test]
+fn votes_are_counted_as_they_change() {
+    use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+    let named = |issuer: &str, address: &str| Sighting { issuer: issuer.into(), ..at(address) };
+    let by = |server: &str| Sighting { name_servers: vec![server.into()], ..Sighting::default() };
+    let sights = [
+        at(US),
+        at(UK),
+        at(FRONT_DOOR),
+        alias("x.azurefd.net", FRONT_DOOR),
+        named("one", US),
+        named("two", UK),
+        by("ns-1.awsdns-01.com"),
+        by("ns1-01.azure-dns.com"),
+    ];
+    let mut random = StdRng::seed_from_u64(7);
+    let mut look = Look::new();
+    for step in 0..2000 {
+        match random.random_range(0..40) {
+            0 => look.learner.forget_agent(&format!("agent-{}", random.random_range(0..6)).as_str().into()),
+            1 => drop(look.learner.set_ranges(if random.random() { ranges() } else { Arc::default() })),
+            _ => drop(look.see(random.random_range(0..6), &sights[random.random_range(0..sights.len())])),
+        }
+        for known in look.learner.targets.values() {
+            let mut anew = Counts::default();
+            known.seen.values().for_each(|seen| anew.add(&seen.votes()));
+            assert_eq!(known.counts, anew, "step {step}");
+        }
+    }
+}
+
+#[test]
+fn a_sight_that_changes_nothing_may_be_left_out() {
+    use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+    let sights = [at(US), at(UK), alias("x.azurefd.net", FRONT_DOOR), Sighting::default()];
+    let (ranges, mut random, mut seen) = (ranges(), StdRng::seed_from_u64(7), Seen::default());
+    let mut left_out = 0;
+    for step in 0..5000 {
+        // Mostly the same for a while, so that fields come to rest.
+        let sighting = &sights[step / 100 % sights.len()];
+        let sighting = if random.random_range(0..50) == 0 { &sights[random.random_range(0..4)] } else { sighting };
+        let reading = Reading::of(sighting);
+        let before = seen.clone();
+        let may_be_left_out = seen.is_settled_on(&reading, sighting.address);
+        let changed = seen.take(&ranges, &reading, sighting.address);
+        if may_be_left_out {
+            left_out += 1;
+            let same = (before.cdn, before.address, &before.vote, before.unsteady);
+            assert_eq!((seen.cdn, seen.address, &seen.vote, seen.unsteady), same, "step {step}");
+            assert_eq!(changed, None, "step {step}");
+        }
+    }
+    assert!(left_out > 1000, "{left_out}");
+}

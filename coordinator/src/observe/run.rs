@@ -66,8 +66,13 @@ impl Run {
 
 /// The layer that took longest, of times in any unit, zero for layers that were not reached or are not known; the first of equals.
 pub fn slowest(times: [(Layer, u64); 4]) -> Option<Layer> {
-    let reached = times.into_iter().filter(|(_, time)| *time > 0);
-    reached.max_by_key(|(layer, time)| (*time, std::cmp::Reverse(*layer))).map(|(layer, _)| layer)
+    let mut slowest = (None, 0);
+    for (layer, time) in times {
+        if time > slowest.1 {
+            slowest = (Some(layer), time);
+        }
+    }
+    slowest.0
 }
 
 /// Whom the name was asked of: `system` or nothing for the agent's own resolver, `authority:SERVER`, or a server, which is

@@ -21,20 +21,21 @@ use crate::{
 /// Slot tables of all agents, and the catalog they come from.
 pub struct Assignments {
     catalog: Arc<Catalog>,
-    tables: Mutex<BTreeMap<AgentId, SlotTable>>,
+    tables: Mutex<BTreeMap<AgentId, Arc<SlotTable>>>,
 }
 
 impl Assignments {
     /// Assignments from a catalog, going on from the tables of the log.
     pub fn new(catalog: Arc<Catalog>, tables: BTreeMap<AgentId, SlotTable>) -> Self {
+        let tables = tables.into_iter().map(|(agent, table)| (agent, Arc::new(table))).collect();
         Self { catalog, tables: Mutex::new(tables) }
     }
 
     /// What an agent at this place must run. The second value is its new slot table, if that changed: once it is in the
     /// log it must be kept ([`Assignments::keep`]), and only then may the push go out.
     pub fn push(&self, agent: &AgentId, vantage: &Vantage) -> (AssignmentPush, Option<SlotTable>) {
-        let before = self.tables().get(agent).cloned().unwrap_or_default();
-        let mut table = before.clone();
+        let before = self.table(agent);
+        let mut table = (*before).clone();
         let mut assignments = Vec::new();
         for (id, target) in self.catalog.targets.iter().filter(|(_, target)| runs_at(target, vantage)) {
             let slot = table.slot(id);
@@ -51,23 +52,28 @@ impl Assignments {
         }
         let mut push = AssignmentPush { version: 0, nonce: String::new(), assignments };
         table.digest = crc32c::crc32c(&push.encode_to_vec());
-        if table != before {
+        if table != *before {
             table.version += 1;
         }
         push.version = table.version;
         push.nonce = format!("{}-{:08x}", table.version, table.digest);
-        let changed = (table != before).then_some(table);
+        let changed = (table != *before).then_some(table);
         (push, changed)
     }
 
     /// Holds to a slot table that is in the log.
     pub fn keep(&self, agent: &AgentId, table: SlotTable) {
-        self.tables().insert(agent.clone(), table);
+        self.tables().insert(agent.clone(), Arc::new(table));
     }
 
     /// Whether the agent was ever given this slot.
     pub fn is_known(&self, agent: &AgentId, slot: u32) -> bool {
-        self.tables().get(agent).is_some_and(|table| table.slots.contains_key(&slot))
+        self.table(agent).slots.contains_key(&slot)
+    }
+
+    /// Every slot that the agent was ever given, to look up many; none for a stranger.
+    pub fn table(&self, agent: &AgentId) -> Arc<SlotTable> {
+        self.tables().get(agent).cloned().unwrap_or_default()
     }
 
     /// The slot by which the agent knows the target, while the catalog holds it.
@@ -76,7 +82,7 @@ impl Assignments {
         self.tables().get(agent)?.slots.iter().find(|(_, known)| *known == target).map(|(slot, _)| *slot)
     }
 
-    fn tables(&self) -> MutexGuard<'_, BTreeMap<AgentId, SlotTable>> {
+    fn tables(&self) -> MutexGuard<'_, BTreeMap<AgentId, Arc<SlotTable>>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

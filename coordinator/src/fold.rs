@@ -16,11 +16,12 @@ use crate::{
     feed::{Hub, Published},
     log::{Admission, Appended, ChangeLog, Cursor, Entry, LogError, RecordLog},
     observe::Observer,
+    pace::Pace,
     record::{Record, RecordKind},
 };
 
-/// Records read at once.
-const CHUNK: usize = 4096;
+/// Records read at once. Source: one may be 256 KiB.
+const CHUNK: usize = 512;
 
 /// What can stop the fold.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,8 @@ pub struct Fold {
     published: Cursor,
     visibility: Visibility,
     damage: Damage,
+    /// Who waits for what is folded.
+    pace: Arc<Pace>,
 }
 
 /// Records that were skipped because they cannot be read.
@@ -78,10 +81,21 @@ impl Fold {
         let engine = Engine::new(World::default(), settings);
         let (observer, read, waiting) = (Observer::default(), Cursor::START, Vec::new());
         let visibility = board.visibility.clone();
-        let mut fold =
-            Self { log, changes, engine, observer, read, waiting, published, visibility, damage: Damage::default() };
-        let (entries, _of_the_past) = fold.catch_up().await?;
+        let mut fold = Self {
+            log,
+            changes,
+            engine,
+            observer,
+            read,
+            waiting,
+            published,
+            visibility,
+            damage: Damage::default(),
+            pace: Arc::default(),
+        };
+        let (entries, _of_the_past) = fold.catch_up(None).await?;
         board.apply_all(&entries);
+        fold.pace.start(fold.waiting.iter().map(|(_, record)| batch_bytes(record)).sum());
         let corrections = fold.corrections(&board, now);
         if !corrections.is_empty() {
             let entries = fold.changes.publish(fold.published, now, corrections).await?;
@@ -95,14 +109,19 @@ impl Fold {
         &self.observer
     }
 
+    /// Whom ingest waits for.
+    pub fn pace(&self) -> &Arc<Pace> {
+        &self.pace
+    }
+
     /// Lets time pass: records the tick, folds everything up to it, publishes what comes of it. Returns
     /// what should be looked at again.
     pub async fn tick(&mut self, now: Timestamp, hub: &Hub) -> Result<Vec<LookAgain>, FoldError> {
-        match self.log.append(Admission::Own, Record::tick(now)).await? {
-            Appended::At(_) => {}
+        let tick = match self.log.append(Admission::Own, Record::tick(now)).await? {
+            Appended::At(tick) => tick,
             refused => return Err(FoldError::Refused(refused)),
-        }
-        let (entries, looks) = self.catch_up().await?;
+        };
+        let (entries, looks) = self.catch_up(Some(tick)).await?;
         hub.publish(entries);
         self.visibility.evaluated_through = now;
         let mut board = hub.board();
@@ -111,10 +130,11 @@ impl Fold {
         Ok(looks)
     }
 
-    /// Folds every record up to the last tick of the log. Returns what was published, and the looks of the last tick.
-    async fn catch_up(&mut self) -> Result<(Vec<Entry>, Vec<LookAgain>), FoldError> {
+    /// Folds every record up to that tick, else up to the last of the log. Returns what was published, and the looks of the
+    /// last tick. Agents go on sending meanwhile: what comes after the tick is for the next one, or none would ever end.
+    async fn catch_up(&mut self, tick: Option<Cursor>) -> Result<(Vec<Entry>, Vec<LookAgain>), FoldError> {
         let (mut all, mut looks) = (Vec::new(), Vec::new());
-        loop {
+        while tick.is_none_or(|tick| self.read < tick) {
             let records = self.log.next(self.read, CHUNK).await?;
             let Some((last, _)) = records.last() else { break };
             self.read = *last;
@@ -143,6 +163,7 @@ impl Fold {
                 Ok(inputs) => inputs.iter().for_each(|input| self.engine.apply(input)),
                 Err(error) => self.damage.note(cursor, error.to_string()),
             }
+            self.pace.folded(batch_bytes(&record));
         }
         self.engine.advance(now)
     }
@@ -206,6 +227,11 @@ impl Damage {
     }
 }
 
+/// What a record takes up of the way that ingest may be ahead.
+fn batch_bytes(record: &Record) -> usize {
+    if record.kind == RecordKind::Batch { record.payload.len() } else { 0 }
+}
+
 fn look(output: &Output) -> Option<&LookAgain> {
     match output {
         Output::LookAgain(look) => Some(look),
@@ -217,3 +243,6 @@ fn look(output: &Output) -> Option<&LookAgain> {
 fn same_claim(ours: &Change, theirs: &Change) -> bool {
     (ours.state, ours.verdict, &ours.element) == (theirs.state, theirs.verdict, &theirs.element)
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,7 @@ use self::look_again::{Looks, Outbound};
 use crate::{
     assignment::Assignments,
     log::{Admission, Appended, LogError, RecordLog},
+    pace::Pace,
     record::{Record, RecordKind, SessionRecord},
     registry::Registry,
     rpc, shutdown,
@@ -47,6 +48,8 @@ pub struct Ingest {
     agents: Mutex<BTreeMap<AgentId, Presence>>,
     looks: Mutex<Looks>,
     shutdown: watch::Receiver<bool>,
+    /// Whom batches wait for.
+    pace: Arc<Pace>,
 }
 
 /// What is known of an agent's session.
@@ -122,7 +125,22 @@ impl Ingest {
                 (agent.clone(), Presence { vantage: Some(vantage.clone()), state, ..Presence::new(now) })
             })
             .collect();
-        Self { log, registry, assignments, clock, agents: Mutex::new(agents), looks: Mutex::default(), shutdown }
+        Self {
+            log,
+            registry,
+            assignments,
+            clock,
+            agents: Mutex::new(agents),
+            looks: Mutex::default(),
+            shutdown,
+            pace: Arc::default(),
+        }
+    }
+
+    /// The same, no further ahead of a fold than its pace allows.
+    #[must_use]
+    pub fn paced(self, pace: &Arc<Pace>) -> Self {
+        Self { pace: Arc::clone(pace), ..self }
     }
 
     /// The gRPC service.

@@ -14,6 +14,7 @@ pub mod ingest;
 pub mod local_agent;
 pub mod log;
 pub mod observe;
+pub mod pace;
 pub mod pki;
 pub mod ranges;
 pub mod record;

@@ -152,7 +152,7 @@ impl Coordinator {
         let hub = Arc::new(Hub::new(board, changes, clock));
         let (stop, stopped) = watch::channel(false);
         let assignments = Assignments::new(Arc::clone(&catalog), fold.observer().tables().clone());
-        let ingest = Arc::new(Ingest::new(
+        let ingest = Ingest::new(
             Arc::clone(&records),
             Registry::of(data),
             assignments,
@@ -160,7 +160,8 @@ impl Coordinator {
             fold.observer().vantages(),
             fold.observer().sessions(),
             stopped.clone(),
-        ));
+        );
+        let ingest = Arc::new(ingest.paced(fold.pace()));
         fold.tick(now(), &hub).await?;
 
         let mut tasks = JoinSet::new();

@@ -207,7 +207,10 @@ impl<'a> Session<'a> {
                 batch.facts.clear();
                 vec![rejection]
             }
-            None => admit::sift(&mut batch, |slot| self.ingest.assignments.is_known(&self.agent, slot)),
+            None => {
+                let table = self.ingest.assignments.table(&self.agent);
+                admit::sift(&mut batch, |slot| table.slots.contains_key(&slot))
+            }
         };
         let record = Record {
             kind: RecordKind::Batch,
@@ -220,8 +223,10 @@ impl<'a> Session<'a> {
             payload: batch.encode_to_vec().into(),
         };
         let admission = Admission::Batch { first_number: batch.first_number };
+        let ahead = self.ingest.pace.enter(record.payload.len()).await;
         match self.ingest.log.append(admission, record).await.map_err(|error| unavailable(&error))? {
-            Appended::At(_) | Appended::Duplicate { .. } => {}
+            Appended::At(_) => ahead.stored(),
+            Appended::Duplicate { .. } => {}
             Appended::Gap { expected } => {
                 let message = format!("number {}, expected {expected}", batch.number);
                 let results = batch.results.len();

@@ -6,6 +6,7 @@
 pub mod edges;
 pub mod learn;
 pub mod operators;
+mod pool;
 pub mod run;
 
 use std::{
@@ -28,7 +29,8 @@ use faultline_proto::{
 use prost::Message as _;
 
 use self::{
-    learn::{Learner, Reading, Sighting},
+    learn::{Learner, Reading},
+    pool::{Held, Pool},
     run::Run,
 };
 use crate::{
@@ -64,7 +66,7 @@ pub enum ObserveError {
 #[derive(Clone, Debug, Default)]
 struct FactsTable {
     incarnation: Vec<u8>,
-    facts: BTreeMap<u32, (wire::Facts, Reading)>,
+    facts: BTreeMap<u32, Held>,
 }
 
 /// Reads records.
@@ -75,6 +77,7 @@ pub struct Observer {
     tables: BTreeMap<AgentId, SlotTable>,
     sessions: BTreeMap<AgentId, SessionState>,
     facts: BTreeMap<AgentId, FactsTable>,
+    pool: Pool,
     learner: Learner,
     gone: BTreeSet<(Timestamp, AgentId)>,
 }
@@ -163,11 +166,8 @@ impl Observer {
         if facts.incarnation != record.incarnation {
             *facts = FactsTable { incarnation: record.incarnation.clone(), facts: BTreeMap::new() };
         }
-        let known = std::mem::take(&mut batch.facts).into_iter().map(|facts| {
-            let reading = Reading::of(&Sighting::of(&facts));
-            (facts.number, (facts, reading))
-        });
-        facts.facts.extend(known);
+        let announced = std::mem::take(&mut batch.facts).into_iter();
+        facts.facts.extend(announced.map(|facts| (facts.number, self.pool.hold(facts))));
         Ok(batch)
     }
 
@@ -178,7 +178,7 @@ impl Observer {
 
     /// What an agent's number of facts means.
     pub fn facts_of(&self, agent: &AgentId, number: u32) -> Option<&wire::Facts> {
-        self.facts.get(agent)?.facts.get(&number).map(|(facts, _)| facts)
+        self.facts.get(agent)?.facts.get(&number).map(|held| &held.0)
     }
 
     fn batch(&mut self, agent: &AgentId, record: &Record) -> Result<Vec<Input>, ObserveError> {
@@ -241,8 +241,7 @@ impl Observer {
 
     /// What healthy probes see of a target, when most agents see it the same way.
     fn learn(&mut self, agent: &AgentId, target: &TargetId, result: &wire::ProbeResult) -> Option<Input> {
-        let reading =
-            self.facts.get(agent).and_then(|table| table.facts.get(&result.facts)).map(|(_, reading)| reading);
+        let reading = self.facts.get(agent).and_then(|table| table.facts.get(&result.facts)).map(|held| &held.1);
         // The address of a dns run is that of the server that was asked.
         let is_dns = self.targets.get(target).is_some_and(|target| target.probe == ProbeKind::Dns);
         let address = address(&result.address).filter(|_| !is_dns);

@@ -1,13 +1,16 @@
 //! Observe: from records of the log to what the core is told.
 //!
-//! Holds what is needed to read a batch: slot tables, facts by number, and what healthy probes saw of each target. Pure:
-//! the same records give the same inputs.
+//! Holds what is needed to read a batch: slot tables, facts by number, and what healthy probes saw of each target; and what
+//! batches say was lost. Pure: the same records give the same inputs.
 
 pub mod edges;
+mod facts;
 pub mod learn;
+pub mod lost;
 pub mod operators;
 mod pool;
 pub mod run;
+pub mod stamps;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,9 +32,12 @@ use faultline_proto::{
 use prost::Message as _;
 
 use self::{
+    facts::FactsOfAgent,
     learn::{Learner, Reading},
-    pool::{Held, Pool},
+    lost::Lost,
+    pool::Pool,
     run::Run,
+    stamps::Stamps,
 };
 use crate::{
     ranges::{Ranges, compact::CompactError},
@@ -40,10 +46,6 @@ use crate::{
 
 /// What an agent saw is forgotten once it has been gone for so long: then those that look decide what is learned.
 const GONE: Duration = Duration::from_hours(1);
-
-/// A batch that was sealed so much after it arrived comes from a clock that runs ahead. Source: clocks that are kept by
-/// NTP agree to well within a second, and the log's own clock may be as wrong.
-const AHEAD: Duration = Duration::from_secs(2);
 
 /// A record that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -62,13 +64,6 @@ pub enum ObserveError {
     Ranges(#[from] CompactError),
 }
 
-/// Facts of one agent, as it numbers them.
-#[derive(Clone, Debug, Default)]
-struct FactsTable {
-    incarnation: Vec<u8>,
-    facts: BTreeMap<u32, Held>,
-}
-
 /// Reads records.
 #[derive(Clone, Debug, Default)]
 pub struct Observer {
@@ -76,8 +71,9 @@ pub struct Observer {
     vantages: BTreeMap<AgentId, Vantage>,
     tables: BTreeMap<AgentId, SlotTable>,
     sessions: BTreeMap<AgentId, SessionState>,
-    facts: BTreeMap<AgentId, FactsTable>,
+    facts: BTreeMap<AgentId, FactsOfAgent>,
     pool: Pool,
+    lost: BTreeMap<AgentId, Lost>,
     learner: Learner,
     gone: BTreeSet<(Timestamp, AgentId)>,
 }
@@ -159,15 +155,20 @@ impl Observer {
         changes
     }
 
-    /// The batch of a record. Its facts are known from here on.
+    /// What agents lost, since the log begins.
+    pub fn lost(&self) -> &BTreeMap<AgentId, Lost> {
+        &self.lost
+    }
+
+    /// The batch of a record. Its facts are known from here on, and what it says was lost is counted.
     pub fn read_batch(&mut self, record: &Record) -> Result<ResultBatch, ObserveError> {
         let mut batch = ResultBatch::decode(&*record.payload)?;
-        let facts = self.facts.entry(AgentId::from(record.agent.as_str())).or_default();
-        if facts.incarnation != record.incarnation {
-            *facts = FactsTable { incarnation: record.incarnation.clone(), facts: BTreeMap::new() };
+        let agent = AgentId::from(record.agent.as_str());
+        if !batch.losses.is_empty() {
+            self.lost.entry(agent.clone()).or_default().add(&batch.losses, record.received_at);
         }
-        let announced = std::mem::take(&mut batch.facts).into_iter();
-        facts.facts.extend(announced.map(|facts| (facts.number, self.pool.hold(facts))));
+        let announced = std::mem::take(&mut batch.facts);
+        self.facts.entry(agent).or_default().announce(&mut self.pool, &record.incarnation, announced);
         Ok(batch)
     }
 
@@ -176,9 +177,9 @@ impl Observer {
         self.tables.get(agent)?.slots.get(&slot)
     }
 
-    /// What an agent's number of facts means.
-    pub fn facts_of(&self, agent: &AgentId, number: u32) -> Option<&wire::Facts> {
-        self.facts.get(agent)?.facts.get(&number).map(|held| &held.0)
+    /// What a number of facts means in an agent's incarnation.
+    pub fn facts_of(&self, agent: &AgentId, incarnation: &[u8], number: u32) -> Option<&wire::Facts> {
+        self.facts.get(agent)?.of(incarnation, number).map(|held| &held.0)
     }
 
     fn batch(&mut self, agent: &AgentId, record: &Record) -> Result<Vec<Input>, ObserveError> {
@@ -189,7 +190,7 @@ impl Observer {
         {
             self.learner.forget_agent(&agent);
         }
-        let is_clock_suspect = is_sealed_ahead(&batch, record);
+        let stamps = Stamps::of(&batch, record.received_at);
         let mut inputs = Vec::with_capacity(batch.results.len());
         for result in &batch.results {
             let Some(target) = self.target_of(agent, result.slot).cloned() else {
@@ -197,9 +198,9 @@ impl Observer {
             };
             let Some(outcome) = outcome(result) else { continue };
             if outcome == Outcome::Passed {
-                inputs.extend(self.learn(agent, &target, result));
+                inputs.extend(self.learn((agent, &target), record, result));
             }
-            let run = Run { is_clock_suspect, ..self.run((agent, &target), record, result, outcome) };
+            let run = self.run((agent, &target), (record, stamps), result, outcome);
             inputs.push(Input::Observation(run.observation(agent.clone(), target)));
         }
         Ok(inputs)
@@ -209,11 +210,11 @@ impl Observer {
     fn run(
         &self,
         (agent, target): (&AgentId, &TargetId),
-        record: &Record,
+        (record, stamps): (&Record, Stamps),
         result: &wire::ProbeResult,
         outcome: Outcome,
     ) -> Run {
-        let facts = self.facts_of(agent, result.facts);
+        let facts = self.facts_of(agent, &record.incarnation, result.facts);
         let status = u16::try_from(result.status).ok().filter(|status| *status != 0);
         let header = |name: &str| facts.and_then(|facts| facts.edge.get(name)).map(String::as_str);
         let failed_with = status.filter(|_| matches!(outcome, Outcome::Failed { .. }));
@@ -225,7 +226,7 @@ impl Observer {
             (Layer::Http, u64::from(timings.first_byte_us) + u64::from(timings.body_us)),
         ]);
         Run {
-            at: Timestamp::from_micros(convert::micros(result.started_at.as_ref()).unwrap_or_default()),
+            at: stamps.began(result),
             received_at: record.received_at,
             outcome,
             status,
@@ -234,14 +235,20 @@ impl Observer {
             took: (timings.total_us != 0).then(|| Duration::from_micros(timings.total_us.into())),
             slowest,
             is_backlog: i32::from(record.lane) == Lane::Backfill as i32,
-            is_clock_suspect: false,
+            is_clock_suspect: stamps.is_clock_suspect,
             is_on_demand: result.on_demand,
         }
     }
 
     /// What healthy probes see of a target, when most agents see it the same way.
-    fn learn(&mut self, agent: &AgentId, target: &TargetId, result: &wire::ProbeResult) -> Option<Input> {
-        let reading = self.facts.get(agent).and_then(|table| table.facts.get(&result.facts)).map(|held| &held.1);
+    fn learn(
+        &mut self,
+        (agent, target): (&AgentId, &TargetId),
+        record: &Record,
+        result: &wire::ProbeResult,
+    ) -> Option<Input> {
+        let known = self.facts.get(agent).and_then(|facts| facts.of(&record.incarnation, result.facts));
+        let reading = known.map(|held| &held.1);
         // The address of a dns run is that of the server that was asked.
         let is_dns = self.targets.get(target).is_some_and(|target| target.probe == ProbeKind::Dns);
         let address = address(&result.address).filter(|_| !is_dns);
@@ -251,13 +258,6 @@ impl Observer {
         let learned = self.learner.learn_from(agent, target, reading.unwrap_or(&Reading::default()), address)?;
         Some(Input::World(WorldChange::Learned(target.clone(), learned)))
     }
-}
-
-/// Whether the batch was sealed after it arrived: the agent's clock runs ahead, and when its runs began only their arrival
-/// tells. One that runs behind looks like a spool that was delivered late, and is not found by this.
-pub fn is_sealed_ahead(batch: &ResultBatch, record: &Record) -> bool {
-    let sealed_at = convert::micros(batch.sealed_at.as_ref()).map(Timestamp::from_micros);
-    sealed_at.is_some_and(|at| at.since(record.received_at) > AHEAD)
 }
 
 /// How a result ended; `None` when it contradicts itself.

@@ -12,7 +12,7 @@ use faultline_proto::{
 use super::{ResultLine, Timings};
 use crate::{
     log::{Cursor, LogError, sqlite::SqliteReader},
-    observe::{self, Observer},
+    observe::{self, Observer, stamps::Stamps},
     record::{Record, RecordKind},
 };
 
@@ -90,14 +90,15 @@ fn batch(
     write: &mut impl FnMut(&ResultLine<'_>) -> std::io::Result<()>,
 ) -> Result<(), ExportError> {
     let agent = AgentId::from(record.agent.as_str());
-    let clock_suspect = observe::is_sealed_ahead(batch, record);
+    let stamps = Stamps::of(batch, record.received_at);
     for result in &batch.results {
         let (Some(target), Some(outcome)) = (observer.target_of(&agent, result.slot), observe::outcome(result)) else {
             continue; // refused at ingest; it does not count live either
         };
         let probe = observer.targets().get(target).map(|target| target.probe);
-        let line = line(record, target, probe, outcome, result, observer.facts_of(&agent, result.facts));
-        write(&ResultLine { clock_suspect, ..line })?;
+        let facts = observer.facts_of(&agent, &record.incarnation, result.facts);
+        let line = line(record, target, probe, outcome, result, facts);
+        write(&ResultLine { at: stamps.began(result), clock_suspect: stamps.is_clock_suspect, ..line })?;
     }
     Ok(())
 }

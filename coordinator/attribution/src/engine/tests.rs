@@ -1,5 +1,6 @@
 //! The engine asked about a small world in which something breaks.
 
+mod backlog;
 mod breathless;
 mod edge;
 mod explanation;

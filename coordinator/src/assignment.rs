@@ -76,6 +76,11 @@ impl Assignments {
         self.tables().get(agent).cloned().unwrap_or_default()
     }
 
+    /// What a slot of the agent means.
+    pub fn target_of(&self, agent: &AgentId, slot: u32) -> Option<String> {
+        Some(self.tables().get(agent)?.slots.get(&slot)?.to_string())
+    }
+
     /// The slot by which the agent knows the target, while the catalog holds it.
     pub fn slot_of(&self, agent: &AgentId, target: &TargetId) -> Option<u32> {
         self.catalog.targets.get(target)?;

@@ -22,10 +22,14 @@ pub struct Board {
     pub feed_id: String,
     /// Place of the newest change.
     pub sequence: u64,
-    /// How well we see; refreshed at each tick.
+    /// How well we see, as of the last tick.
     pub visibility: Visibility,
     /// What the log could not give back; refreshed at each tick.
     pub damage: Damage,
+    /// Since when the log cannot be written, if it cannot: then nothing new is evaluated.
+    pub full_since: Option<Timestamp>,
+    /// What whoever runs this should know, a sentence each; refreshed at each tick.
+    pub notices: Vec<String>,
     incidents: BTreeMap<IncidentId, VecDeque<Change>>,
     cells: BTreeMap<(String, String, Layer), CellChange>,
 }
@@ -78,6 +82,13 @@ impl Board {
         }
     }
 
+    /// How well we see: nothing new, while the log cannot be written.
+    pub fn sight(&self) -> Visibility {
+        let Some(since) = self.full_since else { return self.visibility.clone() };
+        let reason = format!("the coordinator's log cannot be written since {since}: make room on its disk");
+        Visibility { below_quorum: true, reason, ..self.visibility.clone() }
+    }
+
     /// The newest revision of every incident, newest incident first.
     pub fn incidents(&self) -> impl Iterator<Item = &Change> {
         let mut newest: Vec<&Change> = self.incidents.values().filter_map(VecDeque::back).collect();
@@ -111,13 +122,14 @@ impl Board {
 
     /// What it all comes to.
     pub fn standing(&self) -> Standing {
+        let is_blind = self.visibility.below_quorum || self.full_since.is_some();
         let mut open = self.incidents().filter(|change| change.state.is_open()).peekable();
         if open.peek().is_none() {
-            return if self.visibility.below_quorum { Standing::Blind } else { Standing::Quiet };
+            return if is_blind { Standing::Blind } else { Standing::Quiet };
         }
         if open.any(|change| change.verdict != Verdict::Undetermined) {
             Standing::Attributed
-        } else if self.visibility.below_quorum {
+        } else if is_blind {
             Standing::Blind
         } else {
             Standing::Suspected

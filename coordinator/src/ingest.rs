@@ -3,31 +3,55 @@
 //! Rules: an agent's name comes from its certificate; its newest session ends the older one at once; what one agent sends
 //! never harms another's session; silence is recorded, so that a replay of the log knows of it too; what the engine wants
 //! looked at again goes out beside all that, best effort.
+//!
+//! **Memory.** Batches that wait to be stored hold [`BUDGET`] bytes, over all sessions; while it is spent nothing further is
+//! read, and agents wait. What a session may have under way shrinks as sessions become more ([`Ingest::credit`]), so that agents
+//! that keep to it fill the budget and no more. What can be held for one that does not keep to anything is a message that is
+//! being read (1 MiB, again while it is decompressed) and the window of its stream (256 KiB): 2.25 MiB, and for no longer than its
+//! session lives. For 5,000 sessions of agents that keep to their credit, one batch each, that is the budget and what waits in
+//! windows: 64 MiB and 5,000 times the size of a batch, some 60 MiB at the 12 KiB that 200 results take, and 1.25 GiB if each of
+//! them were as large as a batch may be.
+//!
+//! **A log that is full.** Nothing is acknowledged, and batches wait; every session hears a credit of zero, and its old one once
+//! there is room; heartbeats are answered meanwhile, and nobody is called silent.
 
 mod admit;
 pub mod listener;
 mod look_again;
+mod presence;
+mod service;
 mod session;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use faultline_attribution::{AgentId, SessionState, Timestamp, Vantage};
-use faultline_proto::{agent::v1::session_service_server::SessionServiceServer, clock::Clock};
-use tokio::sync::watch;
+use faultline_proto::clock::Clock;
+use tokio::sync::{Semaphore, watch};
 
-pub use self::look_again::{LOOKS_A_SECOND, LookCounts};
-use self::look_again::{Looks, Outbound};
+pub use self::{
+    look_again::{LOOKS_A_SECOND, LookCounts},
+    presence::{AgentView, RefusedTarget, Told},
+    service::Sessions,
+};
+use self::{
+    look_again::{Looks, Outbound},
+    presence::Presence,
+};
 use crate::{
     assignment::Assignments,
     log::{Admission, Appended, LogError, RecordLog},
+    observe::{Observer, lost::Lost},
     pace::Pace,
     record::{Record, RecordKind, SessionRecord},
     registry::Registry,
-    rpc, shutdown,
+    shutdown,
 };
 
 /// Spacing of heartbeats that agents are asked for: below every common idle limit of a NAT.
@@ -39,6 +63,15 @@ const SILENT_AFTER: Duration = Duration::from_millis(37_500);
 /// How often silence is looked for.
 const WATCH: Duration = Duration::from_secs(5);
 
+/// Bytes of batches that wait to be stored, over all sessions.
+const BUDGET: usize = 64 << 20;
+
+/// The unit in which the budget is given out.
+const BUDGET_UNIT: usize = 1 << 10;
+
+/// Batches that a session may have under way at most, when sessions are few.
+const MAX_CREDIT: usize = 8;
+
 /// What sessions share.
 pub struct Ingest {
     log: Arc<dyn RecordLog>,
@@ -47,82 +80,34 @@ pub struct Ingest {
     clock: Clock,
     agents: Mutex<BTreeMap<AgentId, Presence>>,
     looks: Mutex<Looks>,
+    budget: Arc<Semaphore>,
+    open: AtomicUsize,
+    full_since: watch::Receiver<Option<Timestamp>>,
     shutdown: watch::Receiver<bool>,
     /// Whom batches wait for.
     pace: Arc<Pace>,
 }
 
-/// What is known of an agent's session.
-struct Presence {
-    vantage: Option<Vantage>,
-    state: SessionState,
-    heard_at: Timestamp,
-    losses: Losses,
-    /// Grows with each session; a session that sees a higher number than its own ends.
-    turn: watch::Sender<u64>,
-    /// The way out to the session, once it has its assignments.
-    outbound: Option<Outbound>,
-}
-
-/// An agent as people see it.
-#[derive(Clone, Debug)]
-pub struct AgentView {
-    /// Its name.
-    pub agent: AgentId,
-    /// Its place, once it has said hello.
-    pub vantage: Option<Vantage>,
-    /// Its session.
-    pub state: SessionState,
-    /// When it was last heard of.
-    pub heard_at: Timestamp,
-    /// What it could not measure or hand in.
-    pub losses: Losses,
-}
-
-/// What an agent could not measure or hand in, since its process began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Results dropped because its spool was full.
-    pub dropped_results: u64,
-    /// Runs skipped at its concurrency limit.
-    pub skipped_runs: u64,
-    /// Assignments that its own policy refuses.
-    pub refused_assignments: u64,
-    /// Looks that it was asked for and did not make: its policy or budget forbade them, or it was too late.
-    pub refused_looks: u64,
-}
-
-impl Presence {
-    fn new(now: Timestamp) -> Self {
-        Self {
-            vantage: None,
-            state: SessionState::Goodbye,
-            heard_at: now,
-            losses: Losses::default(),
-            turn: watch::channel(0).0,
-            outbound: None,
-        }
-    }
-}
-
 impl Ingest {
-    /// Ingest that goes on from what the log says of places and sessions.
+    /// Ingest that goes on from what the log says of places, sessions and losses.
     pub fn new(
         log: Arc<dyn RecordLog>,
         registry: Registry,
         assignments: Assignments,
         clock: Clock,
-        vantages: &BTreeMap<AgentId, Vantage>,
-        sessions: &BTreeMap<AgentId, SessionState>,
+        observer: &Observer,
+        full_since: watch::Receiver<Option<Timestamp>>,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let now = Timestamp::from_micros(clock.now_micros());
-        let agents = vantages
+        let agents = observer
+            .vantages()
             .iter()
             .map(|(agent, vantage)| {
                 // Whoever was connected has until the watch finds it silent to come back.
-                let state = sessions.get(agent).copied().unwrap_or(SessionState::Goodbye);
-                (agent.clone(), Presence { vantage: Some(vantage.clone()), state, ..Presence::new(now) })
+                let state = observer.sessions().get(agent).copied().unwrap_or(SessionState::Goodbye);
+                let lost = observer.lost().get(agent).cloned().unwrap_or_default();
+                (agent.clone(), Presence { vantage: Some(vantage.clone()), state, lost, ..Presence::new(now) })
             })
             .collect();
         Self {
@@ -132,6 +117,9 @@ impl Ingest {
             clock,
             agents: Mutex::new(agents),
             looks: Mutex::default(),
+            budget: Arc::new(Semaphore::new(BUDGET / BUDGET_UNIT)),
+            open: AtomicUsize::new(0),
+            full_since,
             shutdown,
             pace: Arc::default(),
         }
@@ -144,41 +132,35 @@ impl Ingest {
     }
 
     /// The gRPC service.
-    pub fn service(self: &Arc<Self>) -> SessionServiceServer<session::Sessions> {
-        let service = SessionServiceServer::new(session::Sessions(Arc::clone(self)))
-            .max_decoding_message_size(rpc::MAX_DECODING)
-            .max_encoding_message_size(rpc::MAX_ENCODING);
-        rpc::COMPRESSIONS.into_iter().fold(service, SessionServiceServer::accept_compressed)
+    pub fn service(self: &Arc<Self>) -> Sessions {
+        Sessions(Arc::clone(self))
     }
 
     /// Every agent that has ever said hello.
     pub fn agents(&self) -> Vec<AgentView> {
-        self.presences()
-            .iter()
-            .map(|(agent, presence)| AgentView {
-                agent: agent.clone(),
-                vantage: presence.vantage.clone(),
-                state: presence.state,
-                heard_at: presence.heard_at,
-                losses: presence.losses,
-            })
-            .collect()
+        self.presences().iter().map(|(agent, presence)| presence.view(agent)).collect()
     }
 
     /// Records silence until shutdown.
     pub async fn watch(&self) -> Result<(), LogError> {
         let mut stopped = self.shutdown.clone();
+        // Whoever could not come back while the log was full has as long afterwards as anybody else.
+        let mut excused_until = Timestamp::default();
         loop {
             tokio::select! {
                 () = shutdown::begun(&mut stopped) => return Ok(()),
                 () = self.clock.sleep(WATCH) => {}
             }
             let now = self.now();
+            if self.full_since.borrow().is_some() {
+                excused_until = now;
+            }
             let silent: Vec<(AgentId, Timestamp)> = self
                 .presences()
                 .iter_mut()
                 .filter(|(_, presence)| {
-                    presence.state == SessionState::Up && now.since(presence.heard_at) > SILENT_AFTER
+                    let since = presence.heard_at.max(excused_until);
+                    presence.state == SessionState::Up && now.since(since) > SILENT_AFTER
                 })
                 .map(|(agent, presence)| {
                     presence.state = SessionState::Silent;
@@ -209,7 +191,7 @@ impl Ingest {
         let now = self.now();
         let mut agents = self.presences();
         let presence = agents.entry(agent.clone()).or_insert_with(|| Presence::new(now));
-        presence.losses = Losses::default();
+        presence.told = Told::default();
         presence.outbound = None;
         let mine = *presence.turn.borrow() + 1;
         presence.turn.send_replace(mine);
@@ -227,16 +209,31 @@ impl Ingest {
         is_back
     }
 
-    /// Notes what the agent says it lost, and says so when it is more than before.
-    fn note_losses(&self, agent: &AgentId, note: impl FnOnce(&mut Losses)) {
-        let mut agents = self.presences();
-        let Some(presence) = agents.get_mut(agent) else { return };
-        let before = presence.losses;
-        note(&mut presence.losses);
-        let Losses { dropped_results, skipped_runs, .. } = presence.losses;
-        if (dropped_results, skipped_runs) > (before.dropped_results, before.skipped_runs) {
-            tracing::warn!(%agent, dropped_results, skipped_runs, "agent lost results");
+    /// Notes something of an agent.
+    fn note(&self, agent: &AgentId, note: impl FnOnce(&mut Presence)) {
+        if let Some(presence) = self.presences().get_mut(agent) {
+            note(presence);
         }
+    }
+
+    /// Shows what admitted batches say was lost, as the fold has read them.
+    pub fn show_lost(&self, lost: &BTreeMap<AgentId, Lost>) {
+        let mut agents = self.presences();
+        for (agent, lost) in lost {
+            if let Some(presence) = agents.get_mut(agent)
+                && presence.lost != *lost
+            {
+                presence.lost = lost.clone();
+                tracing::warn!(%agent, lost = ?lost.results, "agent lost results");
+            }
+        }
+    }
+
+    /// Batches that a session may have under way: its share of the budget, one at least.
+    fn credit(&self) -> u32 {
+        let sessions = self.open.load(Ordering::Relaxed).max(1);
+        let share = BUDGET / admit::MAX_BATCH_BYTES / sessions;
+        u32::try_from(share.clamp(1, MAX_CREDIT)).unwrap_or(1)
     }
 
     async fn record_session(&self, agent: &AgentId, state: SessionState, since: Timestamp) -> Result<(), LogError> {
@@ -260,7 +257,7 @@ impl Ingest {
         let content = SessionRecord { state: SessionState::Up, since: self.now() };
         let record = Record::own(RecordKind::Session, self.now(), agent.as_str(), &content);
         Ok(match self.log.append(Admission::Session, record).await? {
-            Appended::At(cursor) => cursor.0.cast_unsigned(),
+            Appended::At(cursor) => cursor.epoch(),
             _ => 0,
         })
     }

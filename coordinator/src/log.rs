@@ -4,13 +4,14 @@
 //! error says that it is not stored. Admission is exact: a batch that was sent twice is stored once, whatever it holds the
 //! second time, a gap is known, and a session that a newer one has replaced is fenced off. The second record, of what was
 //! published, is [`ChangeLog`]: append-only, never recomputed. A store that is full is no fault of its callers: they wait
-//! ([`with_room`]) until there is room again. What every store must keep is in [`conformance`].
+//! until there is room again ([`patient`]). What every store must keep is in [`conformance`].
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod patient;
 pub mod sqlite;
 
-use std::{fmt, future::Future, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf};
 
 use async_trait::async_trait;
 use faultline_attribution::Timestamp;
@@ -117,24 +118,6 @@ impl LogError {
     /// Whether it passes by itself once there is room.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })
-    }
-}
-
-/// How often a store that was full is asked again. Source: a tenth of the five seconds in which everything must go on.
-const AGAIN: Duration = Duration::from_millis(500);
-
-/// What comes of a request to a store that is made again for as long as the store is full; `full` hears of each time that it
-/// was. In real time: room does not come back faster in an emulated one.
-pub async fn with_room<T, F: Future<Output = Result<T, LogError>>>(
-    mut ask: impl FnMut() -> F,
-    mut full: impl FnMut(&LogError),
-) -> Result<T, LogError> {
-    loop {
-        match ask().await {
-            Err(error) if error.is_full() => full(&error),
-            answer => return answer,
-        }
-        tokio::time::sleep(AGAIN).await;
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     fold::{Fold, FoldError},
     ingest::{Ingest, listener::Greeter},
     local_agent::{LocalAgent, LocalAgentError},
-    log::{Admission, ChangeLog, LogError, RecordLog, sqlite::SqliteLog},
+    log::{Admission, ChangeLog, LogError, RecordLog, patient::Patient, sqlite::SqliteLog},
     pki::{self, Authority, PkiError},
     ranges::{keep, refresh::Publishers, store::Store},
     record::{CatalogRecord, Record, RecordKind},
@@ -117,6 +117,8 @@ pub struct Coordinator {
     pub hub: Arc<Hub>,
     /// The agent port.
     pub ingest: Arc<Ingest>,
+    /// The log.
+    pub log: Arc<SqliteLog>,
     tasks: JoinSet<Result<(), ServeError>>,
     stop: watch::Sender<bool>,
     _lock: File,
@@ -137,8 +139,10 @@ impl Coordinator {
         let (agents_address, feed_address) = (address(&agents, "agents")?, address(&feed, "the feed")?);
 
         let log = Arc::new(SqliteLog::open(data)?);
-        let records: Arc<dyn RecordLog> = Arc::clone(&log) as _;
-        let changes: Arc<dyn ChangeLog> = log;
+        let patient = Arc::new(Patient::new(Arc::clone(&log) as _, Arc::clone(&log) as _, clock));
+        let full_since = patient.full_since();
+        let records: Arc<dyn RecordLog> = Arc::clone(&patient) as _;
+        let changes: Arc<dyn ChangeLog> = patient;
         let now = || Timestamp::from_micros(clock.now_micros());
         let rebuilt = Fold::rebuild(Arc::clone(&records), Arc::clone(&changes), Settings::default(), now()).await?;
         let (mut fold, board) = rebuilt;
@@ -157,8 +161,8 @@ impl Coordinator {
             Registry::of(data),
             assignments,
             clock,
-            fold.observer().vantages(),
-            fold.observer().sessions(),
+            fold.observer(),
+            full_since.clone(),
             stopped.clone(),
         );
         let ingest = Arc::new(ingest.paced(fold.pace()));
@@ -166,6 +170,7 @@ impl Coordinator {
 
         let mut tasks = JoinSet::new();
         tasks.spawn(tick(fold, Arc::clone(&hub), Arc::clone(&ingest), stopped.clone()));
+        tasks.spawn(show_full(full_since, Arc::clone(&hub), stopped.clone()));
         let watching = Arc::clone(&ingest);
         tasks.spawn(async move { Ok(watching.watch().await?) });
         tasks.spawn(serve_agents(agents, tls, Arc::clone(&ingest), stopped.clone()));
@@ -179,7 +184,7 @@ impl Coordinator {
             let agent = LocalAgent::start(data, dialled, clock.now_micros())?;
             tasks.spawn(mind(agent, stopped));
         }
-        Ok(Self { agents_address, feed_address, hub, ingest, tasks, stop, _lock: lock })
+        Ok(Self { agents_address, feed_address, hub, ingest, log, tasks, stop, _lock: lock })
     }
 
     /// Serves until `until` is ready or a room fails, then ends in order.
@@ -220,8 +225,32 @@ async fn tick(
             () = shutdown::begun(&mut stopped) => return Ok(()),
             _ = ticks.tick() => {}
         }
-        let looks = fold.tick(Timestamp::from_micros(clock.now_micros()), &hub).await?;
+        let now = Timestamp::from_micros(clock.now_micros());
+        let looks = fold.tick(now, &hub).await?;
         ingest.look_again(&looks);
+        let lost = fold.observer().lost();
+        ingest.show_lost(lost);
+        hub.board().notices = lost.iter().filter_map(|(agent, lost)| lost.news(agent, now)).collect();
+    }
+}
+
+/// Shows that nothing can be written, for as long as it lasts. The picture stays: only its sight is lost.
+async fn show_full(
+    mut full_since: watch::Receiver<Option<Timestamp>>,
+    hub: Arc<Hub>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    loop {
+        let since = *full_since.borrow_and_update();
+        hub.board().full_since = since;
+        tokio::select! {
+            () = shutdown::begun(&mut stopped) => return Ok(()),
+            changed = full_since.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+            }
+        }
     }
 }
 

@@ -1,7 +1,11 @@
 //! The agent port against agents that do what they should not: typed refusals, and nobody else is harmed.
 
+#[path = "session/delivery.rs"]
+mod delivery;
 #[path = "session/looks.rs"]
 mod looks;
+#[path = "session/pressure.rs"]
+mod pressure;
 
 use std::{path::Path, time::Duration};
 
@@ -13,11 +17,12 @@ use faultline_lab::{
 use faultline_proto::{
     ERROR_DOMAIN,
     agent::v1::{
-        AssignmentAck, Goodbye, Heartbeat, Hello, Lane, LookRefusal, Refusal, RefusedLooks, ResultBatch, SpoolState,
+        AssignmentAck, Goodbye, Heartbeat, Hello, Lane, LookRefusal, Refusal, RefusedLooks, ResultBatch,
         session_request::Message as Say, session_response::Message as Heard,
     },
     clock::Clock,
-    types::v1::ProbeResult,
+    convert,
+    types::v1::{ProbeResult, Reason},
 };
 use tempfile::TempDir;
 use tokio::{io::AsyncReadExt, net::TcpStream, task::JoinSet};
@@ -151,22 +156,6 @@ async fn a_result_that_contradicts_itself_is_refused() {
 }
 
 #[tokio::test]
-async fn a_batch_out_of_order_is_refused_and_a_repeated_one_changes_nothing() {
-    let stage = Stage::new().await;
-    let mut agent = stage.issue("fra-1").open([1; 16]).await.expect("open");
-    let result = || vec![passed(1, Clock::system().now_micros())];
-    assert_eq!(agent.report(result()).await.expect("first").durable[0].number, 1);
-    let ack = agent.send_batch(7, result()).await.expect("ack");
-    assert_eq!(ack.durable[0].number, 1, "not stored");
-    let status = ack.rejections[0].status.as_ref().expect("status");
-    assert!(status.message.contains("number 7, expected 2"), "{}", status.message);
-    let again = agent.send_batch(1, result()).await.expect("ack");
-    assert!(again.rejections.is_empty() && again.durable[0].number == 1);
-    still_works(&mut agent).await;
-    stage.coordinator.stop().await;
-}
-
-#[tokio::test]
 async fn an_oversized_batch_is_refused_in_the_session_and_an_oversized_message_ends_only_it() {
     let stage = Stage::new().await;
     let mut agent = stage.issue("fra-1").open([1; 16]).await.expect("open");
@@ -191,21 +180,34 @@ async fn an_oversized_batch_is_refused_in_the_session_and_an_oversized_message_e
 }
 
 #[tokio::test]
-async fn what_an_agent_lost_or_refused_is_shown() {
+async fn what_an_agent_says_of_itself_is_shown() {
     let stage = Stage::new().await;
     let mut agent = stage.issue("fra-1").open([1; 16]).await.expect("open");
-    let lane = SpoolState { lane: Lane::Live as i32, dropped_results: 12, ..SpoolState::default() };
     let looks = RefusedLooks { reason: LookRefusal::Budget as i32, runs: 4 };
-    let heartbeat =
-        Heartbeat { spool: vec![lane], skipped_runs: 3, refused_looks: vec![looks], ..Heartbeat::default() };
+    let heartbeat = Heartbeat {
+        skipped_runs: 3,
+        refused_looks: vec![looks],
+        impairments: vec![Reason::UdpBlocked as i32],
+        clock_offset: Some(convert::duration(Duration::from_millis(4_500))),
+        clock_bound: Some(convert::duration(Duration::from_millis(100))),
+        ..Heartbeat::default()
+    };
     agent.say(Say::Heartbeat(heartbeat)).await.expect("said");
     let refused = vec![Refusal { slot: 1, reason: "port 25 is not allowed here".into() }];
     agent.say(Say::AssignmentAck(AssignmentAck { refused, ..AssignmentAck::default() })).await.expect("said");
     still_works(&mut agent).await; // messages are taken in order: both are in
     let feed = stage.coordinator.feed_address.to_string();
     let page = tokio::task::spawn_blocking(move || stage::page(&feed)).await.expect("no panic").expect("the page");
-    for loss in ["12 results lost", "3 runs skipped", "1 targets refused", "4 extra looks refused"] {
-        assert!(page.contains(loss), "{loss}: {page}");
+    for told in [
+        "3 runs skipped",
+        "1 targets refused",
+        "<code>air</code> (slot 1): port 25 is not allowed here",
+        "4 extra looks refused",
+        "impaired: udp_blocked",
+        "its clock is off by 4.4 s or more",
+        "its spool is in memory",
+    ] {
+        assert!(page.contains(told), "{told}: {page}");
     }
     stage.coordinator.stop().await;
 }

@@ -103,6 +103,12 @@ impl Credentials {
         Self { address, source: Some(source), ..self }
     }
 
+    /// The same identity, which dials another address: a relay's.
+    #[must_use]
+    pub fn through(&self, address: SocketAddr) -> Self {
+        Self { address, ..self.clone() }
+    }
+
     /// A connection over mutual TLS on which nothing was said yet.
     pub async fn dial(&self) -> io::Result<TlsStream<TcpStream>> {
         let stream = connect(self.address, self.source).await?;
@@ -129,19 +135,16 @@ impl Credentials {
 
     /// Opens a session.
     pub async fn open(&self, incarnation: [u8; 16]) -> anyhow::Result<ScriptedAgent> {
-        let hello = Hello {
-            min_protocol: PROTOCOL,
-            max_protocol: PROTOCOL,
-            incarnation: incarnation.to_vec(),
-            version: "scripted".into(),
-            ..Hello::default()
-        };
-        self.open_with(Say::Hello(hello)).await
+        self.open_with(hello(incarnation)).await
     }
 
     /// Opens a session with whatever comes first.
     pub async fn open_with(&self, first: Say) -> anyhow::Result<ScriptedAgent> {
-        let mut client = self.connect().await?;
+        Self::open_on(self.connect().await?, first).await
+    }
+
+    /// Opens a session on a connection.
+    pub async fn open_on(mut client: SessionServiceClient<Channel>, first: Say) -> anyhow::Result<ScriptedAgent> {
         let (requests, receiver) = mpsc::channel(64);
         requests.send(SessionRequest { message: Some(first) }).await?;
         let mut responses = client.session(ReceiverStream::new(receiver)).await?.into_inner();
@@ -153,8 +156,9 @@ impl Credentials {
             Some(Heard::AssignmentPush(push)) => push,
             other => anyhow::bail!("no assignments but {other:?}"),
         };
-        let next = welcome.durable.first().map_or(0, |cursor| cursor.number) + 1;
-        Ok(ScriptedAgent { requests, responses, welcome, assignments, asked: Vec::new(), next })
+        let mut agent = ScriptedAgent { requests, responses, welcome, assignments, asked: Vec::new(), next: 0 };
+        agent.next = agent.durable(Lane::Live) + 1;
+        Ok(agent)
     }
 }
 
@@ -172,17 +176,29 @@ impl ScriptedAgent {
         self.send_batch(number, results).await
     }
 
-    /// Sends a batch of this number and waits for the acknowledgement.
+    /// Sends a live batch of this number and waits for the acknowledgement.
     pub async fn send_batch(&mut self, number: u64, results: Vec<ProbeResult>) -> anyhow::Result<BatchAck> {
-        let batch = ResultBatch { lane: Lane::Live as i32, number, results, ..ResultBatch::default() };
+        self.send(ResultBatch { lane: Lane::Live as i32, number, results, ..ResultBatch::default() }).await
+    }
+
+    /// Sends any batch and waits for the acknowledgement of its lane. What only says how much may be in flight is none.
+    pub async fn send(&mut self, batch: ResultBatch) -> anyhow::Result<BatchAck> {
         self.say(Say::ResultBatch(batch)).await?;
         loop {
             match self.hear().await?.context("the session ended")? {
+                Heard::BatchAck(ack) if ack.durable.is_empty() => {}
                 Heard::BatchAck(ack) => return Ok(ack),
                 Heard::RunNow(run_now) => self.asked.push(run_now),
+                Heard::HeartbeatAck(_) => {}
                 other => anyhow::bail!("no acknowledgement but {other:?}"),
             }
         }
+    }
+
+    /// Last durable number of a lane, as the coordinator's welcome has it.
+    pub fn durable(&self, lane: Lane) -> u64 {
+        let cursor = self.welcome.durable.iter().find(|cursor| cursor.lane() == lane);
+        cursor.map_or(0, |cursor| cursor.number)
     }
 
     /// Sends anything.
@@ -202,6 +218,17 @@ pub async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<
     let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.bind((source, 0).into())?;
     socket.connect(address).await
+}
+
+/// What opens the session of a spool.
+pub fn hello(incarnation: [u8; 16]) -> Say {
+    Say::Hello(Hello {
+        min_protocol: PROTOCOL,
+        max_protocol: PROTOCOL,
+        incarnation: incarnation.to_vec(),
+        version: "scripted".into(),
+        ..Hello::default()
+    })
 }
 
 /// A run that passed.

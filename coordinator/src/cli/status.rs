@@ -98,6 +98,9 @@ fn print(snapshot: &Snapshot, standing: Standing) -> std::io::Result<()> {
         visibility.live_groups_outside_clouds,
         visibility.live_networks
     ))?;
+    for notice in &snapshot.notices {
+        say(&format!("▲ {notice}"))?;
+    }
     let (mut failing, mut degraded, mut ok, mut no_data) = (0, 0, 0, 0);
     for cell in &snapshot.cells {
         match cell.state() {
@@ -142,6 +145,7 @@ fn object(snapshot: &Snapshot, standing: Standing) -> serde_json::Value {
         "live_groups_outside_clouds": visibility.live_groups_outside_clouds,
         "below_quorum": visibility.below_quorum,
         "reason": visibility.reason,
+        "notices": snapshot.notices,
         "evaluated_through": subscriber::instant(visibility.evaluated_through.as_ref()),
     })
 }

@@ -18,7 +18,8 @@ pub fn snapshot(board: &Board, now: Timestamp) -> feed::Snapshot {
         sequence: board.sequence,
         incidents: board.recent(now).map(incident).collect(),
         cells: board.cells().map(cell).collect(),
-        visibility: Some(visibility(&board.visibility)),
+        visibility: Some(visibility(&board.sight())),
+        notices: board.notices.clone(),
     }
 }
 

@@ -217,7 +217,7 @@ impl Subscription {
     async fn mark(&mut self) -> Result<(), Status> {
         let (feed_id, visibility) = {
             let board = self.hub.board();
-            (board.feed_id.clone(), wire::visibility(&board.visibility))
+            (board.feed_id.clone(), wire::visibility(&board.sight()))
         };
         let server_time = Some(convert::timestamp(self.hub.clock().now_micros()));
         let bookmark = Bookmark { feed_id, server_time, visibility: Some(visibility), oldest_sequence: 0 };

@@ -35,9 +35,9 @@ pub struct View<'a> {
 impl View<'_> {
     /// Why we cannot see, if we cannot: no quorum, or a picture that has stopped.
     fn blindness(&self) -> Option<String> {
-        let sight = &self.board.visibility;
+        let sight = self.board.sight();
         if sight.below_quorum {
-            return Some(if sight.reason.is_empty() { "too few vantages".into() } else { sight.reason.clone() });
+            return Some(if sight.reason.is_empty() { "too few vantages".into() } else { sight.reason });
         }
         // Said without an age, so that a screen reader does not hear it anew with every second.
         let last = sight.evaluated_through;

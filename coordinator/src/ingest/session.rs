@@ -1,28 +1,42 @@
 //! One agent's session: Hello and Welcome, assignments out, batches in, acknowledged after the durable write.
+//!
+//! Rules: what an agent says is heard at once, and a heartbeat answered, also while its batches wait for the log; batches are
+//! stored one after another, in the order in which they came, and only what is durable is acknowledged; a batch out of order
+//! ends the session, since only the agent knows what comes first; nothing is acknowledged to a session that a newer one has
+//! replaced; who was asked to come back has not left.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use faultline_attribution::{AgentId, SessionState};
+use bytes::Bytes;
+use faultline_attribution::{AgentId, SessionState, Timestamp};
 use faultline_proto::{
     PROTOCOL,
     agent::v1::{
-        BatchAck, Drain, Hello, Lane, LaneCursor, Limits, RefusedLooks, ResultBatch, SessionRequest, SessionResponse,
-        Welcome, session_request::Message as Said, session_response::Message as Reply,
-        session_service_server::SessionService,
+        BatchAck, Drain, Goodbye, Heartbeat, HeartbeatAck, Hello, Lane, LaneCursor, Limits, SessionResponse, Welcome,
+        session_response::Message as Reply,
     },
     convert,
 };
-use futures::Stream;
-use prost::Message as _;
+use futures::future;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, mpsc, watch},
     task::JoinSet,
     time,
 };
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 
-use super::{HEARTBEAT, Ingest, Losses, admit, listener::AgentPeer};
+use super::{
+    BUDGET_UNIT, HEARTBEAT, Ingest, MAX_CREDIT,
+    admit::{self, Admitted, Fault},
+    listener::AgentPeer,
+    presence::Presence,
+    service::{Heard, Said},
+};
 use crate::{
     log::{Admission, Appended, LogError},
     record::{Record, RecordKind},
@@ -43,39 +57,33 @@ const REPLIES: usize = 16;
 /// Live batches are asked for at least this often.
 const BATCH_AGE: Duration = Duration::from_secs(2);
 
-/// The gRPC service of sessions.
-pub struct Sessions(pub(super) Arc<Ingest>);
+/// How an agent says goodbye that was drained and will be back.
+const DRAINED: &str = "drain";
+
+/// What goes out to the agent.
+pub(super) type Stream = Pin<Box<dyn futures::Stream<Item = Result<SessionResponse, Status>> + Send>>;
 
 type Replies = mpsc::Sender<Result<SessionResponse, Status>>;
 
-#[tonic::async_trait]
-impl SessionService for Sessions {
-    type SessionStream = Pin<Box<dyn Stream<Item = Result<SessionResponse, Status>> + Send>>;
-
-    async fn session(
-        &self,
-        request: Request<Streaming<SessionRequest>>,
-    ) -> Result<Response<Self::SessionStream>, Status> {
-        let peer = request.extensions().get::<AgentPeer>().cloned();
-        let peer = peer.ok_or_else(|| refusal::status(Code::Unauthenticated, "AGENT_UNKNOWN", "no certificate"))?;
-        let leaving = request.extensions().get::<Leaving>().cloned();
-        let (replies, receiver) = mpsc::channel(REPLIES);
-        let ingest = Arc::clone(&self.0);
-        // The task lives as long as the response stream: dropping one ends the other.
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            let agent = peer.agent.clone();
-            if let Err(status) = Session::run(&ingest, peer, request.into_inner(), &replies, leaving).await {
-                tracing::info!(%agent, reason = status.message(), "session ended");
-                drop(replies.send(Err(status)).await);
-            }
-        });
-        let stream = ReceiverStream::new(receiver).map(move |reply| {
-            let _task = &task;
-            reply
-        });
-        Ok(Response::new(Box::pin(stream)))
-    }
+/// Opens a session for whoever asks, if it is an agent.
+pub(super) fn open(ingest: Arc<Ingest>, request: Request<Streaming<Heard>>) -> Result<Stream, Status> {
+    let peer = request.extensions().get::<AgentPeer>().cloned();
+    let peer = peer.ok_or_else(|| refusal::status(Code::Unauthenticated, "AGENT_UNKNOWN", "no certificate"))?;
+    let leaving = request.extensions().get::<Leaving>().cloned();
+    let (replies, receiver) = mpsc::channel(REPLIES);
+    // The task lives as long as the response stream: dropping one ends the other.
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let agent = peer.agent.clone();
+        if let Err(status) = Session::run(&ingest, peer, request.into_inner(), &replies, leaving).await {
+            tracing::info!(%agent, reason = status.message(), "session ended");
+            drop(replies.send(Err(status)).await);
+        }
+    });
+    Ok(Box::pin(ReceiverStream::new(receiver).map(move |reply| {
+        let _task = &task;
+        reply
+    })))
 }
 
 struct Session<'a> {
@@ -84,15 +92,44 @@ struct Session<'a> {
     incarnation: Vec<u8>,
     epoch: u64,
     replies: &'a Replies,
+    _open: Open<'a>,
+}
+
+/// Counts a session for as long as it is open.
+struct Open<'a>(&'a Ingest);
+
+impl<'a> Open<'a> {
+    fn new(ingest: &'a Ingest) -> Self {
+        ingest.open.fetch_add(1, Ordering::Relaxed);
+        Self(ingest)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is done one after another, in the order in which it was said.
+enum Work {
+    /// The agent was silent and is heard again.
+    Back,
+    Batch {
+        bytes: Bytes,
+        received_at: Timestamp,
+        budget: OwnedSemaphorePermit,
+    },
+    Goodbye(Goodbye),
 }
 
 impl<'a> Session<'a> {
     async fn run(
         ingest: &'a Ingest,
         peer: AgentPeer,
-        mut requests: Streaming<SessionRequest>,
+        mut requests: Streaming<Heard>,
         replies: &'a Replies,
-        mut leaving: Option<Leaving>,
+        leaving: Option<Leaving>,
     ) -> Result<(), Status> {
         let first = time::timeout(ingest.clock.real(HELLO), requests.next()).await;
         let first = first.map_err(|_| refusal::status(Code::DeadlineExceeded, "HELLO_MISSING", "no Hello in time"))?;
@@ -106,151 +143,166 @@ impl<'a> Session<'a> {
         })?;
         let vantage = place.vantage(hello.vantage.as_ref(), peer.address.ip());
         let (mine, mut turn) = ingest.take_turn(&peer.agent);
-        let epoch = ingest.open_session(&peer.agent, vantage.clone()).await.map_err(|error| unavailable(&error))?;
-        ingest.hear(&peer.agent);
-        tracing::info!(agent = %peer.agent, epoch, version = hello.version, "session open");
-        let session = Session { ingest, agent: peer.agent, incarnation: hello.incarnation, epoch, replies };
-        session.welcome().await?;
-        let (push, table) = ingest.assignments.push(&session.agent, &vantage);
-        if let Some(table) = table {
-            let record = Record::own(RecordKind::Assignment, ingest.now(), session.agent.as_str(), &table);
-            ingest.log.append(Admission::Own, record).await.map_err(|error| unavailable(&error))?;
-            ingest.assignments.keep(&session.agent, table);
+        let opened = async {
+            let epoch = ingest.open_session(&peer.agent, vantage.clone()).await.map_err(|error| unavailable(&error))?;
+            ingest.hear(&peer.agent);
+            tracing::info!(agent = %peer.agent, epoch, version = hello.version, "session open");
+            let open = Open::new(ingest);
+            let (agent, incarnation) = (peer.agent.clone(), hello.incarnation.clone());
+            let session = Session { ingest, agent, incarnation, epoch, replies, _open: open };
+            session.welcome().await?;
+            let (push, table) = ingest.assignments.push(&session.agent, &vantage);
+            if let Some(table) = table {
+                let record = Record::own(RecordKind::Assignment, ingest.now(), session.agent.as_str(), &table);
+                ingest.log.append(Admission::Own, record).await.map_err(|error| unavailable(&error))?;
+                ingest.assignments.keep(&session.agent, table);
+            }
+            session.reply(Reply::AssignmentPush(push)).await?;
+            ingest.reach(&session.agent, mine, replies.downgrade());
+            Ok::<_, Status>(session)
+        };
+        let superseded = || refusal::status(Code::Aborted, "SESSION_SUPERSEDED", "a newer session of this agent began");
+        let mut replaced = turn.clone();
+        let session = tokio::select! {
+            biased;
+            () = superseded_by(&mut replaced, mine) => return Err(superseded()),
+            session = opened => session?,
+        };
+        let (work, waiting) = mpsc::channel(MAX_CREDIT);
+        tokio::select! {
+            biased;
+            () = superseded_by(&mut turn, mine) => Err(superseded()),
+            ended = future::try_join(session.listen(requests, work), session.work(waiting)) => ended.map(|_| ()),
+            ended = session.watch_room() => ended,
+            ended = session.drain(leaving) => ended,
         }
-        session.reply(Reply::AssignmentPush(push)).await?;
-        ingest.reach(&session.agent, mine, replies.downgrade());
-        let mut stopped = ingest.shutdown.clone();
-        loop {
-            let request = tokio::select! {
-                request = requests.next() => request,
-                () = superseded(&mut turn, mine) => {
-                    return Err(refusal::status(Code::Aborted, "SESSION_SUPERSEDED", "a newer session of this agent began"));
+    }
+
+    /// Hears what the agent says, until it has said its last. What takes its turn is handed on; when too much waits there,
+    /// nothing further is read.
+    async fn listen(&self, mut requests: Streaming<Heard>, work: mpsc::Sender<Work>) -> Result<(), Status> {
+        // The other side ends first only with an error, which then ends the session.
+        let hand_on = async |next: Work| work.send(next).await.map_err(|_| Status::cancelled("the session ended"));
+        while let Some(request) = requests.next().await {
+            let request = request.map_err(malformed)?;
+            if self.ingest.hear(&self.agent) {
+                hand_on(Work::Back).await?;
+            }
+            match request.message {
+                Some(Said::ResultBatch(bytes)) => {
+                    let received_at = self.ingest.now();
+                    let units = u32::try_from(bytes.len().div_ceil(BUDGET_UNIT)).unwrap_or(u32::MAX).max(1);
+                    let budget = Arc::clone(&self.ingest.budget).acquire_many_owned(units).await;
+                    let budget = budget.map_err(|_| Status::cancelled("the coordinator ended"))?;
+                    hand_on(Work::Batch { bytes, received_at, budget }).await?;
                 }
-                () = shutdown::begun(&mut stopped) => return session.drain(&mut requests).await,
-                () = Leaving::begun(&mut leaving) => return session.drain(&mut requests).await,
-            };
-            let Some(request) = request else { return Ok(()) };
-            if !session.take(request.map_err(malformed)?).await? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Takes a message; `false` when it was the last.
-    async fn take(&self, request: SessionRequest) -> Result<bool, Status> {
-        if self.ingest.hear(&self.agent) {
-            let recorded = self.ingest.record_session(&self.agent, SessionState::Up, self.ingest.now()).await;
-            recorded.map_err(|error| unavailable(&error))?;
-        }
-        match request.message {
-            Some(Said::ResultBatch(batch)) => self.store(batch).await.map(|()| true),
-            Some(Said::AssignmentAck(ack)) => {
-                for refused in &ack.refused {
-                    let (slot, reason) = (refused.slot, &refused.reason);
-                    tracing::warn!(agent = %self.agent, slot, reason, "assignment refused by local policy");
+                Some(Said::Heartbeat(heartbeat)) => self.beat(&heartbeat).await?,
+                Some(Said::AssignmentAck(ack)) => {
+                    let target_of = |slot| self.ingest.assignments.target_of(&self.agent, slot);
+                    self.note(|presence| presence.told.refuse(&self.agent, &ack.refused, target_of));
                 }
-                let refused = u64::try_from(ack.refused.len()).unwrap_or(u64::MAX);
-                self.ingest.note_losses(&self.agent, |losses| losses.refused_assignments = refused);
-                Ok(true)
+                Some(Said::Goodbye(goodbye)) => {
+                    tracing::info!(agent = %self.agent, reason = goodbye.reason, "goodbye");
+                    return hand_on(Work::Goodbye(goodbye)).await;
+                }
+                Some(Said::Hello(_)) => {
+                    return Err(refusal::status(
+                        Code::FailedPrecondition,
+                        "HELLO_REPEATED",
+                        "Hello must not come again",
+                    ));
+                }
+                None => {
+                    return Err(refusal::status(
+                        Code::InvalidArgument,
+                        "MESSAGE_MALFORMED",
+                        "a message without content",
+                    ));
+                }
             }
-            Some(Said::Heartbeat(heartbeat)) => {
-                let dropped = heartbeat.spool.iter().map(|lane| lane.dropped_results).fold(0, u64::saturating_add);
-                self.ingest.note_losses(&self.agent, |losses| {
-                    losses.dropped_results = losses.dropped_results.max(dropped);
-                    losses.skipped_runs = losses.skipped_runs.max(heartbeat.skipped_runs);
-                    self.note_refused_looks(losses, &heartbeat.refused_looks);
-                });
-                Ok(true)
-            }
-            Some(Said::Goodbye(goodbye)) => {
-                tracing::info!(agent = %self.agent, reason = goodbye.reason, "goodbye");
-                self.leave().await?;
-                Ok(false)
-            }
-            Some(Said::Hello(_)) => {
-                Err(refusal::status(Code::FailedPrecondition, "HELLO_REPEATED", "Hello must not come again"))
-            }
-            None => Err(refusal::status(Code::InvalidArgument, "MESSAGE_MALFORMED", "a message without content")),
         }
+        Ok(())
     }
 
-    /// Takes over how many looks the agent did not make, and traces why when it is more than before.
-    fn note_refused_looks(&self, losses: &mut Losses, refused: &[RefusedLooks]) {
-        let all = refused.iter().map(|refused| refused.runs).fold(0, u64::saturating_add);
-        if all > losses.refused_looks {
-            losses.refused_looks = all;
-            let reasons: Vec<_> =
-                refused.iter().map(|refused| (convert::word(refused.reason()), refused.runs)).collect();
-            tracing::debug!(agent = %self.agent, ?reasons, "looks refused by the agent");
-        }
+    async fn beat(&self, heartbeat: &Heartbeat) -> Result<(), Status> {
+        let server_time = Some(convert::timestamp(self.ingest.clock.now_micros()));
+        self.reply(Reply::HeartbeatAck(HeartbeatAck { agent_time: heartbeat.agent_time, server_time })).await?;
+        self.note(|presence| presence.told.beat(&self.agent, heartbeat));
+        Ok(())
     }
 
-    async fn leave(&self) -> Result<(), Status> {
-        if let Some(presence) = self.ingest.presences().get_mut(&self.agent) {
-            presence.state = SessionState::Goodbye;
+    fn note(&self, note: impl FnOnce(&mut Presence)) {
+        self.ingest.note(&self.agent, note);
+    }
+
+    /// Does what was handed on, until nothing more will come.
+    async fn work(&self, mut waiting: mpsc::Receiver<Work>) -> Result<(), Status> {
+        while let Some(work) = waiting.recv().await {
+            match work {
+                Work::Back => self.record(SessionState::Up).await?,
+                Work::Batch { bytes, received_at, budget } => {
+                    self.store(bytes, received_at).await?;
+                    drop(budget);
+                }
+                Work::Goodbye(goodbye) => self.leave(&goodbye).await?,
+            }
         }
-        let recorded = self.ingest.record_session(&self.agent, SessionState::Goodbye, self.ingest.now()).await;
+        Ok(())
+    }
+
+    async fn record(&self, state: SessionState) -> Result<(), Status> {
+        let recorded = self.ingest.record_session(&self.agent, state, self.ingest.now()).await;
         recorded.map_err(|error| unavailable(&error))
     }
 
-    async fn store(&self, mut batch: ResultBatch) -> Result<(), Status> {
-        self.ingest.note_losses(&self.agent, |losses| {
-            losses.dropped_results = losses.dropped_results.max(batch.dropped_results);
-            losses.skipped_runs = losses.skipped_runs.max(batch.skipped_runs);
-        });
-        let is_placed = batch.lane() != Lane::Unspecified && batch.number != 0;
-        let mut rejections = match admit::fault(&batch) {
-            Some(rejection) if !is_placed => return self.ack(&batch, vec![rejection]).await,
-            Some(rejection) => {
-                // Refused as a whole, it keeps its number: what follows must not wait for it for ever.
-                batch.results.clear();
-                batch.facts.clear();
-                vec![rejection]
-            }
-            None => {
-                let table = self.ingest.assignments.table(&self.agent);
-                admit::sift(&mut batch, |slot| table.slots.contains_key(&slot))
-            }
-        };
+    async fn leave(&self, goodbye: &Goodbye) -> Result<(), Status> {
+        // Who was asked to come back has not left; if it does not, it will be silent.
+        if goodbye.reason == DRAINED && !*self.ingest.shutdown.borrow() {
+            return Ok(());
+        }
+        self.note(|presence| presence.state = SessionState::Goodbye);
+        self.record(SessionState::Goodbye).await
+    }
+
+    async fn store(&self, bytes: Bytes, received_at: Timestamp) -> Result<(), Status> {
+        let table = self.ingest.assignments.table(&self.agent);
+        let is_known = |slot| table.slots.contains_key(&slot);
+        let Admitted { cursor, first_number, payload, rejections, skipped_runs } = admit::admit(bytes, is_known)
+            .map_err(|fault| match fault {
+                Fault::NoPlace(_) => refusal::status(Code::InvalidArgument, "BATCH_MALFORMED", fault.to_string()),
+                Fault::Decode(_) => refusal::status(Code::InvalidArgument, "MESSAGE_MALFORMED", fault.to_string()),
+            })?;
         let record = Record {
             kind: RecordKind::Batch,
-            received_at: self.ingest.now(),
+            received_at,
             agent: self.agent.to_string(),
             incarnation: self.incarnation.clone(),
             epoch: self.epoch,
-            lane: u8::try_from(batch.lane).unwrap_or_default(),
-            number: batch.number,
-            payload: batch.encode_to_vec().into(),
+            lane: u8::try_from(cursor.lane).unwrap_or_default(),
+            number: cursor.number,
+            payload,
         };
-        let admission = Admission::Batch { first_number: batch.first_number };
         let ahead = self.ingest.pace.enter(record.payload.len()).await;
-        match self.ingest.log.append(admission, record).await.map_err(|error| unavailable(&error))? {
-            Appended::At(_) => ahead.stored(),
-            Appended::Duplicate { .. } => {}
+        let appended = self.ingest.log.append(Admission::Batch { first_number }, record).await;
+        let durable = match appended.map_err(|error| unavailable(&error))? {
+            Appended::At(_) => {
+                ahead.stored();
+                self.note(|presence| presence.told.skip(&self.agent, skipped_runs));
+                cursor.number
+            }
+            Appended::Duplicate { durable } => durable,
             Appended::Gap { expected } => {
-                let message = format!("number {}, expected {expected}", batch.number);
-                let results = batch.results.len();
-                rejections = vec![admit::rejection(&batch, results, "BATCH_OUT_OF_ORDER", message)];
+                let message = format!("lane {}: number {}, expected {expected}", cursor.lane, cursor.number);
+                return Err(refusal::status(Code::Aborted, "BATCH_OUT_OF_ORDER", message));
             }
             Appended::Fenced => {
-                return Err(refusal::status(
-                    Code::Aborted,
-                    "SESSION_SUPERSEDED",
-                    "a newer session of this agent began",
-                ));
+                let message = "a newer session of this agent began";
+                return Err(refusal::status(Code::Aborted, "SESSION_SUPERSEDED", message));
             }
-        }
-        self.ack(&batch, rejections).await
-    }
-
-    /// Acknowledges what is durable in the batch's lane.
-    async fn ack(
-        &self,
-        batch: &ResultBatch,
-        rejections: Vec<faultline_proto::agent::v1::Rejection>,
-    ) -> Result<(), Status> {
-        let durable = vec![self.durable(batch.lane).await?];
-        self.reply(Reply::BatchAck(BatchAck { durable, rejections, ..BatchAck::default() })).await
+        };
+        let durable = vec![LaneCursor { lane: cursor.lane, number: durable }];
+        let max_inflight_batches = Some(self.ingest.credit());
+        self.reply(Reply::BatchAck(BatchAck { durable, rejections, max_inflight_batches })).await
     }
 
     async fn durable(&self, lane: i32) -> Result<LaneCursor, Status> {
@@ -265,7 +317,7 @@ impl<'a> Session<'a> {
             durable.push(self.durable(lane as i32).await?);
         }
         let limits = Limits {
-            max_inflight_batches: 8,
+            max_inflight_batches: self.ingest.credit(),
             max_batch_bytes: u32::try_from(admit::MAX_BATCH_BYTES).unwrap_or(u32::MAX),
             max_batch_results: u32::try_from(admit::MAX_RESULTS).unwrap_or(u32::MAX),
             max_batch_age: Some(convert::duration(BATCH_AGE)),
@@ -281,24 +333,40 @@ impl<'a> Session<'a> {
         sent.map_err(|_| Status::cancelled("the agent is gone"))
     }
 
-    /// Orderly end: the agent sends what it holds and says goodbye.
-    async fn drain(&self, requests: &mut Streaming<SessionRequest>) -> Result<(), Status> {
+    /// Tells the agent to hold while the log is full, and to go on when it is not.
+    async fn watch_room(&self) -> Result<(), Status> {
+        let mut full_since = self.ingest.full_since.clone();
+        let mut is_held = false;
+        loop {
+            let is_full = full_since.borrow_and_update().is_some();
+            if is_full != is_held {
+                is_held = is_full;
+                let credit = if is_full { 0 } else { self.ingest.credit() };
+                let ack = BatchAck { max_inflight_batches: Some(credit), ..BatchAck::default() };
+                self.reply(Reply::BatchAck(ack)).await?;
+            }
+            if full_since.changed().await.is_err() {
+                return future::pending().await; // nobody is left who could say so
+            }
+        }
+    }
+
+    /// Orderly end, with the coordinator or with the connection: the agent sends what it holds and says goodbye.
+    async fn drain(&self, mut leaving: Option<Leaving>) -> Result<(), Status> {
+        let mut stopped = self.ingest.shutdown.clone();
+        tokio::select! {
+            () = shutdown::begun(&mut stopped) => {}
+            () = Leaving::begun(&mut leaving) => {}
+        }
         let drain = Drain { reconnect_jitter: Some(convert::duration(Duration::from_secs(2))) };
         self.reply(Reply::Drain(drain)).await?;
-        let said_goodbye = async {
-            while let Some(request) = requests.next().await {
-                if !self.take(request.map_err(malformed)?).await? {
-                    break;
-                }
-            }
-            Ok(())
-        };
-        time::timeout(DRAIN, said_goodbye).await.unwrap_or(Ok(()))
+        time::sleep(DRAIN).await;
+        Ok(())
     }
 }
 
 /// Waits until a newer session of the agent takes its turn.
-async fn superseded(turn: &mut watch::Receiver<u64>, mine: u64) {
+async fn superseded_by(turn: &mut watch::Receiver<u64>, mine: u64) {
     drop(turn.wait_for(|turn| *turn > mine).await);
 }
 

@@ -199,7 +199,7 @@ impl Watch {
     /// Looks that the agent says it did not make.
     fn refused(&self) -> usize {
         let agents = self.coordinator.ingest.agents();
-        usize::try_from(agents.iter().map(|agent| agent.losses.refused_looks).sum::<u64>()).expect("small")
+        usize::try_from(agents.iter().map(|agent| agent.told.refused_looks).sum::<u64>()).expect("small")
     }
 
     async fn stop(mut self) {

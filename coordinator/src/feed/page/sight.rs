@@ -1,10 +1,11 @@
 //! Can we see? Who looks, from where, and whether that is enough: what every verdict, and every silence, stands on.
 
 use faultline_attribution::{SessionState, Timestamp, Vantage, element::brand};
+use faultline_proto::convert;
 use maud::{Markup, html};
 
 use super::{View, words};
-use crate::ingest::{AgentView, Losses};
+use crate::ingest::AgentView;
 
 /// Agents that are listed at once; more are behind a fold.
 const UNFOLDED: usize = 8;
@@ -88,28 +89,40 @@ fn row(agent: &AgentView, view: &View<'_>) -> Markup {
             td data-label="Network" { (vantage.map_or_else(|| "-".into(), Vantage::network)) }
             td.(class) data-label="Session" {
                 (words::glyph(shape)) " " (word)
-                @for loss in losses(&agent.losses) { br; (words::glyph("▲")) " " (loss) }
+                @for trouble in troubles(agent) { br; (words::glyph("▲")) " " (trouble) }
+                @if !agent.told.refused.is_empty() {
+                    details {
+                        summary { "which it refuses" }
+                        ul { @for refused in &agent.told.refused {
+                            li { code { (refused.target) } " (slot " (refused.slot) "): " (refused.reason) }
+                        } }
+                    }
+                }
             }
             td data-label="Last heard" { (words::span(view.now.since(agent.heard_at))) " ago" }
         }
     }
 }
 
-/// What the agent could not measure or hand in, in words.
-fn losses(losses: &Losses) -> Vec<String> {
-    let Losses { dropped_results, skipped_runs, refused_assignments, refused_looks } = losses;
-    let mut words = Vec::new();
-    if *dropped_results > 0 {
-        words.push(format!("{dropped_results} results lost: its spool was full"));
+/// What the agent could not measure or hand in, and what it finds wrong with itself, in words.
+fn troubles(agent: &AgentView) -> Vec<String> {
+    let told = &agent.told;
+    let mut words: Vec<String> =
+        agent.lost.results.iter().map(|(to, results)| format!("{results} results lost: {to}")).collect();
+    let mut counted = |count: u64, what: &str| {
+        if count > 0 {
+            words.push(format!("{count} {what}"));
+        }
+    };
+    counted(told.skipped_runs, "runs skipped: it was too busy");
+    counted(told.refused_assignments, "targets refused by its own policy");
+    counted(told.refused_looks, "extra looks refused by its own limits");
+    words.extend(told.impairments.iter().map(|reason| format!("impaired: {}", convert::word(*reason))));
+    if let Some(error) = told.clock_error() {
+        words.push(format!("its clock is off by {:.1} s or more", error.as_secs_f64()));
     }
-    if *skipped_runs > 0 {
-        words.push(format!("{skipped_runs} runs skipped: it was too busy"));
-    }
-    if *refused_assignments > 0 {
-        words.push(format!("{refused_assignments} targets refused by its own policy"));
-    }
-    if *refused_looks > 0 {
-        words.push(format!("{refused_looks} extra looks refused by its own limits"));
+    if told.is_spool_durable == Some(false) {
+        words.push("its spool is in memory: what waits there is lost when it ends".into());
     }
     words
 }

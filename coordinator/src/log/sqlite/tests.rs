@@ -1,10 +1,11 @@
 //! What every store must keep, on the real one; and what is its own.
 
 use faultline_attribution::Visibility;
+use faultline_proto::clock::Clock;
 
 use super::*;
 use crate::{
-    log::{conformance, with_room},
+    log::{conformance, patient::Patient},
     record::RecordKind,
 };
 
@@ -76,16 +77,28 @@ async fn a_full_log_refuses_whole_and_goes_on_when_there_is_room() {
     assert!(log.published_after(0, 100).await.expect("read").is_empty());
     assert_eq!(log.admitted("fra-1", &[7; 16], 1).await.expect("admitted"), number - 1, "what was refused is not here");
 
-    let told = tokio::sync::Notify::new();
-    let ask = || log.append(Admission::Batch { first_number: 1 }, large(number));
-    let patient = with_room(ask, |_| told.notify_one());
+    let log = Arc::new(log);
+    let patient = Patient::new(Arc::clone(&log) as _, Arc::clone(&log) as _, Clock::system());
+    let mut full_since = patient.full_since();
     let room = async {
-        told.notified().await;
+        let since = *full_since.wait_for(Option::is_some).await.expect("it is full");
         log.limit(u64::MAX).await.expect("room");
+        since
     };
-    let (appended, ()) = tokio::join!(patient, room);
+    let (appended, since) = tokio::join!(patient.append(Admission::Batch { first_number: 1 }, large(number)), room);
     assert!(matches!(appended, Ok(Appended::At(_))));
+    assert!(since.is_some() && full_since.borrow().is_none(), "it is said, and taken back");
     assert_eq!(log.publish(Cursor::nth(1), Timestamp::default(), changes).await.expect("room").len(), 20);
+
+    log.limit(0).await.expect("limited");
+    // Some still fit where what is large does not.
+    let tick = async || patient.append(Admission::Own, Record::tick(Timestamp::default())).await;
+    let refused = loop {
+        if let Err(error) = tick().await {
+            break error;
+        }
+    };
+    assert!(refused.is_full(), "a tick does not wait: {refused}");
 }
 
 #[tokio::test]

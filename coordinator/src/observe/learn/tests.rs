@@ -204,7 +204,9 @@ fn votes_are_counted_as_they_change() {
         match random.random_range(0..40) {
             0 => look.learner.forget_agent(&format!("agent-{}", random.random_range(0..6)).as_str().into()),
             1 => drop(look.learner.set_ranges(if random.random() { ranges() } else { Arc::default() })),
-            _ => drop(look.see(random.random_range(0..6), &sights[random.random_range(0..sights.len())])),
+            _ => {
+                look.see(random.random_range(0..6), &sights[random.random_range(0..sights.len())]);
+            }
         }
         for known in look.learner.targets.values() {
             let mut anew = Counts::default();

@@ -388,7 +388,10 @@ fn check(hello: &Hello) -> Result<(), Status> {
 /// What the codec says of a message that cannot be read, as a typed refusal. A broken connection stays what it is.
 fn malformed(status: Status) -> Status {
     match status.code() {
-        Code::OutOfRange => refusal::status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", status.message()),
+        // As it says of one that is too large as it comes, and once it is decompressed.
+        Code::OutOfRange | Code::ResourceExhausted if status.details().is_empty() => {
+            refusal::status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", status.message())
+        }
         Code::Internal => refusal::status(Code::InvalidArgument, "MESSAGE_MALFORMED", status.message()),
         _ => status,
     }

@@ -89,6 +89,16 @@ impl Board {
         Visibility { below_quorum: true, reason, ..self.visibility.clone() }
     }
 
+    /// What whoever runs this should know: agents that lost results, and damage in the log, without which verdicts stand, but
+    /// on less.
+    pub fn all_notices(&self) -> Vec<String> {
+        let Damage { records, last } = &self.damage;
+        let damage = last.iter().map(|(cursor, why)| {
+            format!("records of the log that are damaged and left out: {records}, the last at {cursor} ({why})")
+        });
+        damage.chain(self.notices.iter().cloned()).collect()
+    }
+
     /// The newest revision of every incident, newest incident first.
     pub fn incidents(&self) -> impl Iterator<Item = &Change> {
         let mut newest: Vec<&Change> = self.incidents.values().filter_map(VecDeque::back).collect();

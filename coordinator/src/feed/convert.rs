@@ -19,7 +19,7 @@ pub fn snapshot(board: &Board, now: Timestamp) -> feed::Snapshot {
         incidents: board.recent(now).map(incident).collect(),
         cells: board.cells().map(cell).collect(),
         visibility: Some(visibility(&board.sight())),
-        notices: board.notices.clone(),
+        notices: board.all_notices(),
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) fn strip(view: &View<'_>) -> Markup {
                         None => { (words::glyph("✓")) " " b { "quorum" } ": enough for a verdict" }
                     }
                 }
+                @for notice in view.board.all_notices() { li { (words::glyph("▲")) " " (notice) } }
             }
         }
     }

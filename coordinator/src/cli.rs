@@ -6,6 +6,7 @@
 mod agent;
 mod catalog;
 mod init;
+mod log;
 mod ranges;
 mod replay;
 mod results;
@@ -14,7 +15,12 @@ mod status;
 mod subscriber;
 mod watch;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::IsTerminal as _,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -57,6 +63,9 @@ enum Command {
     /// Print what the log holds
     #[command(subcommand, visible_alias = "result")]
     Results(results::Results),
+    /// Look for damage
+    #[command(subcommand)]
+    Log(log::Log),
 }
 
 /// Where the data directory is.
@@ -113,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Watch(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Results(command) => command.run(),
+        Command::Log(command) => command.run(),
     };
     match result {
         Ok(code) => code,
@@ -147,13 +157,42 @@ fn say(line: &str) -> std::io::Result<()> {
     out.flush()
 }
 
+/// Says how far a long command is, on a terminal's standard error.
+struct Progress {
+    every: Duration,
+    said_at: Option<Instant>,
+    is_terminal: bool,
+}
+
+impl Progress {
+    /// Says so at most this often.
+    fn every(every: Duration) -> Self {
+        Self { every, said_at: None, is_terminal: std::io::stderr().is_terminal() }
+    }
+
+    #[expect(clippy::print_stderr, reason = "this is how far a command is")]
+    fn say(&mut self, what: impl FnOnce() -> String) {
+        let is_due = self.said_at.is_none_or(|at| at.elapsed() >= self.every);
+        if self.is_terminal && is_due {
+            self.said_at = Some(Instant::now());
+            eprint!("\r{}", what());
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "as above")]
+    fn end(self) {
+        if self.said_at.is_some() {
+            eprintln!();
+        }
+    }
+}
+
 /// A runtime, and logs on standard error.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 fn start_logs() {
-    use std::io::IsTerminal as _;
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let is_terminal = std::io::stderr().is_terminal();

@@ -140,6 +140,12 @@ pub trait RecordLog: Send + Sync {
     /// [`RecordKind::Damaged`]: crate::record::RecordKind::Damaged
     async fn next(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Record)>, LogError>;
 
+    /// Drops records up to the cursor, but for what later ones refer to: those read as before. Does as much as a short
+    /// transaction holds and returns how far the log is trimmed by now; the cursor or less. A store may keep everything.
+    async fn trim(&self, through: Cursor) -> Result<Cursor, LogError> {
+        Ok(through)
+    }
+
     /// The last number admitted in a lane of an agent's spool; zero for none.
     async fn admitted(&self, agent: &str, incarnation: &[u8], lane: u8) -> Result<u64, LogError>;
 }

@@ -22,11 +22,19 @@ use crate::{
     fold::{Fold, FoldError},
     ingest::{Ingest, listener::Greeter},
     local_agent::{LocalAgent, LocalAgentError},
-    log::{Admission, ChangeLog, LogError, RecordLog, patient::Patient, sqlite::SqliteLog},
+    log::{
+        Admission, ChangeLog, LogError, RecordLog,
+        patient::Patient,
+        sqlite::{
+            SqliteLog,
+            check::{Depth, check},
+        },
+    },
     pki::{self, Authority, PkiError},
     ranges::{keep, refresh::Publishers, store::Store},
     record::{CatalogRecord, Record, RecordKind},
     registry::Registry,
+    retention::{Keeper, Retention},
     rpc, shutdown,
 };
 
@@ -56,6 +64,8 @@ pub struct Options {
     pub with_agent: bool,
     /// Whom to ask for published address ranges; without it, those of the data directory stay as they are.
     pub publishers: Option<Publishers>,
+    /// For how long results stay, and how many.
+    pub retention: Retention,
 }
 
 /// Why the coordinator cannot serve.
@@ -139,6 +149,7 @@ impl Coordinator {
         let (agents_address, feed_address) = (address(&agents, "agents")?, address(&feed, "the feed")?);
 
         let log = Arc::new(SqliteLog::open(data)?);
+        look_at(data);
         let patient = Arc::new(Patient::new(Arc::clone(&log) as _, Arc::clone(&log) as _, clock));
         let full_since = patient.full_since();
         let records: Arc<dyn RecordLog> = Arc::clone(&patient) as _;
@@ -171,6 +182,12 @@ impl Coordinator {
         let mut tasks = JoinSet::new();
         tasks.spawn(tick(fold, Arc::clone(&hub), Arc::clone(&ingest), stopped.clone()));
         tasks.spawn(show_full(full_since, Arc::clone(&hub), stopped.clone()));
+        let keeper = Keeper::new(Arc::clone(&log), data.clone(), options.retention, clock, Arc::new(|| None));
+        let until = stopped.clone();
+        tasks.spawn(async move {
+            keeper.run(until).await;
+            Ok(())
+        });
         let watching = Arc::clone(&ingest);
         tasks.spawn(async move { Ok(watching.watch().await?) });
         tasks.spawn(serve_agents(agents, tls, Arc::clone(&ingest), stopped.clone()));
@@ -331,6 +348,17 @@ fn loopback_for(listening: SocketAddr) -> std::net::IpAddr {
         address if !address.ip().is_unspecified() => address.ip(),
         SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+/// Says what is wrong with the newest part of the log. Nothing of it keeps the coordinator from starting.
+fn look_at(data: &std::path::Path) {
+    let findings = match check(data, Depth::Newest, |_, _| {}) {
+        Ok(found) => found.findings,
+        Err(error) => vec![error.to_string()],
+    };
+    for finding in findings {
+        tracing::error!(finding, "log is damaged: see `faultline log check`");
     }
 }
 

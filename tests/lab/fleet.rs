@@ -52,6 +52,7 @@ impl Fleet {
             clock,
             with_agent: false,
             publishers: None,
+            retention: faultline_coordinator::retention::Retention::default(),
         })
         .await?;
         net.set_coordinator(coordinator.agents_address);

@@ -66,6 +66,7 @@ pub async fn start_at(data: &Path, clock: Clock, agents_port: u16) -> anyhow::Re
         clock,
         with_agent: false,
         publishers: None,
+        retention: faultline_coordinator::retention::Retention::default(),
     };
     Ok(Coordinator::start(options).await?)
 }

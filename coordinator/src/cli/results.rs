@@ -2,14 +2,15 @@
 
 use std::{
     io::{self, BufWriter, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use faultline_attribution::Timestamp;
 
-use super::{Format, Usage, replay::instant, say_error};
+use super::{Format, Usage, replay::instant, say, say_error};
 use crate::{
+    counts::{self, Ended},
     log::sqlite::SqliteReader,
     results::export::{self, ExportError, Span},
     world_file,
@@ -19,6 +20,10 @@ use crate::{
 pub(super) enum Results {
     /// Print the results of a data directory, one JSON object a line; a coordinator may be running on it
     Export(Export),
+    /// Print how many runs of each target ended how, by minute and vantage group: for 400 days
+    Counts(Counts),
+    /// Print what stays of incidents that ended: runs that failed, by minute and vantage group, and latencies
+    History(History),
 }
 
 #[derive(Debug, clap::Args)]
@@ -43,10 +48,102 @@ pub(super) struct Export {
     output: Format,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Example:\n  faultline results counts --data-dir ./data --from 2026-10-29T15:00:00Z --to 2026-10-29T16:00:00Z"
+)]
+pub(super) struct Counts {
+    /// Where the log is
+    #[arg(long, visible_alias = "data", env = "FAULTLINE_DATA_DIR", default_value = "faultline-data")]
+    data_dir: PathBuf,
+    /// Runs that began then or later
+    #[arg(long, value_name = "RFC3339", value_parser = instant)]
+    from: Option<Timestamp>,
+    /// Runs that began before then
+    #[arg(long, value_name = "RFC3339", value_parser = instant)]
+    to: Option<Timestamp>,
+}
+
 impl Results {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self::Export(export) = self;
-        export.run()
+        match self {
+            Self::Export(export) => export.run(),
+            Self::Counts(counts) => counts.run(),
+            Self::History(history) => history.run(),
+        }
+    }
+}
+
+/// The log of a data directory that has one.
+fn open(data: &Path) -> anyhow::Result<SqliteReader> {
+    if !data.join("log.sqlite").is_file() {
+        return Err(Usage(format!("--data-dir {}: no log there", data.display())).into());
+    }
+    Ok(SqliteReader::open(data)?)
+}
+
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:\n  faultline results history --data-dir ./data inc-20251029T154113Z-1")]
+pub(super) struct History {
+    /// Where the log is
+    #[arg(long, visible_alias = "data", env = "FAULTLINE_DATA_DIR", default_value = "faultline-data")]
+    data_dir: PathBuf,
+    /// Of this incident alone
+    incident: Option<String>,
+}
+
+impl History {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let histories = open(&self.data_dir)?.histories()?;
+        let is_asked = |incident: &str| self.incident.as_deref().is_none_or(|asked| asked == incident);
+        let asked: Vec<_> = histories.iter().filter(|history| is_asked(history.incident.as_str())).collect();
+        if let (Some(incident), true) = (&self.incident, asked.is_empty()) {
+            return Err(
+                Usage(format!("{incident}: no incident of this name has ended, or its hour is not over")).into()
+            );
+        }
+        for history in asked {
+            say(&serde_json::to_string(history)?)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A count as it is printed.
+#[derive(serde::Serialize)]
+struct Count<'a> {
+    minute: Timestamp,
+    target: &'a str,
+    group: &'a str,
+    ended: Ended,
+    results: u32,
+}
+
+impl Counts {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let log = open(&self.data_dir)?;
+        let mut out = BufWriter::new(io::stdout().lock());
+        let from = self.from.map_or(i64::MIN, counts::hour);
+        let to = self.to.map_or(i64::MAX, |to| counts::hour(to) + 1);
+        let counted = log.counts::<ExportError>((from, to), |hour, target, part| {
+            for (minute, group, ended, results) in part.rows() {
+                let minute = counts::minute_of(hour, minute);
+                let is_asked = self.from.is_none_or(|from| minute >= from) && self.to.is_none_or(|to| minute < to);
+                if is_asked {
+                    serde_json::to_writer(&mut out, &Count { minute, target, group, ended, results })
+                        .map_err(io::Error::from)?;
+                    out.write_all(b"\n")?;
+                }
+            }
+            Ok(())
+        });
+        match counted.and_then(|damaged| Ok(out.flush().map(|()| damaged)?)) {
+            Err(ExportError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Ok(0) => {}
+            Ok(damaged) => say_error(&format!("{damaged} parts of the counts are damaged and left out")),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -55,11 +152,7 @@ impl Export {
         if self.output != Format::Ndjson {
             return Err(Usage("results are written as ndjson alone: -o ndjson".into()).into());
         }
-        if !self.data_dir.join("log.sqlite").is_file() {
-            let message = format!("--data-dir {}: no log there", self.data_dir.display());
-            return Err(Usage(message).into());
-        }
-        let log = SqliteReader::open(&self.data_dir)?;
+        let log = open(&self.data_dir)?;
         let mut out = BufWriter::new(io::stdout().lock());
         let exported = export::export(&log, Span { from: self.from, to: self.to }, |line| {
             serde_json::to_writer(&mut out, line)?;

@@ -130,6 +130,10 @@ impl RecordLog for Patient {
         self.records.next(after, limit).await
     }
 
+    async fn trim(&self, through: Cursor) -> Result<Cursor, LogError> {
+        self.records.trim(through).await
+    }
+
     async fn admitted(&self, agent: &str, incarnation: &[u8], lane: u8) -> Result<u64, LogError> {
         self.records.admitted(agent, incarnation, lane).await
     }

@@ -3,9 +3,12 @@
 //! [`writer`] owns the writing connection and its thread, [`read`] the statements that read, [`schema`] the tables. Readers
 //! have a connection of their own.
 
+pub mod check;
 mod read;
 mod reader;
 mod schema;
+mod tally;
+mod trim;
 mod writer;
 
 use std::{
@@ -18,7 +21,7 @@ use faultline_attribution::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
-pub use reader::SqliteReader;
+pub use reader::{SqliteReader, Upkeep};
 
 use self::{
     read::{changes, last_admitted, records},
@@ -26,7 +29,7 @@ use self::{
     writer::Request,
 };
 use super::{Admission, Appended, ChangeLog, Cursor, Entry, LogError, RecordLog};
-use crate::{feed::Published, record::Record};
+use crate::{counts::Tally, feed::Published, history::History, record::Record};
 
 /// Size of a page of the file.
 const PAGE_BYTES: u64 = 16 << 10;
@@ -50,8 +53,8 @@ impl SqliteLog {
         let mut writer = Connection::open(&path).map_err(fail)?;
         writer
             .execute_batch(
-                "PRAGMA page_size=16384; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; \
-                 PRAGMA busy_timeout=2000;",
+                "PRAGMA page_size=16384; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; \
+                 PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA busy_timeout=2000;",
             )
             .map_err(fail)?;
         if let Some(found) = schema::prepare(&mut writer).map_err(fail)? {
@@ -70,6 +73,21 @@ impl SqliteLog {
     pub async fn limit(&self, bytes: u64) -> Result<(), LogError> {
         let pages = u32::try_from(bytes / PAGE_BYTES).unwrap_or(u32::MAX).max(1);
         self.ask(|answer| Request::Limit(pages, answer)).await
+    }
+
+    /// Gives some of the free pages back to the file system. Returns how many are left to give.
+    pub async fn vacuum(&self) -> Result<u64, LogError> {
+        self.ask(Request::Vacuum).await
+    }
+
+    /// Stores counts, all or nothing.
+    pub async fn tally(&self, tally: Tally) -> Result<(), LogError> {
+        self.ask(|answer| Request::Tally(Box::new(tally), answer)).await
+    }
+
+    /// Keeps the history of an incident for ever.
+    pub async fn keep_history(&self, history: History) -> Result<(), LogError> {
+        self.ask(|answer| Request::History(Box::new(history), answer)).await
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<Result<T, LogError>>) -> Request) -> Result<T, LogError> {
@@ -98,6 +116,10 @@ impl RecordLog for SqliteLog {
 
     async fn next(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Record)>, LogError> {
         self.read(move |connection, path| records(connection, path, after, limit)).await
+    }
+
+    async fn trim(&self, through: Cursor) -> Result<Cursor, LogError> {
+        self.ask(|answer| Request::Trim(through, answer)).await
     }
 
     async fn admitted(&self, agent: &str, incarnation: &[u8], lane: u8) -> Result<u64, LogError> {

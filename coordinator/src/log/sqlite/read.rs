@@ -13,7 +13,8 @@ use super::{Cursor, Entry, LogError};
 use crate::record::{Record, RecordKind};
 
 /// The columns of a record that [`whole`] reads.
-const COLUMNS: &str = "cursor, format, kind, received_at, agent, incarnation, epoch, lane, number, crc32c, payload";
+pub(super) const COLUMNS: &str =
+    "cursor, format, kind, received_at, agent, incarnation, epoch, lane, number, crc32c, payload";
 
 /// Records after the cursor, in order.
 pub(super) fn records(

@@ -2,10 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use faultline_attribution::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
-use super::{read::records, schema::SCHEMA};
+use super::{
+    read::{COLUMNS, last_cursor, record, records},
+    schema::{self, SCHEMA},
+    tally, trim,
+};
 use crate::{
+    counts::Part,
+    history::History,
     log::{Cursor, LogError},
     record::Record,
 };
@@ -16,6 +23,19 @@ pub struct SqliteReader {
     connection: Connection,
 }
 
+/// How far the upkeep of a log came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Everything up to here is trimmed.
+    pub trimmed: Cursor,
+    /// Everything up to here is counted.
+    pub counted: Cursor,
+    /// The newest record that there ever was.
+    pub last: Cursor,
+    /// Bytes of the file that hold something.
+    pub used_bytes: u64,
+}
+
 impl SqliteReader {
     /// Opens the log of a data directory; it is an error if there is none.
     pub fn open(data: &Path) -> Result<Self, LogError> {
@@ -23,7 +43,7 @@ impl SqliteReader {
         let fail = |source| LogError::Store { path: path.clone(), source };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags).map_err(fail)?;
-        let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)?;
+        let found = schema::version(&connection).map_err(fail)?;
         if found > SCHEMA {
             return Err(LogError::Newer { path, found, known: SCHEMA });
         }
@@ -33,5 +53,94 @@ impl SqliteReader {
     /// Records after the cursor, in order, `limit` at most.
     pub fn next(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Record)>, LogError> {
         records(&self.connection, &self.path, after, limit)
+    }
+
+    /// When the records after the cursor came, in order, `limit` at most. Reads no payload.
+    pub fn stamps(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Timestamp)>, LogError> {
+        let sql = "SELECT cursor, received_at FROM record WHERE cursor > ?1 ORDER BY cursor LIMIT ?2";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement
+                .query_map([after.0, limit], |row| Ok((Cursor(row.get(0)?), Timestamp::from_micros(row.get(1)?))))?;
+            rows.collect()
+        })
+    }
+
+    /// A place before everything that came at that time or later, as clocks go: found by halves.
+    pub fn before(&self, at: Timestamp) -> Result<Cursor, LogError> {
+        self.ask(|connection| {
+            let (mut low, mut high) = (trim::trimmed(connection)?.0, last_cursor(connection)?.0 + 1);
+            let sql = "SELECT received_at FROM record WHERE cursor >= ?1 ORDER BY cursor LIMIT 1";
+            let mut look = connection.prepare_cached(sql)?;
+            // Everything up to `low` came before; what is at `high` or after it did not.
+            while low + 1 < high {
+                let middle = low + (high - low) / 2;
+                let came: Option<i64> = look.query_row([middle], |row| row.get(0)).optional()?;
+                if came.is_some_and(|came| came < at.micros()) { low = middle } else { high = middle }
+            }
+            Ok(Cursor(low))
+        })
+    }
+
+    /// The coordinator's own records up to the cursor, without ticks, in order.
+    pub fn own(&self, through: Cursor) -> Result<Vec<(Cursor, Record)>, LogError> {
+        // Said as the index says it, or it would not be used.
+        let sql = format!("SELECT {COLUMNS} FROM record WHERE kind NOT IN (1, 5) AND cursor <= ?1 ORDER BY cursor");
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map([through.0], |row| Ok((Cursor(row.get(0)?), record(row))))?;
+            rows.collect()
+        })
+    }
+
+    /// How far its upkeep came.
+    pub fn upkeep(&self) -> Result<Upkeep, LogError> {
+        self.ask(|connection| {
+            Ok(Upkeep {
+                trimmed: trim::trimmed(connection)?,
+                counted: tally::counted(connection)?,
+                last: last_cursor(connection)?,
+                used_bytes: trim::used_bytes(connection)?,
+            })
+        })
+    }
+
+    /// Hands out the counts of the hours from `from` until before `to` (since the epoch), in order of hour and target. Returns
+    /// how many parts of them are damaged and left out.
+    pub fn counts<E: From<LogError>>(
+        &self,
+        hours: (i64, i64),
+        mut give: impl FnMut(i64, &str, &Part) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        enum Stopped<E> {
+            Log(rusqlite::Error),
+            Given(E),
+        }
+        impl<E> From<rusqlite::Error> for Stopped<E> {
+            fn from(error: rusqlite::Error) -> Self {
+                Self::Log(error)
+            }
+        }
+        let given =
+            tally::each(&self.connection, hours, |hour, target, part| give(hour, target, part).map_err(Stopped::Given));
+        given.map_err(|stopped| match stopped {
+            Stopped::Log(source) => LogError::Store { path: self.path.clone(), source }.into(),
+            Stopped::Given(error) => error,
+        })
+    }
+
+    /// Histories of incidents that have ended.
+    pub fn histories(&self) -> Result<Vec<History>, LogError> {
+        self.ask(tally::histories)
+    }
+
+    /// Empty histories of incidents that have ended and have none yet.
+    pub fn without_history(&self) -> Result<Vec<History>, LogError> {
+        self.ask(tally::without_history)
+    }
+
+    fn ask<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LogError> {
+        ask(&self.connection).map_err(|source| LogError::Store { path: self.path.clone(), source })
     }
 }

@@ -2,6 +2,7 @@
 
 use faultline_attribution::Visibility;
 use faultline_proto::clock::Clock;
+use rusqlite::params;
 
 use super::*;
 use crate::{
@@ -102,21 +103,6 @@ async fn a_full_log_refuses_whole_and_goes_on_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_log_of_the_version_before_is_brought_up_to_date() {
-    let data = tempfile::tempdir().expect("dir");
-    let log = SqliteLog::open(data.path()).expect("open");
-    let epoch = session(&log).await;
-    assert!(matches!(admit(&log, batch(epoch, 1), 1).await, Appended::At(_)));
-    drop(log);
-    let other = Connection::open(data.path().join("log.sqlite")).expect("second connection");
-    other.execute_batch("ALTER TABLE admitted DROP COLUMN last; PRAGMA user_version=1").expect("as it was");
-    drop(other);
-    let log = SqliteLog::open(data.path()).expect("open");
-    assert_eq!(admit(&log, batch(epoch, 1), 1).await, Appended::Duplicate { durable: 1 });
-    assert!(matches!(admit(&log, batch(epoch, 2), 1).await, Appended::At(_)));
-}
-
-#[tokio::test]
 async fn a_flipped_bit_anywhere_in_a_record_is_found_and_named_and_the_rest_is_read() {
     let data = tempfile::tempdir().expect("dir");
     let log = SqliteLog::open(data.path()).expect("open");
@@ -210,4 +196,50 @@ async fn a_newer_file_is_refused_by_name() {
     drop(other);
     let error = SqliteLog::open(data.path()).err().expect("refused");
     assert!(error.to_string().contains("schema 99 is newer"), "{error}");
+}
+
+/// The tables as the first builds made them.
+const FIRST_TABLES: &str = "
+CREATE TABLE record (
+  cursor INTEGER PRIMARY KEY AUTOINCREMENT, format INTEGER NOT NULL, kind INTEGER NOT NULL, received_at INTEGER NOT NULL,
+  agent TEXT NOT NULL, incarnation BLOB NOT NULL, epoch INTEGER NOT NULL, lane INTEGER NOT NULL, number INTEGER NOT NULL,
+  crc32c INTEGER NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE admitted (
+  agent TEXT NOT NULL, incarnation BLOB NOT NULL, lane INTEGER NOT NULL, number INTEGER NOT NULL,
+  PRIMARY KEY (agent, incarnation, lane)) WITHOUT ROWID;
+CREATE TABLE session (agent TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE change (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT, tick INTEGER NOT NULL, published_at INTEGER NOT NULL,
+  crc32c INTEGER NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+";
+
+#[tokio::test]
+async fn a_file_of_the_first_build_opens_reads_and_takes_more() {
+    let data = tempfile::tempdir().expect("dir");
+    let old = Connection::open(data.path().join("log.sqlite")).expect("file");
+    old.execute_batch("PRAGMA page_size=16384; PRAGMA journal_mode=WAL;").expect("pragmas");
+    old.execute_batch(FIRST_TABLES).expect("tables");
+    let payload = [1_u8, 2, 3];
+    let rows = "INSERT INTO record (format, kind, received_at, agent, incarnation, epoch, lane, number, crc32c, payload) \
+                VALUES (1, ?1, 7, 'fra-1', x'07070707070707070707070707070707', ?2, ?3, ?3, ?4, ?5)";
+    old.execute(rows, params![6, 0, 0, crc32c::crc32c(&payload), payload]).expect("a session");
+    old.execute(rows, params![1, 1, 1, crc32c::crc32c(&payload), payload]).expect("a batch");
+    old.execute_batch(
+        "INSERT INTO admitted VALUES ('fra-1', x'07070707070707070707070707070707', 1, 1); \
+         INSERT INTO session VALUES ('fra-1', 1); INSERT INTO meta VALUES ('feed_id', 'fee1'); PRAGMA user_version=1;",
+    )
+    .expect("the rest");
+    drop(old);
+    for _ in 0..2 {
+        let log = SqliteLog::open(data.path()).expect("opens");
+        assert_eq!(log.feed_id(), "fee1");
+        let kinds: Vec<_> =
+            log.next(Cursor::START, 2).await.expect("reads").into_iter().map(|(_, record)| record.kind).collect();
+        assert_eq!(kinds, [RecordKind::Session, RecordKind::Batch]);
+        assert_eq!(admit(&log, batch(1, 1), 1).await, Appended::Duplicate { durable: 1 });
+    }
+    let log = SqliteLog::open(data.path()).expect("opens");
+    assert!(matches!(admit(&log, batch(1, 2), 1).await, Appended::At(_)));
+    assert_eq!(log.next(Cursor(2), 1).await.expect("reads")[0].1, batch(1, 2));
 }

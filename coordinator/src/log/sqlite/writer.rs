@@ -18,9 +18,11 @@ use faultline_attribution::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, ffi, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Admission, Appended, Cursor, Entry, LogError, read::last_admitted};
+use super::{Admission, Appended, Cursor, Entry, LogError, read::last_admitted, tally, trim};
 use crate::{
+    counts::Tally,
     feed::Published,
+    history::History,
     log::INCARNATIONS,
     record::{FORMAT, Record},
 };
@@ -40,6 +42,14 @@ pub(super) enum Request {
     Publish(Cursor, Timestamp, Vec<Published>, oneshot::Sender<Result<Vec<Entry>, LogError>>),
     /// Lets the file grow no further than these pages.
     Limit(u32, oneshot::Sender<Result<(), LogError>>),
+    /// One step of a trim.
+    Trim(Cursor, oneshot::Sender<Result<Cursor, LogError>>),
+    /// One step of giving free pages back; answers how many are left to give.
+    Vacuum(oneshot::Sender<Result<u64, LogError>>),
+    /// Adds counts.
+    Tally(Box<Tally>, oneshot::Sender<Result<(), LogError>>),
+    /// Keeps the history of an incident.
+    History(Box<History>, oneshot::Sender<Result<(), LogError>>),
 }
 
 /// What a request came to, once its transaction is durable.
@@ -47,13 +57,16 @@ enum Outcome {
     Appended(Appended),
     Published(Vec<Entry>),
     Limited,
+    Trimmed(Cursor),
+    Vacuumed(u64),
+    Kept,
 }
 
 impl Request {
     fn bytes(&self) -> usize {
         match self {
             Self::Append(_, record, _) => record.payload.len(),
-            Self::Publish(..) | Self::Limit(..) => 0,
+            _ => 0,
         }
     }
 
@@ -65,6 +78,10 @@ impl Request {
                 transaction.pragma_update(None, "max_page_count", pages)?;
                 Ok(Outcome::Limited)
             }
+            Self::Trim(through, _) => trim::step(transaction, *through).map(Outcome::Trimmed),
+            Self::Vacuum(_) => trim::vacuum(transaction).map(Outcome::Vacuumed),
+            Self::Tally(tally, _) => tally::add(transaction, tally).map(|()| Outcome::Kept),
+            Self::History(history, _) => tally::keep(transaction, history).map(|()| Outcome::Kept),
         }
     }
 
@@ -85,7 +102,23 @@ impl Request {
                     _ => Err(closed()),
                 }),
             ),
-            Self::Limit(_, answer) => send(answer, result.map(|_| ())),
+            Self::Limit(_, answer) | Self::Tally(_, answer) | Self::History(_, answer) => {
+                send(answer, result.map(|_| ()));
+            }
+            Self::Trim(_, answer) => send(
+                answer,
+                result.and_then(|outcome| match outcome {
+                    Outcome::Trimmed(through) => Ok(through),
+                    _ => Err(closed()),
+                }),
+            ),
+            Self::Vacuum(answer) => send(
+                answer,
+                result.and_then(|outcome| match outcome {
+                    Outcome::Vacuumed(left) => Ok(left),
+                    _ => Err(closed()),
+                }),
+            ),
         }
     }
 }

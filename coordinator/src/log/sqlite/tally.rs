@@ -1,0 +1,122 @@
+//! Counts in the log's file: parts by hour, target and the stretch of the log that they were counted from; and the
+//! histories of incidents.
+//!
+//! Rule: a stretch is counted once: its parts and how far the counts reach (`meta.counted`) are one transaction.
+
+use std::collections::BTreeMap;
+
+use faultline_attribution::Change;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::{Cursor, read::entry};
+use crate::{
+    counts::{Part, Tally},
+    feed::Published,
+    history::History,
+};
+
+/// How far the counts reach.
+pub(super) fn counted(connection: &Connection) -> rusqlite::Result<Cursor> {
+    let through: Option<i64> = connection
+        .prepare_cached("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'counted'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(Cursor(through.unwrap_or_default()))
+}
+
+/// Adds counts, unless they were added before.
+pub(super) fn add(transaction: &Transaction<'_>, tally: &Tally) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM tally WHERE hour < ?1")?.execute([tally.forgotten_before])?;
+    if tally.through <= counted(transaction)? {
+        return Ok(());
+    }
+    let mut insert = transaction.prepare_cached("INSERT INTO tally VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for ((hour, target), part) in tally.parts.iter().filter(|((hour, _), _)| *hour >= tally.forgotten_before) {
+        let payload = part.to_bytes();
+        insert.execute(params![hour, target.as_str(), tally.through.0, crc32c::crc32c(&payload), payload])?;
+    }
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO meta VALUES ('counted', CAST(?1 AS TEXT))")?
+        .execute([tally.through.0])?;
+    Ok(())
+}
+
+/// Hands out the counts of the hours from `from` until before `to`, in order of hour and target. A part that is damaged is
+/// left out; returns how many were.
+pub(super) fn each<E: From<rusqlite::Error>>(
+    connection: &Connection,
+    (from, to): (i64, i64),
+    mut give: impl FnMut(i64, &str, &Part) -> Result<(), E>,
+) -> Result<u64, E> {
+    let mut statement = connection.prepare(
+        "SELECT hour, target, crc32c, payload FROM tally WHERE hour >= ?1 AND hour < ?2 ORDER BY hour, target",
+    )?;
+    let mut rows = statement.query([from, to])?;
+    let mut damaged = 0;
+    let mut open: Option<(_, Part)> = None;
+    while let Some(row) = rows.next()? {
+        let place: (i64, String) = (row.get(0)?, row.get(1)?);
+        let (crc, payload): (u32, Vec<u8>) = (row.get(2)?, row.get(3)?);
+        let part = Part::from_bytes(&payload).filter(|_| crc32c::crc32c(&payload) == crc);
+        let Some(part) = part else {
+            damaged += 1;
+            continue;
+        };
+        match &mut open {
+            Some((same, sum)) if *same == place => sum.add(part),
+            _ => {
+                if let Some(((hour, target), sum)) = open.replace((place, part)) {
+                    give(hour, &target, &sum)?;
+                }
+            }
+        }
+    }
+    if let Some(((hour, target), sum)) = open {
+        give(hour, &target, &sum)?;
+    }
+    Ok(damaged)
+}
+
+/// Keeps the history of an incident.
+pub(super) fn keep(transaction: &Transaction<'_>, history: &History) -> rusqlite::Result<()> {
+    let payload =
+        serde_json::to_vec(history).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO history VALUES (?1, ?2, ?3)")?
+        .execute(params![history.incident.as_str(), crc32c::crc32c(&payload), payload])
+        .map(|_| ())
+}
+
+/// Histories that are kept, in order of incidents; damaged ones are left out.
+pub(super) fn histories(connection: &Connection) -> rusqlite::Result<Vec<History>> {
+    let mut statement = connection.prepare("SELECT crc32c, payload FROM history ORDER BY incident")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    let mut histories = Vec::new();
+    for row in rows {
+        let (crc, payload) = row?;
+        let history = serde_json::from_slice(&payload).ok().filter(|_| crc32c::crc32c(&payload) == crc);
+        histories.extend(history);
+    }
+    Ok(histories)
+}
+
+/// Empty histories of incidents that have ended and have none yet.
+pub(super) fn without_history(connection: &Connection) -> rusqlite::Result<Vec<History>> {
+    let mut statement =
+        connection.prepare("SELECT sequence, tick, published_at, crc32c, payload FROM change ORDER BY sequence")?;
+    let mut rows = statement.query([])?;
+    let mut incidents: BTreeMap<_, Vec<Change>> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        if let Some(Published::Incident(change)) = entry(row).map(|entry| entry.published) {
+            incidents.entry(change.incident.clone()).or_default().push(*change);
+        }
+    }
+    let mut known = connection.prepare("SELECT 1 FROM history WHERE incident = ?1")?;
+    let mut missing = Vec::new();
+    for (incident, revisions) in incidents {
+        if !known.exists([incident.as_str()])? {
+            missing.extend(History::of(&revisions));
+        }
+    }
+    Ok(missing)
+}

@@ -4,6 +4,7 @@
 //! monitoring plugins: 0 nothing attributed, 1 suspected, 2 attributed, 3 cannot see, wrong usage included.
 
 mod agent;
+mod backup;
 mod catalog;
 mod init;
 mod log;
@@ -24,7 +25,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::replay::ReplayError;
+use crate::{backup::BackupError, replay::ReplayError};
 
 /// Which cloud is failing: AWS, Azure or neither, since when, how sure, and how do we know?
 #[derive(Debug, Parser)]
@@ -66,6 +67,10 @@ enum Command {
     /// Look for damage
     #[command(subcommand)]
     Log(log::Log),
+    /// Copy keys, registry, log and changes into a folder, also while the coordinator runs
+    Backup(backup::Backup),
+    /// Make a data directory of a backup
+    Restore(backup::Restore),
 }
 
 /// Where the data directory is.
@@ -123,6 +128,8 @@ pub fn main() -> ExitCode {
         Command::Replay(command) => command.run(),
         Command::Results(command) => command.run(),
         Command::Log(command) => command.run(),
+        Command::Backup(command) => command.run(),
+        Command::Restore(command) => command.run(),
     };
     match result {
         Ok(code) => code,
@@ -132,6 +139,7 @@ pub fn main() -> ExitCode {
                 || error.downcast_ref::<Usage>().is_some()
                 || error.downcast_ref::<crate::ranges::RangesError>().is_some()
                 || error.downcast_ref::<crate::world_file::WorldError>().is_some()
+                || error.downcast_ref::<BackupError>().is_some_and(BackupError::is_of_usage)
                 || error.downcast_ref::<ReplayError>().is_some_and(ReplayError::is_of_input)
                 || matches!(error.downcast_ref(), Some(crate::serve::ServeError::Catalog(_)));
             ExitCode::from(if is_usage { 2 } else { 1 })

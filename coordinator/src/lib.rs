@@ -5,6 +5,7 @@
 //! same engine from recorded [`results`].
 
 pub mod assignment;
+pub mod backup;
 pub mod board;
 pub mod catalog;
 pub mod cli;

@@ -1,8 +1,8 @@
 //! Collects results until a batch is worth sealing: pure, `now` is an argument.
 //!
 //! Rules: a batch is sealed when it is full, when its oldest result has waited long enough, or at once when it holds a
-//! failed result or one that was asked for; facts are numbered from 1 within the incarnation and announced in the first batch that refers to
-//! them; facts whose announcement was lost are announced again with the next result that refers to them.
+//! failed result or one that was asked for; facts are numbered within the incarnation, above those of earlier processes, and
+//! every batch has all that its results refer to: whether they were sent before is for the session to know.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,11 +12,14 @@ use std::{
 use faultline_proto::{
     agent::v1::Limits,
     convert::std_duration,
-    types::v1::{self as wire, Outcome, ProbeResult},
+    types::v1::{Outcome, ProbeResult},
 };
 use prost::Message;
 
-use crate::probe::{Facts, Observed};
+use crate::{
+    probe::{Facts, Observed},
+    spool,
+};
 
 /// When a batch is full or old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +56,12 @@ impl From<&Limits> for BatchLimits {
 pub struct Batcher {
     limits: BatchLimits,
     results: Vec<ProbeResult>,
-    facts: Vec<wire::Facts>,
+    facts: Vec<spool::Facts>,
+    referred: HashSet<u32>,
     bytes: usize,
     oldest: Option<i64>,
     urgency: Urgency,
-    numbers: HashMap<Facts, u32>,
-    announced: HashSet<u32>,
+    numbers: HashMap<Facts, spool::Facts>,
     last_number: u32,
 }
 
@@ -73,8 +76,10 @@ enum Urgency {
 /// A full batch without its number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sealed {
-    /// Facts that the results are the first to refer to.
-    pub facts: Vec<wire::Facts>,
+    /// When its oldest result came, in microseconds since the Unix epoch.
+    pub since: i64,
+    /// Facts that the results refer to, each once.
+    pub facts: Vec<spool::Facts>,
     /// Results.
     pub results: Vec<ProbeResult>,
 }
@@ -83,6 +88,11 @@ impl Batcher {
     /// An empty batch under the default limits.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, with numbers of facts above the last that an earlier process used.
+    pub fn after(last_facts: u32) -> Self {
+        Self { last_number: last_facts, ..Self::default() }
     }
 
     /// Takes over the session's limits.
@@ -109,18 +119,17 @@ impl Batcher {
         // A peer that invents facts at each run must not grow the table for ever; numbers are never used twice.
         if self.numbers.len() >= MAX_FACTS && !self.numbers.contains_key(facts) {
             self.numbers.clear();
-            self.announced.clear();
         }
-        let number = *self.numbers.entry(facts.clone()).or_insert_with(|| {
+        let known = self.numbers.entry(facts.clone()).or_insert_with(|| {
             self.last_number += 1;
-            self.last_number
+            let number = self.last_number;
+            spool::Facts { number, encoded: facts.to_wire(number).encode_to_vec().into() }
         });
-        if self.announced.insert(number) {
-            let facts = facts.to_wire(number);
-            self.bytes += framed(facts.encoded_len());
-            self.facts.push(facts);
+        if self.referred.insert(known.number) {
+            self.bytes += framed(known.encoded.len());
+            self.facts.push(known.clone());
         }
-        number
+        known.number
     }
 
     /// When the batch is to be sealed; `None` while it is empty.
@@ -135,17 +144,11 @@ impl Batcher {
 
     /// The batch, if there is anything in it.
     pub fn seal(&mut self) -> Option<Sealed> {
-        self.oldest.take()?;
+        let since = self.oldest.take()?;
         self.bytes = 0;
         self.urgency = Urgency::Normal;
-        Some(Sealed { facts: std::mem::take(&mut self.facts), results: std::mem::take(&mut self.results) })
-    }
-
-    /// Notes that the announcement of these facts was lost.
-    pub fn forget(&mut self, numbers: &[u32]) {
-        for number in numbers {
-            self.announced.remove(number);
-        }
+        self.referred.clear();
+        Some(Sealed { since, facts: std::mem::take(&mut self.facts), results: std::mem::take(&mut self.results) })
     }
 }
 
@@ -204,24 +207,23 @@ mod tests {
         }
         let sealed = batcher.seal().expect("results");
         let encoded = sealed.results.iter().map(|result| framed(result.encoded_len())).sum::<usize>()
-            + sealed.facts.iter().map(|facts| framed(facts.encoded_len())).sum::<usize>();
+            + sealed.facts.iter().map(|facts| framed(facts.encoded.len())).sum::<usize>();
         assert!((900..1_000).contains(&encoded), "{encoded} bytes");
     }
 
     #[test]
-    fn facts_are_sent_once_and_again_when_their_announcement_was_lost() {
-        let mut batcher = Batcher::new();
-        let announced = |batcher: &mut Batcher, name: &str| {
-            batcher.add(0, 1, passed(name));
-            let sealed = batcher.seal().expect("one result");
-            (sealed.results[0].facts, sealed.facts.iter().map(|facts| facts.number).collect::<Vec<_>>())
+    fn a_batch_has_all_facts_that_it_refers_to_and_each_once() {
+        let mut batcher = Batcher::after(40);
+        let referred = |batcher: &mut Batcher, names: &[&str]| {
+            for name in names {
+                batcher.add(0, 1, passed(name));
+            }
+            let sealed = batcher.seal().expect("results");
+            let results: Vec<_> = sealed.results.iter().map(|result| result.facts).collect();
+            (results, sealed.facts.iter().map(|facts| facts.number).collect::<Vec<_>>())
         };
-        assert_eq!(announced(&mut batcher, "a"), (1, vec![1]));
-        assert_eq!(announced(&mut batcher, "a"), (1, vec![]));
-        assert_eq!(announced(&mut batcher, "b"), (2, vec![2]));
-        batcher.forget(&[1]);
-        assert_eq!(announced(&mut batcher, "a"), (1, vec![1]));
-        assert_eq!(announced(&mut batcher, "b"), (2, vec![]));
+        assert_eq!(referred(&mut batcher, &["a", "b", "a"]), (vec![41, 42, 41], vec![41, 42]));
+        assert_eq!(referred(&mut batcher, &["b"]), (vec![42], vec![42]));
     }
 
     #[test]

@@ -16,7 +16,11 @@
 //! max_looks = 15                  # and most of them for a target within ten minutes; 0 forbids them
 //! max_probes_per_second = 50      # runs beyond are skipped and counted, those on request included
 //! max_target_probes_per_minute = 120 # the same for one host and port
-//! [spool]                         # optional: max_bytes
+//! [spool]                         # optional
+//! path = "spool"                  # folder; default: state/<of the coordinator> beside this file, or in $STATE_DIRECTORY
+//! in_memory = false               # true: results end with the process
+//! max_bytes = 268435456           # of the file: a day of results without a coordinator
+//! max_memory_bytes = 16777216     # of the spool in memory, or of what waits for the disk
 //! [prometheus]                    # optional
 //! listen = "127.0.0.1:7445"
 //! modules = "blackbox.yml"        # optional: blackbox_exporter's file, for /probe
@@ -39,13 +43,14 @@ use tonic::transport::Uri;
 
 use self::value::{
     Concurrency, Endpoint, Interval, LookSpacing, Looks, PortRule, Resolver, RunsPerMinute, RunsPerSecond, SpoolBytes,
+    SpoolMemory,
 };
 use crate::{
     blackbox::Prometheus,
     policy::Policy,
     probe::{ProbeSettings, ResolverChoice, Roots, RootsError, certificates},
     schedule::{LookLimits, PaceLimits},
-    status::default_socket,
+    status::{default_socket, service_folder},
 };
 
 mod value;
@@ -61,8 +66,8 @@ pub struct Config {
     pub probe: Probe,
     /// What it refuses to probe.
     pub policy: Policy,
-    /// Bound of the spool.
-    pub spool_max_bytes: usize,
+    /// Where results wait for the coordinator.
+    pub spool: Spool,
     /// Where the running agent tells its status; `None` for nowhere.
     pub status_socket: Option<PathBuf>,
     /// Where Prometheus asks; `None` for nowhere.
@@ -82,6 +87,39 @@ pub struct Coordinator {
     pub certificate: PathBuf,
     /// PEM file with the agent's key; read again at each connection.
     pub key: PathBuf,
+}
+
+/// Where results wait, and how many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spool {
+    /// Where.
+    pub place: SpoolPlace,
+    /// Bytes of the store's file.
+    pub max_bytes: u64,
+    /// Bytes of results in memory: all of a spool in memory, or what waits for the disk of another.
+    pub max_memory_bytes: usize,
+}
+
+/// Where results wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpoolPlace {
+    /// In memory: they end with the process.
+    Memory,
+    /// In this folder.
+    Folder(PathBuf),
+    /// In a folder of the coordinator's below this one: the first 16 hex digits of its root's SHA-256.
+    Below(PathBuf),
+}
+
+impl Spool {
+    /// In memory, with the default bounds.
+    pub fn in_memory() -> Self {
+        Self {
+            place: SpoolPlace::Memory,
+            max_bytes: SpoolBytes::default().0,
+            max_memory_bytes: SpoolMemory::default().0,
+        }
+    }
 }
 
 /// How probes are run.
@@ -181,7 +219,7 @@ impl Config {
             vantage: file.vantage.into(),
             probe: file.probe.under(base)?,
             policy: file.policy.into(),
-            spool_max_bytes: file.spool.max_bytes.0,
+            spool: file.spool.under(base),
             prometheus: file.prometheus.map(|FilePrometheus { listen, modules }| Prometheus {
                 listen,
                 modules: modules.map(|modules| base.join(modules)),
@@ -349,7 +387,24 @@ struct FilePrometheus {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct FileSpool {
+    path: Option<PathBuf>,
+    in_memory: bool,
     max_bytes: SpoolBytes,
+    max_memory_bytes: SpoolMemory,
+}
+
+impl FileSpool {
+    fn under(self, base: &Path) -> Spool {
+        let state_directory = std::env::var("STATE_DIRECTORY").ok();
+        let place = match self.path {
+            _ if self.in_memory => SpoolPlace::Memory,
+            Some(path) => SpoolPlace::Folder(base.join(path)),
+            None => SpoolPlace::Below(
+                service_folder(state_directory.as_deref()).unwrap_or_else(|| base.to_owned()).join("state"),
+            ),
+        };
+        Spool { place, max_bytes: self.max_bytes.0, max_memory_bytes: self.max_memory_bytes.0 }
+    }
 }
 
 #[derive(Default, Deserialize)]

@@ -102,7 +102,7 @@ pub async fn examine(examination: &Examination, clock: Clock) -> Vec<Finding> {
         }
     };
     let concurrency = config.map_or_else(|| Probe::default().max_concurrency, |config| config.probe.max_concurrency);
-    findings.extend(machine::all(concurrency, config.map(|config| config.spool_max_bytes)));
+    findings.extend(machine::all(concurrency, config));
     if let Some(config) = config {
         findings.extend(coordinator::all(config, clock).await);
     }

@@ -39,7 +39,6 @@ use self::{
     probe::{ProbeSettings, Prober, RootsError},
     run::{Orders, Shared},
     selfcheck::SelfCheck,
-    spool::Spool,
     uplink::Uplink,
 };
 pub use self::{
@@ -56,6 +55,9 @@ pub enum AgentError {
     /// The agent's own certificate, key or the coordinator's roots cannot be used.
     #[error("identity: {0}")]
     Identity(#[from] IdentityError),
+    /// The spool is another process's or a later build's.
+    #[error("spool: {0}")]
+    Spool(#[from] spool::OpenError),
     /// The port for Prometheus cannot be opened.
     #[error(transparent)]
     Prometheus(#[from] ListenerError),
@@ -98,10 +100,8 @@ pub async fn export(
 pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
     uplink::check(&config.coordinator)?;
     let prober = Prober::new(config.probe_settings(clock))?;
-    let shared = Arc::new(Shared::new(
-        Spool::new(rand::random(), config.spool_max_bytes),
-        SelfCheck::new(clock, config.probe.starvation),
-    ));
+    let spool = spool::open(&config, clock)?;
+    let shared = Arc::new(Shared::new(spool, SelfCheck::new(clock, config.probe.starvation)));
     let (ask, requests) = mpsc::channel(run::REQUESTS);
     let (orders_sender, orders) = watch::channel(Orders::default());
     let (stop_probing, stopped) = watch::channel(false);
@@ -133,7 +133,7 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
         let endpoint = config.coordinator.endpoint.to_string().trim_end_matches('/').to_owned();
         services.spawn(status::serve(socket, Arc::clone(&shared), endpoint, clock).in_current_span());
     }
-    let uplink = Uplink::new(config, clock, shared, orders_sender, ask, leaving);
+    let uplink = Uplink::new(config, clock, Arc::clone(&shared), orders_sender, ask, leaving);
     tasks.spawn(probing.run().in_current_span());
     tasks.spawn(uplink.run().in_current_span());
     tokio::select! {
@@ -149,10 +149,13 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
         leave.send_replace(true);
         finish(tasks.join_next().await)
     };
-    tokio::time::timeout(GOODBYE_LIMIT, goodbye).await.unwrap_or_else(|_| {
+    let left = tokio::time::timeout(GOODBYE_LIMIT, goodbye).await.unwrap_or_else(|_| {
         tracing::warn!(limit_s = GOODBYE_LIMIT.as_secs(), "left without a goodbye");
         Ok(())
-    })
+    });
+    // What could not be sent waits for the next start.
+    shared.spool.close().await;
+    left
 }
 
 fn finish(ended: Option<Result<(), tokio::task::JoinError>>) -> Result<(), AgentError> {

@@ -17,7 +17,7 @@ use faultline_proto::{
     types::v1::{Assignment, Reason},
 };
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     task::{AbortHandle, JoinError, JoinSet},
 };
 use tracing::Instrument;
@@ -28,17 +28,15 @@ use crate::{
     probe::{Observed, Prober},
     schedule::{LookLimits, Origin, PaceLimits, Refused, RunId, Schedule},
     selfcheck::SelfCheck,
-    spool::Spool,
+    spool::{Spool, Stamp},
     status::Board,
 };
 
 /// What probing and the uplink share.
 pub(crate) struct Shared {
-    spool: Mutex<Spool>,
+    pub(crate) spool: Spool,
     pulse: Mutex<Pulse>,
     board: Mutex<Board>,
-    /// Rung when the spool has grown.
-    pub(crate) filled: Notify,
     pub(crate) check: SelfCheck,
 }
 
@@ -75,11 +73,7 @@ pub(crate) const REQUESTS: usize = 4;
 impl Shared {
     pub(crate) fn new(spool: Spool, check: SelfCheck) -> Self {
         let board = Mutex::new(Board::new());
-        Self { spool: Mutex::new(spool), pulse: Mutex::default(), board, filled: Notify::new(), check }
-    }
-
-    pub(crate) fn spool(&self) -> MutexGuard<'_, Spool> {
-        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { spool, pulse: Mutex::default(), board, check }
     }
 
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
@@ -93,18 +87,15 @@ impl Shared {
 
     /// How the agent is doing, for whoever scrapes it.
     pub(crate) fn doing(&self) -> Doing {
-        let (pulse, (batches, bytes)) = (self.last_pulse(), {
-            let spool = self.spool();
-            (spool.next_number() - spool.first_number(), spool.bytes())
-        });
+        let (pulse, spool) = (self.last_pulse(), self.spool.view());
         let board = self.board();
         Doing {
             runs: board.runs().clone(),
             skipped_runs: pulse.skipped_runs,
             scheduler_lag: pulse.worst_lag,
             probes_in_flight: pulse.in_flight,
-            spool_bytes: bytes,
-            spool_batches: batches,
+            spool,
+            is_spool_durable: self.spool.is_durable(),
             is_session_up: board.is_up(),
         }
     }
@@ -155,9 +146,10 @@ impl Probing {
     /// Probes until stopped; leaves every finished result sealed in the spool.
     pub(crate) async fn run(mut self) {
         let mut schedule = Schedule::new(self.limits, self.pace, self.seed);
-        let mut batcher = Batcher::new();
+        let mut batcher = Batcher::after(self.shared.spool.view().last_facts);
         let mut runs = Runs::default();
         let mut in_force = Arc::new(Vec::new());
+        let mut stopped = self.stopped.clone();
         loop {
             let now = self.clock.now_micros();
             self.start(now, &mut schedule, &mut batcher, &mut runs);
@@ -169,7 +161,7 @@ impl Probing {
             let pause = next.map_or(LONGEST_SLEEP, |next| span(next - now).min(LONGEST_SLEEP));
             tokio::select! {
                 biased;
-                _ = self.stopped.wait_for(|stopped| *stopped) => break,
+                _ = stopped.wait_for(|stopped| *stopped) => break,
                 Ok(()) = self.orders.changed() => {
                     let orders = self.orders.borrow_and_update().clone();
                     batcher.set_limits(orders.limits);
@@ -180,9 +172,9 @@ impl Probing {
                 }
                 Some(ended) = runs.tasks.join_next() => {
                     let now = self.clock.now_micros();
-                    runs.collect(now, ended, &mut schedule, &mut batcher);
+                    self.collect(now, ended, &mut schedule, &mut batcher, &mut runs);
                     while let Some(ended) = runs.tasks.try_join_next() {
-                        runs.collect(now, ended, &mut schedule, &mut batcher);
+                        self.collect(now, ended, &mut schedule, &mut batcher, &mut runs);
                     }
                 }
                 Some(LookAgain { slots, deadline }) = self.requests.recv() => {
@@ -205,7 +197,7 @@ impl Probing {
                 schedule.finished(id);
                 let overloaded = Observed::unmeasured(now, Reason::Overloaded);
                 self.shared.board().ran(&overloaded);
-                add(now, id, origin, overloaded, batcher);
+                self.hand_over(now, id, origin, vec![overloaded], batcher);
                 continue;
             }
             if run.lag > LATE_LAG {
@@ -231,17 +223,41 @@ impl Probing {
 
     fn seal(&self, now: i64, batcher: &mut Batcher, schedule: &Schedule) {
         let Some(sealed) = batcher.seal() else { return };
-        let (lost, dropped) = {
-            let mut spool = self.shared.spool();
-            let before = spool.dropped_results();
-            let lost = spool.push(now, sealed, schedule.skipped_runs());
-            (lost, spool.dropped_results() - before)
-        };
-        batcher.forget(&lost);
-        if dropped > 0 {
-            tracing::warn!(dropped, "spool full");
+        let clock_error = self.shared.check.clock_error();
+        self.shared.spool.push(sealed, Stamp { now, skipped_runs: schedule.skipped_runs(), clock_error });
+    }
+
+    /// Books a finished run; a panic of a probe is the agent's panic. A look that made way leaves nothing.
+    fn collect(
+        &self,
+        now: i64,
+        ended: Result<(RunId, Origin, Vec<Observed>), JoinError>,
+        schedule: &mut Schedule,
+        batcher: &mut Batcher,
+        runs: &mut Runs,
+    ) {
+        match ended {
+            Ok((run, origin, observed)) => {
+                runs.looks.remove(&run);
+                schedule.probed_further(now, run, observed.len().saturating_sub(1));
+                schedule.finished(run);
+                self.hand_over(now, run, origin, observed, batcher);
+            }
+            Err(error) => {
+                if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
         }
-        self.shared.filled.notify_one();
+    }
+
+    /// Hands finished results to the batcher: from here on they are made.
+    fn hand_over(&self, now: i64, run: RunId, origin: Origin, observed: Vec<Observed>, batcher: &mut Batcher) {
+        self.shared.spool.made(observed.len() as u64);
+        for mut observed in observed {
+            observed.result.on_demand = origin == Origin::Look;
+            batcher.add(now, run.slot, observed);
+        }
     }
 
     fn report(&self, schedule: &mut Schedule) {
@@ -255,38 +271,6 @@ impl Probing {
         pulse.skipped_runs = schedule.skipped_runs();
         pulse.refused_looks.merge(&refused);
     }
-}
-
-impl Runs {
-    /// Books a finished run; a panic of a probe is the agent's panic. A look that made way leaves nothing.
-    fn collect(
-        &mut self,
-        now: i64,
-        ended: Result<(RunId, Origin, Vec<Observed>), JoinError>,
-        schedule: &mut Schedule,
-        batcher: &mut Batcher,
-    ) {
-        match ended {
-            Ok((run, origin, observed)) => {
-                self.looks.remove(&run);
-                schedule.probed_further(now, run, observed.len().saturating_sub(1));
-                schedule.finished(run);
-                for observed in observed {
-                    add(now, run, origin, observed, batcher);
-                }
-            }
-            Err(error) => {
-                if let Ok(panic) = error.try_into_panic() {
-                    std::panic::resume_unwind(panic);
-                }
-            }
-        }
-    }
-}
-
-fn add(now: i64, run: RunId, origin: Origin, mut observed: Observed, batcher: &mut Batcher) {
-    observed.result.on_demand = origin == Origin::Look;
-    batcher.add(now, run.slot, observed);
 }
 
 fn span(micros: i64) -> Duration {
@@ -323,7 +307,7 @@ mod tests {
             clock: Clock::system(),
             max_concurrency: 64,
             shared: Arc::new(Shared::new(
-                Spool::new([0; 16], 1 << 20),
+                Spool::memory([0; 16], 1 << 20),
                 SelfCheck::new(Clock::system(), Starvation::Disowns),
             )),
             orders,

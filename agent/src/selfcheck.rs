@@ -28,8 +28,9 @@ use faultline_proto::{
 };
 use tokio::time::Instant;
 
+pub use self::clock::ClockError;
 pub(crate) use self::{
-    clock::{ClockError, Exchange},
+    clock::{Exchange, signed_duration},
     judge::{Readings, is_silence},
     system::{cgroup_file, open_files_limit},
 };
@@ -126,9 +127,15 @@ impl SelfCheck {
     /// Takes up what the coordinator's clock showed.
     pub(crate) fn heard_time(&self, exchange: Exchange) {
         let mut state = self.state();
+        let exchange = exchange.or(state.exchange, self.clock);
         state.exchange = Some(exchange);
         let readings = Readings { clock_error: Some(exchange.error(self.clock)), ..state.readings.clone() };
         state.conclude(readings);
+    }
+
+    /// How far the clock is off, as far as that was measured.
+    pub(crate) fn clock_error(&self) -> Option<ClockError> {
+        self.state().exchange.map(|exchange| exchange.error(self.clock))
     }
 
     /// What was read last, and what follows.

@@ -1,218 +1,159 @@
-//! Sealed batches that the coordinator has not yet confirmed, in memory, within a bound.
+//! Sealed batches that the coordinator has not yet confirmed, where they outlive the process, the machine and the link.
 //!
-//! Rules: numbers are dense from 1 within an incarnation, which is 16 random bytes for each start of the process; when
-//! the bound is reached the oldest batch is dropped and its results are counted; the facts that it announced move to
-//! the oldest batch that is left, so that no result refers to facts that were never sent. Batches are held encoded,
-//! which is a quarter of their size otherwise. Only the live lane exists.
+//! A batch's way: [`Spool::push`] puts it into a line in memory and returns at once; the keeper takes the line, makes room,
+//! and gives the batches to a [`Store`] in one durable write; only then has it a number and can be sent. What the
+//! coordinator confirms stays until the room is needed.
+//!
+//! Rules: probing never waits for a disk; no number is given out before its batch is durable; when there is no room the
+//! oldest confirmed batches go first, then the oldest unconfirmed, counted and told in the next batch; a disk that cannot
+//! be written loses nothing silently: the line holds what it can, what is beyond is counted and told, and the write is
+//! tried again every second. Every result is accounted for: made = stored + lost + what waits in memory.
+//!
+//! A [`Store`] is synchronous and knows no policy: ids, bytes and one transaction. [`SqliteStore`] and [`MemoryStore`] are
+//! the two that ship; a simulation brings its own and runs it without a thread ([`Spool::driven`]).
 
-use std::collections::VecDeque;
-
-use faultline_proto::{
-    agent::v1::{Lane, ResultBatch, SpoolState},
-    convert,
-    types::v1::Facts,
-};
-use prost::Message;
-
-use crate::batch::Sealed;
-
-/// Batches in order of their numbers.
-#[derive(Debug)]
-pub struct Spool {
-    incarnation: [u8; 16],
-    held: VecDeque<Held>,
-    next_number: u64,
-    bytes: usize,
-    max_bytes: usize,
-    dropped_results: u64,
-}
-
-/// One batch: its facts apart, since those of a dropped one join them.
-#[derive(Debug)]
-struct Held {
-    number: u64,
-    results: u64,
-    sealed_at: i64,
-    facts: Vec<Facts>,
-    encoded: Vec<u8>,
-}
-
-impl Held {
-    fn bytes(&self) -> usize {
-        self.encoded.len() + self.facts.iter().map(Message::encoded_len).sum::<usize>()
-    }
-}
-
-impl Spool {
-    /// An empty spool of a new incarnation.
-    pub fn new(incarnation: [u8; 16], max_bytes: usize) -> Self {
-        Self { incarnation, held: VecDeque::new(), next_number: 1, bytes: 0, max_bytes, dropped_results: 0 }
-    }
-
-    /// What the numbers are counted in.
-    pub fn incarnation(&self) -> [u8; 16] {
-        self.incarnation
-    }
-
-    /// Numbers and holds the batch. Returns facts whose announcement was lost because nothing is left to carry it.
-    pub fn push(&mut self, now: i64, sealed: Sealed, skipped_runs: u64) -> Vec<u32> {
-        let number = self.next_number;
-        let results = sealed.results.len() as u64;
-        let batch = ResultBatch {
-            lane: Lane::Live.into(),
-            number,
-            results: sealed.results,
-            sealed_at: Some(convert::timestamp(now)),
-            skipped_runs,
-            ..ResultBatch::default()
-        };
-        let held = Held { number, results, sealed_at: now, facts: sealed.facts, encoded: batch.encode_to_vec() };
-        self.next_number += 1;
-        self.bytes += held.bytes();
-        self.held.push_back(held);
-        let mut lost = Vec::new();
-        while self.bytes > self.max_bytes {
-            let Some(dropped) = self.take_oldest() else { break };
-            self.dropped_results += dropped.results;
-            if let Some(oldest) = self.held.front_mut() {
-                self.bytes -= oldest.bytes();
-                oldest.facts.splice(0..0, dropped.facts);
-                self.bytes += oldest.bytes();
-            } else {
-                lost.extend(dropped.facts.iter().map(|facts| facts.number));
-            }
-        }
-        lost
-    }
-
-    /// Frees everything up to and with the number.
-    pub fn ack(&mut self, number: u64) {
-        while self.held.front().is_some_and(|batch| batch.number <= number) {
-            self.take_oldest();
-        }
-    }
-
-    fn take_oldest(&mut self) -> Option<Held> {
-        let oldest = self.held.pop_front()?;
-        self.bytes -= oldest.bytes();
-        Some(oldest)
-    }
-
-    /// The batch as it is to be sent now; `None` when it is not held.
-    pub fn batch(&self, number: u64) -> Option<ResultBatch> {
-        let index = usize::try_from(number.checked_sub(self.first_number())?).ok()?;
-        let held = self.held.get(index)?;
-        let mut batch = ResultBatch::decode(held.encoded.as_slice()).ok()?;
-        batch.facts.clone_from(&held.facts);
-        batch.first_number = self.first_number();
-        batch.dropped_results = self.dropped_results;
-        Some(batch)
-    }
-
-    /// The lowest number held; the next to be made when none is.
-    pub fn first_number(&self) -> u64 {
-        self.held.front().map_or(self.next_number, |batch| batch.number)
-    }
-
-    /// The number of the next batch.
-    pub fn next_number(&self) -> u64 {
-        self.next_number
-    }
-
-    /// Whether everything is confirmed.
-    pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
-    }
-
-    /// Bytes held, at most the bound.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// When the oldest batch held was sealed, in microseconds since the Unix epoch.
-    pub fn oldest_sealed_at(&self) -> Option<i64> {
-        self.held.front().map(|batch| batch.sealed_at)
-    }
-
-    /// Results dropped for want of room since the incarnation began.
-    pub fn dropped_results(&self) -> u64 {
-        self.dropped_results
-    }
-
-    /// The spool as hello and heartbeats tell it.
-    pub fn state(&self) -> SpoolState {
-        SpoolState {
-            lane: Lane::Live.into(),
-            first_number: self.first_number(),
-            next_number: self.next_number,
-            dropped_results: self.dropped_results,
-        }
-    }
-}
-
+mod handle;
+mod keeper;
+mod ledger;
+mod made;
+mod memory;
+mod open;
+mod sqlite;
 #[cfg(test)]
-mod tests {
-    use faultline_proto::types::v1::ProbeResult;
+mod tests;
 
-    use super::*;
+use std::ops::RangeInclusive;
 
-    #[test]
-    fn an_ack_frees_what_it_covers() {
-        let mut spool = Spool::new([7; 16], 1 << 20);
-        for slot in 1..=5 {
-            assert!(spool.push(slot.into(), sealed(slot, &[]), 0).is_empty());
-        }
-        spool.ack(3);
-        assert_eq!((spool.first_number(), spool.next_number()), (4, 6));
-        assert_eq!(spool.oldest_sealed_at(), Some(4));
-        assert!(spool.batch(3).is_none());
-        assert_eq!(spool.batch(4).map(|batch| (batch.number, batch.first_number)), Some((4, 4)));
-        spool.ack(5);
-        assert!(spool.is_empty());
-        assert_eq!((spool.first_number(), spool.bytes), (6, 0));
+use bytes::Bytes;
+
+pub(crate) use self::open::{FILE, folder};
+pub use self::{
+    handle::{Spool, Stamp},
+    keeper::{Fetched, LaneView, View},
+    ledger::{Ledger, Losses, Lost, Moved, Numbers, Reason},
+    made::{Counter, MadeFile, NoCounter},
+    memory::MemoryStore,
+    open::{OpenError, open, pin},
+    sqlite::{SqliteError, SqliteStore},
+};
+pub use crate::selfcheck::ClockError;
+
+/// Facts, encoded: what results refer to by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Their number within the incarnation.
+    pub number: u32,
+    /// The message `faultline.types.v1.Facts`.
+    pub encoded: Bytes,
+}
+
+/// A batch as a store holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Dense from 1 in the order of sealing.
+    pub id: u64,
+    /// When its oldest result was made, in microseconds since the Unix epoch.
+    pub since: i64,
+    /// When it was sealed.
+    pub sealed_at: i64,
+    /// How many results it has.
+    pub results: u64,
+    /// Losses that it tells.
+    pub losses: Vec<Lost>,
+    /// All facts that its results refer to.
+    pub facts: Vec<Facts>,
+    /// A `ResultBatch` with what does not depend on where and when it is sent.
+    pub payload: Bytes,
+}
+
+/// A batch without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// See [`Row`].
+    pub id: u64,
+    /// See [`Row`].
+    pub since: i64,
+    /// See [`Row`].
+    pub sealed_at: i64,
+    /// See [`Row`].
+    pub results: u64,
+    /// See [`Row`].
+    pub losses: Vec<Lost>,
+    /// How much room its removal makes, at least.
+    pub bytes: u64,
+}
+
+impl Head {
+    fn of(row: &Row, bytes: u64) -> Self {
+        let Row { id, since, sealed_at, results, losses, .. } = row;
+        Self { id: *id, since: *since, sealed_at: *sealed_at, results: *results, losses: losses.clone(), bytes }
     }
+}
 
-    #[test]
-    fn a_full_spool_drops_the_oldest_and_says_so() {
-        let size = encoded(&[]);
-        let mut spool = Spool::new([7; 16], size * 3 + size / 2);
-        for slot in 1..=5 {
-            spool.push(0, sealed(slot, &[]), 0);
-        }
-        assert_eq!((spool.first_number(), spool.next_number(), spool.dropped_results()), (3, 6, 2));
-        let oldest = spool.batch(3).expect("held");
-        assert_eq!((oldest.first_number, oldest.dropped_results), (3, 2));
-        assert_eq!(spool.state().dropped_results, 2);
-    }
+/// What is written at once: all of it or nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The ledger from then on.
+    pub ledger: &'a Ledger,
+    /// Batches to remove; taken away before others are added.
+    pub remove: &'a [RangeInclusive<u64>],
+    /// Batches to add.
+    pub add: &'a [Row],
+}
 
-    #[test]
-    fn facts_of_a_dropped_batch_move_to_the_oldest_that_is_left() {
-        let size = encoded(&[1]);
-        let mut spool = Spool::new([7; 16], size * 2 + size / 2);
-        assert!(spool.push(0, sealed(1, &[1]), 0).is_empty());
-        assert!(spool.push(0, sealed(2, &[2]), 0).is_empty());
-        assert!(spool.push(0, sealed(3, &[]), 0).is_empty());
-        let carried: Vec<_> = spool.batch(2).expect("held").facts.iter().map(|facts| facts.number).collect();
-        assert_eq!(carried, [1, 2]);
-    }
+/// How much room there is, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Free without asking the system for more.
+    pub inside: u64,
+    /// What may be asked of the system beyond that.
+    pub growth: u64,
+    /// Taken.
+    pub used: u64,
+    /// The quota.
+    pub all: u64,
+}
 
-    #[test]
-    fn facts_that_nothing_can_carry_are_given_back() {
-        let mut spool = Spool::new([7; 16], 1);
-        assert_eq!(spool.push(0, sealed(1, &[1, 2]), 0), [1, 2]);
-        assert_eq!((spool.first_number(), spool.dropped_results(), spool.bytes), (2, 1, 0));
-    }
+/// Where batches are kept.
+///
+/// Rule: what `commit` returned `Ok` for is there after any crash, whole; what it returned an error for is there whole or
+/// not at all, and [`Self::ledger`] after [`Self::reopen`] tells which. Both stores pass `spool/tests/conformance.rs`.
+pub trait Store: Send {
+    /// The ledger as it was last committed; `None` in a new store.
+    fn ledger(&mut self) -> Result<Option<Ledger>, StoreError>;
+    /// Writes the change, durably.
+    fn commit(&mut self, change: &Change<'_>) -> Result<(), StoreError>;
+    /// The batch with the lowest of these ids that is held.
+    fn read(&mut self, ids: RangeInclusive<u64>) -> Result<Option<Row>, StoreError>;
+    /// The lowest of these ids that are held, in order.
+    fn heads(&mut self, ids: RangeInclusive<u64>, most: usize) -> Result<Vec<Head>, StoreError>;
+    /// The highest id above `above` whose batch was sealed before then.
+    fn newest_before(&mut self, above: u64, sealed_before: i64) -> Result<Option<u64>, StoreError>;
+    /// How much room there is.
+    fn room(&mut self) -> Result<Room, StoreError>;
+    /// How much of it the batch would take, at most.
+    fn cost(&self, row: &Row) -> u64;
+    /// Whether confirmed batches stay until their room is needed.
+    fn keeps_confirmed(&self) -> bool;
+    /// Starts over from what is durable: after an error nothing else is to be believed.
+    fn reopen(&mut self) -> Result<(), StoreError>;
+    /// Begins anew, empty: what is there is damaged beyond use, and is put aside as of `now`.
+    fn renew(&mut self, now: i64) -> Result<(), StoreError>;
+}
 
-    fn encoded(facts: &[u32]) -> usize {
-        let mut spool = Spool::new([7; 16], usize::MAX);
-        spool.push(0, sealed(1, facts), 0);
-        spool.bytes
-    }
-
-    fn sealed(slot: u32, facts: &[u32]) -> Sealed {
-        Sealed {
-            facts: facts.iter().map(|number| Facts { number: *number, ..Facts::default() }).collect(),
-            results: vec![ProbeResult { slot, status: 200, ..ProbeResult::default() }],
-        }
-    }
+/// What a store cannot do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The quota is used up.
+    #[error("no room within the quota")]
+    Quota,
+    /// The system did not take or give it: a full disk, or one that fails.
+    #[error("{0}")]
+    Disk(String),
+    /// A batch is not what was stored.
+    #[error("batch {} of the spool is damaged", .0.id)]
+    Row(Box<Head>),
+    /// The store itself is not what was stored.
+    #[error("the spool is damaged: {0}")]
+    Broken(String),
 }

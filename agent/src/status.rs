@@ -12,7 +12,10 @@ mod socket;
 mod tests;
 mod text;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use faultline_proto::{clock::Clock, convert, types::v1::Reason};
 use serde::{Deserialize, Serialize};
@@ -119,14 +122,26 @@ pub struct Runs {
 /// Results that the coordinator has not confirmed.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Spool {
-    /// Batches held.
-    pub batches: u64,
-    /// Their size.
-    pub bytes: usize,
+    /// Whether it outlives the process.
+    pub is_durable: bool,
+    /// Where it is; absent for one in memory.
+    pub folder: Option<PathBuf>,
+    /// Why it cannot be written; absent when it can.
+    pub trouble: Option<String>,
+    /// What it takes, with what is confirmed and stays until room is needed.
+    pub bytes: u64,
+    /// Batches of the last minutes that wait.
+    pub live_batches: u64,
+    /// Batches that waited long, and are sent after those.
+    pub backfill_batches: u64,
+    /// Batches that wait in memory for the disk.
+    pub line_batches: usize,
     /// Seconds since the oldest was sealed.
     pub oldest_s: Option<u64>,
-    /// Results lost because it was full.
-    pub dropped_results: u64,
+    /// Results made since the spool was.
+    pub made_results: u64,
+    /// Results of these that will never come, by reason.
+    pub lost_results: BTreeMap<String, u64>,
 }
 
 /// Readings; absent is unknown.
@@ -155,16 +170,6 @@ pub struct SelfCheck {
 impl Status {
     pub(crate) fn of(shared: &Shared, endpoint: String, clock: Clock) -> Self {
         let (readings, impairments) = shared.check.snapshot();
-        let spool = {
-            let now = clock.now_micros();
-            let spool = shared.spool();
-            Spool {
-                batches: spool.next_number() - spool.first_number(),
-                bytes: spool.bytes(),
-                oldest_s: spool.oldest_sealed_at().map(|at| (now.saturating_sub(at).max(0) / 1_000_000).unsigned_abs()),
-                dropped_results: spool.dropped_results(),
-            }
-        };
         let pulse = shared.last_pulse();
         let board = shared.board();
         Self {
@@ -179,7 +184,7 @@ impl Status {
                 unmeasured: board.runs().unmeasured(),
                 worst_lag_ms: u64::try_from(pulse.worst_lag.as_millis()).unwrap_or(u64::MAX),
             },
-            spool,
+            spool: Spool::of(&shared.spool, clock.now_micros()),
             impairments: impairments.into_iter().filter(|reason| is_impairment(*reason)).map(convert::word).collect(),
             self_check: readings.into(),
         }
@@ -188,6 +193,30 @@ impl Status {
     /// Whether the agent measures and reports as it should.
     pub fn is_fine(&self) -> bool {
         self.coordinator.session == Session::Up && self.impairments.is_empty()
+    }
+}
+
+impl Spool {
+    fn of(spool: &crate::spool::Spool, now: i64) -> Self {
+        let view = spool.view();
+        let lost = [
+            ("spool_full", view.dropped_results()),
+            ("process_died", view.lost.process_died),
+            ("spool_damaged", view.lost.spool_damaged),
+        ];
+        let lost = lost.into_iter().filter(|(_, results)| *results > 0);
+        Self {
+            is_durable: spool.is_durable(),
+            folder: spool.folder().map(Path::to_owned),
+            bytes: view.bytes,
+            live_batches: view.live.waiting(),
+            backfill_batches: view.backfill.waiting(),
+            line_batches: view.line,
+            oldest_s: view.oldest_sealed_at.map(|at| (now.saturating_sub(at).max(0) / 1_000_000).unsigned_abs()),
+            made_results: spool.made_results(),
+            lost_results: lost.map(|(reason, results)| (reason.to_owned(), results)).collect(),
+            trouble: view.trouble,
+        }
     }
 }
 
@@ -222,10 +251,14 @@ fn in_ms(micros: i64) -> f64 {
 
 /// The socket of an agent whose configuration names none: in the folder that the service manager made for it, else beside
 /// its configuration.
-pub(crate) fn default_socket(runtime_directory: Option<&str>, config_folder: &std::path::Path) -> PathBuf {
+pub(crate) fn default_socket(runtime_directory: Option<&str>, config_folder: &Path) -> PathBuf {
+    service_folder(runtime_directory).unwrap_or_else(|| config_folder.to_owned()).join(SOCKET_NAME)
+}
+
+/// The first of the folders that the service manager made for the agent, as one of its variables has them.
+pub(crate) fn service_folder(variable: Option<&str>) -> Option<PathBuf> {
     // Source: systemd.exec(5): several folders are separated by colons.
-    let runtime = runtime_directory.and_then(|folders| folders.split(':').next()).filter(|folder| !folder.is_empty());
-    runtime.map_or_else(|| config_folder.to_owned(), PathBuf::from).join(SOCKET_NAME)
+    variable.and_then(|folders| folders.split(':').next()).filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
 const SOCKET_NAME: &str = "status.sock";

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 use anyhow::Context as _;
 use faultline_agent::{
     Config,
-    config::Starvation,
+    config::{Spool, Starvation},
     policy::{Policy, Ports},
     probe::{ResolverChoice, Roots, certificates},
 };
@@ -120,6 +120,8 @@ fn config(agent: &Agent, net: &Net, folder: &Path) -> anyhow::Result<Config> {
     // One process holds them all, and the lab watches its lag.
     config.probe.starvation = Starvation::Ignored;
     config.probe.roots = Roots::Only(certificates(net.ca_pem().as_bytes())?);
+    // A lab's results are of this run alone, and a hundred agents would share one disk.
+    config.spool = Spool::in_memory();
     config.policy = Policy {
         min_interval: Duration::from_secs(10),
         allow_loopback: true,

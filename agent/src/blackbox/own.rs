@@ -5,7 +5,9 @@
 //! | `faultline_agent_build_info` | `version` |
 //! | `faultline_agent_runs_total` | `outcome`, `layer` and `cause` where it failed, `reason` where it could not look |
 //! | `faultline_agent_skipped_runs_total`, `faultline_agent_scheduler_lag_seconds`, `faultline_agent_probes_in_flight` | |
-//! | `faultline_agent_spool_bytes`, `faultline_agent_spool_batches`, `faultline_agent_session_up` | |
+//! | `faultline_agent_spool_batches` | `lane` |
+//! | `faultline_agent_lost_results_total` | `reason` |
+//! | `faultline_agent_spool_bytes`, `faultline_agent_spool_durable`, `faultline_agent_spool_writable`, `faultline_agent_session_up` | |
 //! | `process_cpu_seconds_total process_resident_memory_bytes process_open_fds process_max_fds process_start_time_seconds` | |
 //!
 //! Rules: labels are words of the contract, so that series are bounded by it; what the system does not tell is absent, not 0.
@@ -15,7 +17,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use faultline_proto::convert::word;
 
 use super::exposition::Exposition;
-use crate::probe::Outcome;
+use crate::{probe::Outcome, spool::View};
 
 /// Runs, by how they ended.
 #[derive(Clone, Debug, Default)]
@@ -56,10 +58,10 @@ pub struct Doing {
     pub scheduler_lag: Duration,
     /// Probes under way.
     pub probes_in_flight: usize,
-    /// Bytes of results that are not acknowledged.
-    pub spool_bytes: usize,
-    /// Batches of them.
-    pub spool_batches: u64,
+    /// What waits for the coordinator.
+    pub spool: View,
+    /// Whether that outlives the process.
+    pub is_spool_durable: bool,
     /// Whether the coordinator is connected.
     pub is_session_up: bool,
 }
@@ -84,9 +86,25 @@ pub fn doing(doing: &Doing, page: &mut Exposition) {
     page.gauge("faultline_agent_scheduler_lag_seconds", "Worst lateness of a run of late", lag);
     let in_flight = whole(u64::try_from(doing.probes_in_flight).unwrap_or(u64::MAX));
     page.gauge("faultline_agent_probes_in_flight", "Probes under way", in_flight);
-    let bytes = whole(u64::try_from(doing.spool_bytes).unwrap_or(u64::MAX));
-    page.gauge("faultline_agent_spool_bytes", "Bytes of results that wait to be acknowledged", bytes);
-    page.gauge("faultline_agent_spool_batches", "Batches that wait to be acknowledged", whole(doing.spool_batches));
+    let spool = &doing.spool;
+    page.gauge("faultline_agent_spool_bytes", "Bytes that the spool takes", whole(spool.bytes));
+    for (lane, waiting) in [("live", spool.live.waiting()), ("backfill", spool.backfill.waiting())] {
+        let help = "Batches that wait to be acknowledged";
+        page.gauge_of("faultline_agent_spool_batches", help, &[("lane", lane)], whole(waiting));
+    }
+    let lost = spool.lost;
+    for (reason, results) in [
+        ("spool_full", spool.dropped_results()),
+        ("process_died", lost.process_died),
+        ("spool_damaged", lost.spool_damaged),
+    ] {
+        let help = "Results that were made and will never come, since the spool was made";
+        page.counter("faultline_agent_lost_results_total", help, &[("reason", reason)], whole(results));
+    }
+    let durable = f64::from(u8::from(doing.is_spool_durable));
+    page.gauge("faultline_agent_spool_durable", "Whether the spool outlives the process", durable);
+    let writable = f64::from(u8::from(spool.trouble.is_none()));
+    page.gauge("faultline_agent_spool_writable", "Whether the spool's disk takes what is new", writable);
     let up = f64::from(u8::from(doing.is_session_up));
     page.gauge("faultline_agent_session_up", "Whether the coordinator is connected", up);
 }
@@ -149,6 +167,7 @@ mod tests {
     use faultline_proto::types::v1::{Cause, Layer, Reason};
 
     use super::*;
+    use crate::spool::LaneView;
 
     #[test]
     fn runs_are_told_by_how_they_ended() {
@@ -158,13 +177,18 @@ mod tests {
         runs.count(Outcome::Failed { layer: Layer::Dns, cause: Cause::DnsNxdomain });
         runs.count(Outcome::Unmeasured { reason: Reason::NoIpv6 });
         let mut page = Exposition::default();
-        doing(&Doing { runs, spool_bytes: 5, is_session_up: true, ..Doing::default() }, &mut page);
+        let live = LaneView { first: 3, next: 10 };
+        let spool = View { bytes: 5, live, ..View::default() };
+        doing(&Doing { runs, spool, is_session_up: true, ..Doing::default() }, &mut page);
         let text = page.text();
         for line in [
             "faultline_agent_runs_total{outcome=\"passed\"} 2",
             "faultline_agent_runs_total{cause=\"dns_nxdomain\",layer=\"dns\",outcome=\"failed\"} 1",
             "faultline_agent_runs_total{outcome=\"unmeasured\",reason=\"no_ipv6\"} 1",
             "faultline_agent_spool_bytes 5",
+            "faultline_agent_spool_batches{lane=\"live\"} 7",
+            "faultline_agent_lost_results_total{reason=\"process_died\"} 0",
+            "faultline_agent_spool_writable 1",
             "faultline_agent_session_up 1",
             "# TYPE faultline_agent_runs_total counter",
         ] {

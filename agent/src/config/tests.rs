@@ -23,7 +23,13 @@ fn a_small_file_gets_the_defaults() {
     assert_eq!(config.coordinator.ca, Path::new("/etc/faultline/ca.pem"));
     assert_eq!(config.coordinator.key, Path::new("/etc/agent.key"));
     assert_eq!(config.policy, Policy::default());
-    assert_eq!((config.spool_max_bytes, config.probe.max_concurrency), (16 * 1024 * 1024, 64));
+    assert_eq!(config.probe.max_concurrency, 64);
+    let spool = Spool {
+        place: SpoolPlace::Below("/etc/faultline/state".into()),
+        max_bytes: 256 * 1024 * 1024,
+        max_memory_bytes: 16 * 1024 * 1024,
+    };
+    assert_eq!(config.spool, spool);
     assert_eq!(config.probe.resolver, ResolverChoice::System);
 }
 
@@ -56,7 +62,9 @@ allow_private = true
 ports = "any"
 path_hint = false
 [spool]
-max_bytes = 1048576
+path = "spool"
+max_bytes = 4194304
+max_memory_bytes = 1048576
 [status]
 socket = "/run/faultline/status.sock"
 [prometheus]
@@ -74,7 +82,8 @@ modules = "blackbox.yml"
     assert!(!config.policy.path_hint);
     assert_eq!(config.policy.looks, LookLimits { spacing: Duration::from_secs(30), of_target: 0 });
     assert_eq!(config.policy.pace, PaceLimits { per_second: 200, per_target_minute: 30 });
-    assert_eq!(config.spool_max_bytes, 1_048_576);
+    let place = SpoolPlace::Folder("/etc/faultline/spool".into());
+    assert_eq!(config.spool, Spool { place, max_bytes: 4_194_304, max_memory_bytes: 1_048_576 });
     assert_eq!(config.status_socket.as_deref(), Some(Path::new("/run/faultline/status.sock")));
     let (listen, modules) = (([127, 0, 0, 1], 7445).into(), Some("/etc/faultline/blackbox.yml".into()));
     assert_eq!(config.prometheus, Some(Prometheus { listen, modules }));
@@ -92,7 +101,8 @@ fn a_wrong_value_is_named_with_its_line_and_what_is_allowed() {
         ("[policy]\nallow_everything = true", "line 8", "unknown field `allow_everything`"),
         ("[probe]\nresolvers = [\"dns\"]", "line 8", "resolver \"dns\""),
         ("[probe]\nmax_concurrency = 0", "line 8", "not within 1 to 10000"),
-        ("[spool]\nmax_bytes = 10", "line 8", "below 524288"),
+        ("[spool]\nmax_bytes = 10", "line 8", "below 4194304"),
+        ("[spool]\nmax_memory_bytes = 10", "line 8", "below 524288"),
         ("[polcy]", "line 7", "unknown field `polcy`"),
     ] {
         let error = parse(&format!("{COORDINATOR}{text}")).expect_err(text).to_string();
@@ -101,6 +111,12 @@ fn a_wrong_value_is_named_with_its_line_and_what_is_allowed() {
     }
     let error = parse(&COORDINATOR.replace("https", "http")).expect_err("http").to_string();
     assert!(error.contains("line 3") && error.contains("https://host:port"), "{error}");
+}
+
+#[test]
+fn results_can_be_kept_in_memory() {
+    let config = parse(&format!("{COORDINATOR}[spool]\nin_memory = true")).expect("a good file");
+    assert_eq!(config.spool, Spool::in_memory());
 }
 
 #[test]

@@ -164,22 +164,43 @@ impl TryFrom<usize> for Concurrency {
     }
 }
 
-/// Bytes of the spool, at least one full batch.
+/// Bytes of the spool's file, at least what makes one worth having.
 #[derive(Deserialize)]
-#[serde(try_from = "usize")]
-pub(super) struct SpoolBytes(pub(super) usize);
+#[serde(try_from = "u64")]
+pub(super) struct SpoolBytes(pub(super) u64);
 
 impl Default for SpoolBytes {
+    /// A day and more at 250 targets and 30 s each. Source: 0.1 KiB a result with its share of the facts.
+    fn default() -> Self {
+        Self(256 * 1024 * 1024)
+    }
+}
+
+impl TryFrom<u64> for SpoolBytes {
+    type Error = String;
+
+    fn try_from(bytes: u64) -> Result<Self, String> {
+        if bytes >= MIN_SPOOL { Ok(Self(bytes)) } else { Err(format!("max_bytes {bytes} is below {MIN_SPOOL}")) }
+    }
+}
+
+/// Bytes of results in memory, at least one full batch.
+#[derive(Deserialize)]
+#[serde(try_from = "usize")]
+pub(super) struct SpoolMemory(pub(super) usize);
+
+impl Default for SpoolMemory {
     fn default() -> Self {
         Self(16 * 1024 * 1024)
     }
 }
 
-impl TryFrom<usize> for SpoolBytes {
+impl TryFrom<usize> for SpoolMemory {
     type Error = String;
 
     fn try_from(bytes: usize) -> Result<Self, String> {
-        if bytes >= MIN_SPOOL { Ok(Self(bytes)) } else { Err(format!("max_bytes {bytes} is below {MIN_SPOOL}")) }
+        let is_enough = bytes >= MIN_MEMORY;
+        if is_enough { Ok(Self(bytes)) } else { Err(format!("max_memory_bytes {bytes} is below {MIN_MEMORY}")) }
     }
 }
 
@@ -207,4 +228,5 @@ impl TryFrom<toml::Value> for PortRule {
     }
 }
 
-const MIN_SPOOL: usize = 512 * 1024;
+const MIN_SPOOL: u64 = 4 * 1024 * 1024;
+const MIN_MEMORY: usize = 512 * 1024;

@@ -1,18 +1,57 @@
 //! What this machine gives the agent: families, files, memory, roots.
 
-use super::Finding;
-use crate::{
-    probe::{Family, Roots, RootsError, has_route},
-    selfcheck::{cgroup_file, open_files_limit},
+use std::fs;
+
+use nix::{
+    sys::statvfs::statvfs,
+    unistd::{AccessFlags, access},
 };
 
-pub(super) fn all(concurrency: usize, spool_bytes: Option<usize>) -> Vec<Finding> {
+use super::Finding;
+use crate::{
+    config::Config,
+    probe::{Family, Roots, RootsError, has_route},
+    selfcheck::{cgroup_file, open_files_limit},
+    spool::{FILE, folder},
+};
+
+pub(super) fn all(concurrency: usize, config: Option<&Config>) -> Vec<Finding> {
     let memory = cgroup_file("memory.max").and_then(|limit| limit.trim().parse().ok());
     vec![
         families(has_route(Family::V4), has_route(Family::V6)),
         files(open_files_limit(), u64::try_from(concurrency).unwrap_or(u64::MAX)),
-        self::memory(memory, spool_bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(SPOOL)),
+        self::memory(
+            memory,
+            config.and_then(|config| u64::try_from(config.spool.max_memory_bytes).ok()).unwrap_or(SPOOL),
+        ),
     ]
+    .into_iter()
+    .chain(config.map(spool))
+    .collect()
+}
+
+/// Where results would wait, and whether there is room. The spool itself is not opened: a running agent has it.
+pub(super) fn spool(config: &Config) -> Finding {
+    let Some(folder) = folder(config) else {
+        let fix = "Leave out [spool] in_memory, and a restart of the agent or of its machine loses nothing.";
+        return Finding::warn("spool", "in memory: results end with the process", fix);
+    };
+    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(&folder);
+    let quota = config.spool.max_bytes;
+    let value = |told: &str| format!("{}: {told}", folder.display());
+    let fix =
+        |what: &str| format!("{what}, or name another folder as [spool] path: else results end with the process.");
+    if let Err(error) = access(existing, AccessFlags::W_OK | AccessFlags::X_OK) {
+        let told = value(&format!("{} cannot be written, {}", existing.display(), error.desc()));
+        return Finding::warn("spool", told, fix("Let the agent's user write there"));
+    }
+    let held = fs::metadata(folder.join(FILE)).map_or(0, |file| file.len());
+    let free = statvfs(existing).map_or(u64::MAX, |disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
+    let told = value(&format!("{} MiB held, at most {}, {} free on its disk", held / MIB, quota / MIB, free / MIB));
+    if free.saturating_add(held) < quota {
+        return Finding::warn("spool", told, fix("Free some of the disk, or lower [spool] max_bytes"));
+    }
+    Finding::ok("spool", told)
 }
 
 pub(super) fn families(has_ipv4: bool, has_ipv6: bool) -> Finding {
@@ -56,7 +95,7 @@ pub(super) fn memory(limit: Option<u64>, spool: u64) -> Finding {
     if limit >= need {
         return Finding::ok("memory", value);
     }
-    let fix = format!("Set MemoryMax={}M or more in the unit, or lower [spool] max_bytes.", need / MIB);
+    let fix = format!("Set MemoryMax={}M or more in the unit, or lower [spool] max_memory_bytes.", need / MIB);
     Finding::warn("memory", value, fix)
 }
 
@@ -90,5 +129,5 @@ const FILES_OF_RUN: u64 = 4;
 const MIB: u64 = 1 << 20;
 /// Source: the goal for an agent with 1,000 targets.
 const OWN_MEMORY: u64 = 16 * MIB;
-/// The default of `[spool] max_bytes`.
+/// The default of `[spool] max_memory_bytes`.
 const SPOOL: u64 = 16 * MIB;

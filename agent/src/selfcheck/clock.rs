@@ -1,12 +1,13 @@
 //! How wrong this machine's clock is, measured by the coordinator's: pure but for reading the agent's clock.
 //!
-//! Rules: their clock was read between our question (Hello) and their answer (Welcome), so that the error is known to
-//! within half of that span. Afterwards the monotonic clock carries theirs on, so that a step of our wall clock shows at
-//! once; what the monotonic clock may have drifted widens the bound.
+//! Rules: their clock was read between our question (Hello, a heartbeat) and their answer (Welcome, its ack), so that the
+//! error is known to within half of that span. Afterwards the monotonic clock carries theirs on, so that a step of our wall
+//! clock shows at once; what the monotonic clock may have drifted widens the bound. Of several exchanges the one with the
+//! least bound counts, as long as it does not contradict the newest: then a clock was set.
 
 use std::time::Duration;
 
-use faultline_proto::clock::Clock;
+use faultline_proto::{clock::Clock, convert};
 use tokio::time::Instant;
 
 /// One question and its answer.
@@ -22,17 +23,23 @@ pub(crate) struct Exchange {
 
 /// How far this machine's clock is ahead of the coordinator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ClockError {
+pub struct ClockError {
     /// Microseconds; negative when it is behind.
-    pub(crate) offset_us: i64,
+    pub offset_us: i64,
     /// The truth lies within this many microseconds of it.
-    pub(crate) bound_us: i64,
+    pub bound_us: i64,
 }
 
 impl Exchange {
     /// The error of the clock as it stands.
     pub(crate) fn error(&self, clock: Clock) -> ClockError {
         error(clock.now_micros(), self.their_micros, clock.since(self.asked), clock.since(self.heard))
+    }
+
+    /// The better of this one and one before it.
+    pub(crate) fn or(self, before: Option<Self>, clock: Clock) -> Self {
+        let Some(before) = before else { return self };
+        if self.error(clock).outdoes(before.error(clock)) { self } else { before }
     }
 }
 
@@ -52,6 +59,21 @@ impl ClockError {
         let certain = self.offset_us.saturating_abs().saturating_sub(self.bound_us).max(0);
         certain * self.offset_us.signum()
     }
+
+    /// Whether this, measured later, is closer, or cannot be true together with the other.
+    fn outdoes(self, before: Self) -> bool {
+        let apart = self.offset_us.saturating_sub(before.offset_us).saturating_abs();
+        self.bound_us <= before.bound_us || apart > self.bound_us.saturating_add(before.bound_us)
+    }
+}
+
+/// A wire duration from microseconds of either sign.
+pub(crate) fn signed_duration(micros: i64) -> prost_types::Duration {
+    let mut duration = convert::duration(Duration::from_micros(micros.unsigned_abs()));
+    if micros < 0 {
+        (duration.seconds, duration.nanos) = (-duration.seconds, -duration.nanos);
+    }
+    duration
 }
 
 fn micros(span: Duration) -> i64 {
@@ -89,5 +111,21 @@ mod tests {
     fn a_clock_that_is_behind_has_a_negative_error() {
         let error = error(0, 3_600 * SECOND, Duration::ZERO, Duration::ZERO);
         assert_eq!(error.certain_us(), -3_600 * SECOND + 1);
+    }
+
+    #[test]
+    fn the_closest_exchange_counts_until_a_clock_is_set() {
+        let error = |offset_us, bound_us| ClockError { offset_us, bound_us };
+        assert!(error(100, 40).outdoes(error(120, 50)), "closer");
+        assert!(!error(100, 60).outdoes(error(120, 50)), "wider, and in accord");
+        assert!(error(1_000, 60).outdoes(error(120, 50)), "both cannot be true");
+        assert!(error(i64::MIN, 60).outdoes(error(i64::MAX, 50)));
+    }
+
+    #[test]
+    fn a_span_of_either_sign_goes_on_the_wire() {
+        let wire = |micros| (signed_duration(micros).seconds, signed_duration(micros).nanos);
+        assert_eq!(wire(1_500_000), (1, 500_000_000));
+        assert_eq!(wire(-1_500_000), (-1, -500_000_000));
     }
 }

@@ -103,7 +103,8 @@ impl Stage {
 
     fn at(path: PathBuf) -> Self {
         let clock = Clock::system();
-        let shared = Arc::new(Shared::new(spool::Spool::new([0; 16], 1 << 20), Check::new(clock, Starvation::Disowns)));
+        let shared =
+            Arc::new(Shared::new(spool::Spool::memory([0; 16], 1 << 20), Check::new(clock, Starvation::Disowns)));
         let mut daemon = JoinSet::new();
         daemon.spawn(serve(path.clone(), Arc::clone(&shared), "https://probe.example.org:7443".to_owned(), clock));
         Self { path, shared, daemon, _folder: None }

@@ -44,8 +44,20 @@ pub fn text(status: &Status) -> String {
     }
     let spool = &status.spool;
     let oldest = spool.oldest_s.map_or_else(String::new, |s| format!(", oldest {} old", span(s)));
-    let (batches, bytes, dropped) = (spool.batches, spool.bytes, spool.dropped_results);
-    line("spool", &format!("{batches} batches, {bytes} bytes{oldest}; {dropped} results dropped"));
+    let place = match &spool.folder {
+        Some(folder) => folder.display().to_string(),
+        None => "in memory: results end with the process".to_owned(),
+    };
+    line("spool", &format!("{place}, {} bytes", spool.bytes));
+    let waiting = format!("{} live and {} backfill batches wait", spool.live_batches, spool.backfill_batches);
+    line("", &format!("{waiting}, {} in memory{oldest}", spool.line_batches));
+    if let Some(trouble) = &spool.trouble {
+        line("", &format!("its disk takes no more: {trouble}"));
+    }
+    let lost: Vec<_> = spool.lost_results.iter().map(|(reason, results)| format!("{results} {reason}")).collect();
+    if !lost.is_empty() {
+        line("", &format!("of {} results lost: {}", spool.made_results, lost.join(", ")));
+    }
     let impairments = status.impairments.join(", ");
     line("self-check", if impairments.is_empty() { "fine" } else { &impairments });
     let check = &status.self_check;

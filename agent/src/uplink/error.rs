@@ -23,6 +23,10 @@ pub(super) enum SessionError {
     Closed,
     #[error("the coordinator spoke out of turn: {0}")]
     Unexpected(&'static str),
+    #[error("the spool cannot be written, and must be before anything is sent")]
+    Spool,
+    #[error("the spool was made anew")]
+    Renewed,
 }
 
 impl From<Status> for SessionError {

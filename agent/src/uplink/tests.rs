@@ -1,6 +1,7 @@
 //! Whole agents against a coordinator that the test plays itself, over mutual TLS on loopback.
 
 mod health;
+mod lanes;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -25,7 +26,9 @@ use hyper_util::{
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use tempfile::TempDir;
 use tokio::{
-    sync::{mpsc, oneshot},
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::Instant,
 };
@@ -34,7 +37,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     AgentError, Config,
-    config::{Coordinator, Probe},
+    config::{Coordinator, Probe, Spool, SpoolPlace},
     policy::{Policy, Ports},
     probe::testing::{Authority, HOST, Server, tcp_server, tls_server},
 };
@@ -203,15 +206,26 @@ async fn an_agent_that_is_asked_looks_again_at_once() {
 /// A coordinator that does what the test says, and one agent.
 struct Stage {
     config: Config,
+    clock: Clock,
     talks: mpsc::Receiver<Talk>,
     stop: Option<oneshot::Sender<()>>,
     agent: JoinSet<Result<(), AgentError>>,
+    _links: JoinSet<()>,
     _server: Server,
     _files: TempDir,
 }
 
 impl Stage {
     async fn new() -> Self {
+        Self::at(Clock::system()).await
+    }
+
+    async fn at(clock: Clock) -> Self {
+        Self::behind(clock, None).await
+    }
+
+    /// One whose first connection carries nothing more once that is said, and is not closed.
+    async fn behind(clock: Clock, silent: Option<watch::Receiver<bool>>) -> Self {
         let authority = Authority::new();
         let (opened, talks) = mpsc::channel(8);
         let server = tls_server(mutual(&authority), move |session| {
@@ -223,13 +237,25 @@ impl Stage {
         })
         .await;
         let files = TempDir::new().expect("a directory");
-        let config = config(&authority, &files, server.address);
+        let mut links = JoinSet::new();
+        let address = match silent {
+            Some(silent) => relay(server.address, silent, &mut links).await,
+            None => server.address,
+        };
+        let config = config(&authority, &files, address);
+        let agent = JoinSet::new();
+        let mut stage = Self { config, clock, talks, stop: None, agent, _links: links, _server: server, _files: files };
+        stage.begin();
+        stage
+    }
+
+    /// Starts the agent, again if need be.
+    fn begin(&mut self) {
         let (stop, stopped) = oneshot::channel();
-        let mut agent = JoinSet::new();
-        agent.spawn(crate::run(config.clone(), Clock::system(), async move {
+        self.stop = Some(stop);
+        self.agent.spawn(crate::run(self.config.clone(), self.clock, async move {
             stopped.await.ok();
         }));
-        Self { config, talks, stop: Some(stop), agent, _server: server, _files: files }
     }
 
     async fn session(&mut self) -> Talk {
@@ -245,9 +271,36 @@ impl Stage {
     }
 }
 
+/// Carries connections; the first one falls silent when told to.
+async fn relay(to: SocketAddr, silent: watch::Receiver<bool>, links: &mut JoinSet<()>) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    links.spawn(async move {
+        let (mut carried, mut held) = (JoinSet::new(), Vec::new());
+        let mut is_first = true;
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut far = TcpStream::connect(to).await.expect("a server");
+            if std::mem::take(&mut is_first) {
+                let mut silent = silent.clone();
+                tokio::select! {
+                    _ = copy_bidirectional(&mut near, &mut far) => {}
+                    _ = silent.wait_for(|silent| *silent) => {}
+                }
+                held.push((near, far));
+            } else {
+                carried
+                    .spawn(async move { copy_bidirectional(&mut near, &mut far).await.map(drop).unwrap_or_default() });
+            }
+        }
+    });
+    address
+}
+
 /// One session as the coordinator sees it.
 struct Talk {
     requests: Streaming<SessionRequest>,
+    /// Batches of the backfill lane that were not seen yet, as far as heartbeats told.
+    backfill_left: Option<u64>,
     responses: mpsc::Sender<Result<SessionResponse, Status>>,
 }
 
@@ -276,7 +329,11 @@ impl Talk {
     }
 
     async fn ack(&self, number: u64) {
-        let durable = vec![LaneCursor { lane: Lane::Live.into(), number }];
+        self.ack_in(Lane::Live, number).await;
+    }
+
+    async fn ack_in(&self, lane: Lane, number: u64) {
+        let durable = vec![LaneCursor { lane: lane.into(), number }];
         self.tell(Told::BatchAck(BatchAck { durable, ..BatchAck::default() })).await;
     }
 
@@ -296,6 +353,19 @@ impl Talk {
             match said {
                 Said::ResultBatch(batch) => self.ack(batch.number).await,
                 said => return said,
+            }
+        }
+    }
+
+    /// The next batch of either lane; what is left in backfill is noted on the way.
+    async fn next_batch(&mut self) -> ResultBatch {
+        loop {
+            match self.heard(|said| matches!(said, Said::ResultBatch(_) | Said::Heartbeat(_))).await {
+                Said::Heartbeat(beat) => {
+                    self.backfill_left = Some(beat.spool[1].next_number - beat.spool[1].first_number);
+                }
+                Said::ResultBatch(batch) => return batch,
+                _ => unreachable!(),
             }
         }
     }
@@ -321,7 +391,7 @@ impl SessionService for Play {
         request: Request<Streaming<SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (responses, stream) = mpsc::channel(16);
-        self.opened.send(Talk { requests: request.into_inner(), responses }).await.ok();
+        self.opened.send(Talk { requests: request.into_inner(), backfill_left: None, responses }).await.ok();
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
@@ -365,7 +435,7 @@ fn config(authority: &Authority, files: &TempDir, coordinator: SocketAddr) -> Co
             ports: Ports::Any,
             ..Policy::default()
         },
-        spool_max_bytes: 1 << 20,
+        spool: Spool { place: SpoolPlace::Folder(files.path().join("spool")), ..Spool::in_memory() },
         status_socket: Some(files.path().join("status.sock")),
         prometheus: None,
     }

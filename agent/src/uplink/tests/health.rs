@@ -36,7 +36,9 @@ async fn a_running_agent_tells_the_operator_how_it_is() {
     talk.push(7, [assignment(1, target.address), assignment(2, ([169, 254, 169, 254], 80).into())]).await;
     let batch = talk.batch().await;
     let status = ask(&socket).await.expect("a status");
-    assert!(status.spool.batches > 0 && status.spool.bytes > 0 && status.spool.oldest_s == Some(0), "{status:?}");
+    let spool = &status.spool;
+    assert!(spool.live_batches > 0 && spool.bytes > 0 && spool.oldest_s == Some(0), "{status:?}");
+    assert!(spool.is_durable && spool.folder.is_some() && spool.made_results > 0, "{status:?}");
     talk.ack(batch.number).await;
     talk.heard(|said| matches!(said, Said::Heartbeat(beat) if beat.spool[0].first_number > batch.number)).await;
     let status = ask(&socket).await.expect("a status");

@@ -1,0 +1,455 @@
+//! Decides what a store does: numbers, room, what is given up and how that is told. No threads and no clock.
+//!
+//! Rules: a change is made to a copy of the ledger and taken over once it is durable; a write that failed is looked for
+//! after the store was opened again, since it may have been one; room is made of the oldest confirmed batches, then of the
+//! oldest unconfirmed, and on a disk that is full of confirmed ones alone.
+
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use faultline_proto::agent::v1::Lane;
+
+use super::{Change, Facts, Head, Ledger, Losses, Lost, Reason, Row, Store, StoreError, ledger::merge};
+
+/// The store and its ledger.
+pub(super) struct Keeper {
+    store: Box<dyn Store>,
+    ledger: Ledger,
+    /// Confirmations that are not written yet; they are written with what comes next.
+    is_behind: bool,
+    trouble: Option<String>,
+    /// The store gave back something that is none.
+    is_broken: bool,
+    /// The first id that this process gives.
+    first_new: u64,
+}
+
+/// A batch that waits to be stored.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    pub(super) since: i64,
+    pub(super) sealed_at: i64,
+    pub(super) results: u64,
+    pub(super) facts: Vec<Facts>,
+    pub(super) payload: Bytes,
+}
+
+impl Waiting {
+    pub(super) fn bytes(&self) -> usize {
+        OF_BATCH + self.payload.len() + self.facts.iter().map(|facts| facts.encoded.len()).sum::<usize>()
+    }
+}
+
+/// A batch to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its lane.
+    pub lane: Lane,
+    /// Its number there.
+    pub number: u64,
+    /// The batch.
+    pub row: Row,
+}
+
+/// The spool as it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// What the numbers are counted in.
+    pub incarnation: [u8; 16],
+    /// The live lane.
+    pub live: LaneView,
+    /// The backfill lane.
+    pub backfill: LaneView,
+    /// Bytes that the store takes.
+    pub bytes: u64,
+    /// Batches that wait in memory to be stored.
+    pub line: usize,
+    /// When the oldest unconfirmed batch was sealed, in microseconds since the Unix epoch.
+    pub oldest_sealed_at: Option<i64>,
+    /// Results lost since the incarnation began.
+    pub lost: Losses,
+    /// Results lost for want of room in the line, which the ledger does not know yet.
+    pub lost_in_line: u64,
+    /// The highest number of facts that was ever referred to.
+    pub last_facts: u32,
+    /// Why the store cannot be written; `None` when it can.
+    pub trouble: Option<String>,
+}
+
+/// A lane as it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneView {
+    /// The lowest number held and not confirmed; the next to be made when none is.
+    pub first: u64,
+    /// The next to be made.
+    pub next: u64,
+}
+
+impl LaneView {
+    /// Batches that wait for the coordinator, at most.
+    pub fn waiting(&self) -> u64 {
+        self.next - self.first
+    }
+}
+
+impl View {
+    /// The lane.
+    pub fn lane(&self, lane: Lane) -> LaneView {
+        if lane == Lane::Backfill { self.backfill } else { self.live }
+    }
+
+    /// Whether everything is confirmed.
+    pub fn is_empty(&self) -> bool {
+        self.line == 0 && self.live.waiting() == 0 && self.backfill.waiting() == 0
+    }
+
+    /// Results lost for want of room, since the incarnation began.
+    pub fn dropped_results(&self) -> u64 {
+        self.lost.spool_full + self.lost_in_line
+    }
+}
+
+/// Whether the store may take more of the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Growth {
+    Allowed,
+    Forbidden,
+}
+
+impl Keeper {
+    /// Takes over the store; results that were `made` and are not accounted for died with the process.
+    pub(super) fn new(
+        mut store: Box<dyn Store>,
+        new_incarnation: [u8; 16],
+        now: i64,
+        made: impl FnOnce(&[u8; 16]) -> Option<u64>,
+    ) -> Result<Self, StoreError> {
+        let known = store.ledger()?;
+        let is_new = known.is_none();
+        let mut ledger = known.unwrap_or_else(|| Ledger::new(new_incarnation, now));
+        let died = made(&ledger.incarnation).unwrap_or(0).saturating_sub(ledger.accounted);
+        let (since, until) = (ledger.last_sealed_at.min(now), ledger.last_sealed_at.max(now));
+        ledger.lose_unstored(Lost { reason: Reason::ProcessDied, results: died, since, until });
+        let first_new = ledger.live.next;
+        let mut keeper = Self { store, ledger, is_behind: false, trouble: None, is_broken: false, first_new };
+        if is_new || died > 0 {
+            keeper.write(&keeper.ledger.clone(), &[])?;
+        }
+        if died > 0 {
+            tracing::warn!(results = died, "results died with the last process");
+        }
+        Ok(keeper)
+    }
+
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Whether the store is damaged beyond use; then [`Self::renew`] is all that helps.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Begins anew with an empty store. What the old one held is lost, and can no longer be told by number.
+    pub(super) fn renew(&mut self, incarnation: [u8; 16], now: i64) -> Result<(), StoreError> {
+        self.store.renew(now)?;
+        (self.trouble, self.is_broken) = (None, false);
+        (self.ledger, self.first_new) = (Ledger::new(incarnation, now), 1);
+        self.write(&self.ledger.clone(), &[])
+    }
+
+    /// Stores batches, and what was lost on the way here. Nothing of it happened when it fails.
+    pub(super) fn push(&mut self, waiting: &[Waiting], lost: Option<Lost>) -> Result<(), StoreError> {
+        let mut ledger = self.ledger.clone();
+        if let Some(lost) = lost {
+            ledger.lose_unstored(lost);
+        }
+        let rows: Vec<Row> = waiting
+            .iter()
+            .map(|batch| {
+                let id = ledger.live.next;
+                ledger.live.next += 1;
+                ledger.accounted += batch.results;
+                ledger.last_sealed_at = batch.sealed_at;
+                let highest = batch.facts.iter().map(|facts| facts.number).max().unwrap_or(0);
+                ledger.last_facts = ledger.last_facts.max(highest);
+                let Waiting { since, sealed_at, results, facts, payload } = batch.clone();
+                Row { id, since, sealed_at, results, losses: Vec::new(), facts, payload }
+            })
+            .collect();
+        match self.write(&ledger, &rows) {
+            Err(StoreError::Quota) => self.give_up(waiting, lost),
+            written => written,
+        }
+    }
+
+    /// Batches that are larger than the whole store are lost for want of room.
+    fn give_up(&mut self, waiting: &[Waiting], lost: Option<Lost>) -> Result<(), StoreError> {
+        if waiting.len() > 1 {
+            // The loss goes with the first, so that it is booked once.
+            let (first, rest) = waiting.split_at(1);
+            self.push(first, lost)?;
+            return self.push(rest, None);
+        }
+        let mut ledger = self.ledger.clone();
+        let batches = waiting.iter().map(|batch| Lost {
+            reason: Reason::SpoolFull,
+            results: batch.results,
+            since: batch.since,
+            until: batch.sealed_at,
+        });
+        batches.chain(lost).for_each(|lost| ledger.lose_unstored(lost));
+        self.write(&ledger, &[])
+    }
+
+    /// Takes up a confirmation. It is written with what comes next: until then the coordinator knows it.
+    pub(super) fn ack(&mut self, lane: Lane, number: u64) {
+        self.ledger.ack(lane, number);
+        self.is_behind = true;
+        self.free_confirmed();
+    }
+
+    /// Takes up how far the coordinator is, which may be less than it said before.
+    pub(super) fn resume(&mut self, live: u64, backfill: u64) -> Result<(), StoreError> {
+        let mut ledger = self.ledger.clone();
+        if ledger.outgrow(live, backfill, self.first_new) {
+            tracing::warn!("the spool is an older copy of itself: the coordinator has more of it");
+            self.write(&ledger, &[])?;
+        }
+        self.ledger.resume(Lane::Live, live);
+        self.ledger.resume(Lane::Backfill, backfill);
+        self.is_behind = true;
+        self.free_confirmed();
+        Ok(())
+    }
+
+    fn free_confirmed(&mut self) {
+        if !self.store.keeps_confirmed() {
+            let (confirmed, ledger) = (self.ledger.confirmed(), self.ledger.clone());
+            // Such a store is memory, which does not fail.
+            self.commit(ledger, &confirmed, &[]).ok();
+        }
+    }
+
+    /// Moves unconfirmed batches that were sealed before then to the backfill lane.
+    pub(super) fn move_old(&mut self, sealed_before: i64) -> Result<(), StoreError> {
+        let above = self.ledger.live.acked;
+        let Some(last_id) = self.store.newest_before(above, sealed_before)? else { return Ok(()) };
+        let mut ledger = self.ledger.clone();
+        if ledger.move_up_to(last_id) { self.write(&ledger, &[]) } else { Ok(()) }
+    }
+
+    /// The first batch of the lane from the number on that is held. What turns out to be damaged is given up.
+    pub(super) fn fetch(&mut self, lane: Lane, number: u64) -> Result<Option<Fetched>, StoreError> {
+        for ids in self.ledger.ids_from(lane, number) {
+            loop {
+                match self.store.read(ids.clone()) {
+                    Ok(Some(row)) => {
+                        return Ok(Some(Fetched { lane, number: self.ledger.place(row.id).1, row }));
+                    }
+                    Ok(None) => break,
+                    Err(StoreError::Row(head)) => self.forget_damaged(&head)?,
+                    Err(error) => {
+                        self.is_broken |= matches!(error, StoreError::Broken(_));
+                        self.store.reopen()?;
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn forget_damaged(&mut self, head: &Head) -> Result<(), StoreError> {
+        tracing::warn!(batch = head.id, results = head.results, "a batch in the spool is damaged and lost");
+        let mut ledger = self.ledger.clone();
+        if !ledger.is_confirmed(head.id) {
+            // What it says of itself may be what is damaged.
+            let head = Head { results: head.results.min(MOST_RESULTS), ..head.clone() };
+            give_back(&mut ledger, &head, Reason::SpoolDamaged);
+        }
+        self.commit(ledger, &[head.id..=head.id], &[])
+    }
+
+    /// Writes what is only known in memory.
+    pub(super) fn flush(&mut self) -> Result<(), StoreError> {
+        if self.is_behind { self.write(&self.ledger.clone(), &[]) } else { Ok(()) }
+    }
+
+    /// The spool as it stands, without what waits in memory.
+    pub(super) fn view(&mut self) -> View {
+        let oldest = |keeper: &mut Self, lane| {
+            let numbers = keeper.ledger.numbers(lane);
+            let ids = keeper.ledger.ids_from(lane, numbers.acked + 1);
+            let head = ids.into_iter().find_map(|ids| keeper.store.heads(ids, 1).ok()?.pop());
+            let first = head.as_ref().map_or(numbers.next, |head| keeper.ledger.place(head.id).1);
+            (LaneView { first, next: numbers.next }, head.map(|head| head.sealed_at))
+        };
+        let (live, oldest_live) = oldest(self, Lane::Live);
+        let (backfill, oldest_backfill) = oldest(self, Lane::Backfill);
+        View {
+            incarnation: self.ledger.incarnation,
+            live,
+            backfill,
+            bytes: self.store.room().map_or(0, |room| room.used),
+            oldest_sealed_at: oldest_live.into_iter().chain(oldest_backfill).min(),
+            lost: self.ledger.lost,
+            last_facts: self.ledger.last_facts,
+            trouble: self.trouble.clone(),
+            ..View::default()
+        }
+    }
+
+    /// Makes room and writes; on a full disk once more without growing.
+    fn write(&mut self, ledger: &Ledger, add: &[Row]) -> Result<(), StoreError> {
+        match self.write_within(ledger, add, Growth::Allowed) {
+            Err(StoreError::Disk(error)) => {
+                if self.trouble.is_none() {
+                    tracing::warn!(
+                        error,
+                        "the spool's disk takes no more: what is confirmed makes room, the rest waits"
+                    );
+                }
+                self.trouble = Some(error);
+                self.write_within(ledger, add, Growth::Forbidden)
+            }
+            written => {
+                if written.is_ok() && self.trouble.take().is_some() {
+                    tracing::info!("the spool's disk takes more again");
+                }
+                written
+            }
+        }
+    }
+
+    fn write_within(&mut self, ledger: &Ledger, add: &[Row], growth: Growth) -> Result<(), StoreError> {
+        let mut needed: u64 = add.iter().map(|row| self.store.cost(row)).sum();
+        loop {
+            let mut ledger = ledger.clone();
+            let remove = self.make_room(&mut ledger, needed, growth)?;
+            let mut add = add.to_vec();
+            if let Some(first) = add.first_mut() {
+                first.losses = std::mem::take(&mut ledger.untold);
+            }
+            match self.commit(ledger, &remove, &add) {
+                // The estimate was too low.
+                Err(StoreError::Quota) if self.can_make_room(needed)? => needed *= 2,
+                written => return written,
+            }
+        }
+    }
+
+    fn can_make_room(&mut self, needed: u64) -> Result<bool, StoreError> {
+        let room = self.store.room()?;
+        Ok(needed > 0 && needed < room.all && !self.store.heads(EVERY_ID, 1)?.is_empty())
+    }
+
+    /// What to remove so that there is room; books what of it is lost.
+    fn make_room(
+        &mut self,
+        ledger: &mut Ledger,
+        needed: u64,
+        growth: Growth,
+    ) -> Result<Vec<RangeInclusive<u64>>, StoreError> {
+        if needed == 0 {
+            return Ok(Vec::new());
+        }
+        let room = self.store.room()?;
+        let mut free = room.inside + if growth == Growth::Allowed { room.growth } else { 0 };
+        let mut removed = Vec::new();
+        if free >= needed {
+            return Ok(removed);
+        }
+        if let Some(lowest) = self.store.heads(EVERY_ID, 1)?.first() {
+            ledger.forget_below(lowest.id);
+        }
+        // Some at a time, so that not each batch has to make its own room.
+        let enough = needed + room.all / AT_A_TIME;
+        'confirmed: for ids in ledger.confirmed() {
+            let mut from = *ids.start();
+            loop {
+                let heads = self.store.heads(from..=*ids.end(), HEADS)?;
+                let Some(last) = heads.last() else { break };
+                from = last.id + 1;
+                for head in heads {
+                    if free >= enough {
+                        break 'confirmed;
+                    }
+                    free += head.bytes;
+                    add_id(&mut removed, head.id);
+                }
+            }
+        }
+        if growth == Growth::Forbidden {
+            return if free >= needed { Ok(removed) } else { Err(StoreError::Disk(FULL.to_owned())) };
+        }
+        let mut from = 1;
+        while free < needed {
+            let heads = self.store.heads(from..=*EVERY_ID.end(), HEADS)?;
+            let Some(last) = heads.last() else { break };
+            from = last.id + 1;
+            for head in heads {
+                if free >= needed {
+                    break;
+                }
+                if ledger.is_confirmed(head.id) {
+                    continue;
+                }
+                free += head.bytes;
+                give_back(ledger, &head, Reason::SpoolFull);
+                add_id(&mut removed, head.id);
+            }
+        }
+        let dropped = ledger.lost.spool_full - self.ledger.lost.spool_full;
+        if dropped > 0 {
+            tracing::warn!(dropped, "spool full: the oldest results are given up");
+        }
+        Ok(removed)
+    }
+
+    /// The one place where a store is written to.
+    fn commit(&mut self, mut ledger: Ledger, remove: &[RangeInclusive<u64>], add: &[Row]) -> Result<(), StoreError> {
+        ledger.commits = self.ledger.commits + 1;
+        let written = self.store.commit(&Change { ledger: &ledger, remove, add });
+        let written = match written {
+            Err(error @ StoreError::Disk(_)) => {
+                // Perhaps it was written and only the answer was lost.
+                self.store.reopen()?;
+                let stored = self.store.ledger()?;
+                if stored.is_some_and(|stored| stored.commits == ledger.commits) { Ok(()) } else { Err(error) }
+            }
+            written => written,
+        };
+        self.is_broken |= matches!(written, Err(StoreError::Broken(_)));
+        written?;
+        (self.ledger, self.is_behind) = (ledger, false);
+        Ok(())
+    }
+}
+
+/// Books a stored batch as lost, and has what it told told again.
+fn give_back(ledger: &mut Ledger, head: &Head, reason: Reason) {
+    let mut untold = std::mem::take(&mut ledger.untold);
+    head.losses.iter().for_each(|lost| merge(&mut untold, *lost));
+    ledger.untold = untold;
+    ledger.lose(Lost { reason, results: head.results, since: head.since, until: head.sealed_at });
+}
+
+fn add_id(removed: &mut Vec<RangeInclusive<u64>>, id: u64) {
+    match removed.last_mut() {
+        Some(last) if *last.end() + 1 == id => *last = *last.start()..=id,
+        _ => removed.push(id..=id),
+    }
+}
+
+/// Rough size of what waits beside its content.
+const OF_BATCH: usize = 128;
+/// As far as SQLite counts.
+const EVERY_ID: RangeInclusive<u64> = 1..=i64::MAX.unsigned_abs();
+/// More than any coordinator takes in a batch.
+const MOST_RESULTS: u64 = 100_000;
+/// Batches that are looked at at a time.
+const HEADS: usize = 256;
+/// Which part of the quota is freed at once where it is confirmed.
+const AT_A_TIME: u64 = 64;
+const FULL: &str = "the disk is full, and nothing confirmed is left to make room";

@@ -1,0 +1,443 @@
+//! Batches in a SQLite file: WAL, `synchronous=FULL`, 16 KiB pages, one connection, locked for this process alone.
+//!
+//! Tables: `ledger` (one line of JSON with its checksum), `batch` (what is told of a batch, the numbers of the facts that it
+//! refers to, its payload) and `facts`. Facts are kept once for a segment, a run of up to 256 ids: they are removed with its
+//! last batch, and no batch needs those of another segment.
+//!
+//! Rules: a batch carries a CRC32C over all of its columns; what does not match is given back as damaged. A file of a newer
+//! schema is refused, an older one is brought forward. The file is never larger than its quota (`max_page_count`), and
+//! beside it the WAL is some MiB. Both keep their size when emptied, and the WAL stays when the store is closed: so there is
+//! room to remove, and to store anew, on a disk that is full; the file grows only while the disk has more than it needs,
+//! because pages that are in the WAL and find no place in the file would block it. That a power cut takes nothing that was
+//! committed rests on SQLite's own promise, and on a disk that does not lie about what it has synced.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension as _, Transaction, config::DbConfig, params};
+
+use super::{Change, Facts, Head, Ledger, Room, Row, Store, StoreError};
+
+/// Batches in a file.
+pub struct SqliteStore {
+    path: PathBuf,
+    max_pages: u64,
+    connection: Option<Connection>,
+    segment: Segment,
+}
+
+/// Where facts go.
+#[derive(Debug, Default)]
+struct Segment {
+    /// Its first id; zero for none.
+    first: u64,
+    /// Facts that are stored in it.
+    stored: HashSet<u32>,
+}
+
+/// The file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SqliteError {
+    /// It was written by a later build.
+    #[error("{} has schema {found}, this build knows {known}: use the build that wrote it or a later one", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// The latest known.
+        known: u32,
+    },
+    /// It cannot be used.
+    #[error("{}: {source}", path.display())]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it, and takes so many bytes at most.
+    pub fn open(path: &Path, max_bytes: u64) -> Result<Self, SqliteError> {
+        let fail = |source| SqliteError::Store { path: path.to_owned(), source };
+        let max_pages = (max_bytes / PAGE).max(LEAST_PAGES);
+        let mut connection = connect(path, max_pages).map_err(|error| fail(told(&error)))?;
+        let found = connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0));
+        let found = found.map_err(|error| fail(told(&error)))?;
+        let known = u32::try_from(SCHEMAS.len()).unwrap_or(u32::MAX);
+        if found > known {
+            return Err(SqliteError::Newer { path: path.to_owned(), found, known });
+        }
+        migrate(&mut connection, found).map_err(|error| fail(told(&error)))?;
+        let mut store =
+            Self { path: path.to_owned(), max_pages, connection: Some(connection), segment: Segment::default() };
+        store.ledger().map_err(fail)?;
+        if let Err(error) = store.reserve((max_pages / 8).min(RESERVE)) {
+            tracing::debug!(%error, "no reserve in the spool");
+        }
+        Ok(store)
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        if self.connection.is_none() {
+            self.connection = Some(connect(&self.path, self.max_pages).map_err(|error| told(&error))?);
+        }
+        self.connection.as_mut().ok_or_else(|| StoreError::Disk("no connection".to_owned()))
+    }
+
+    /// Makes the file as large as this, with pages that are free.
+    fn reserve(&mut self, pages: u64) -> Result<(), StoreError> {
+        let connection = self.connection()?;
+        // Fillers have ids below zero, which no batch has; those of a process that died in between go too.
+        let reserve = |connection: &Connection| -> rusqlite::Result<()> {
+            let mut filler = 0;
+            while pragma(connection, "page_count")? < pages {
+                filler -= 1;
+                connection.execute(
+                    "INSERT OR REPLACE INTO batch VALUES (?1, 0, 0, 0, 0, '', x'', 0, zeroblob(?2))",
+                    [filler, CHUNK],
+                )?;
+            }
+            connection.execute("DELETE FROM batch WHERE id < 0", []).map(drop)
+        };
+        reserve(connection).map_err(|error| told(&error))
+    }
+}
+
+impl Store for SqliteStore {
+    fn ledger(&mut self) -> Result<Option<Ledger>, StoreError> {
+        let connection = self.connection()?;
+        let found = connection.query_row("SELECT crc32c, content FROM ledger", [], |row| {
+            Ok((row.get::<_, u32>(0)?, row.get::<_, Vec<u8>>(1)?))
+        });
+        let Some((crc, content)) = found.optional().map_err(|error| told(&error))? else { return Ok(None) };
+        if crc32c::crc32c(&content) != crc {
+            return Err(StoreError::Broken("the checksum of its ledger is wrong".to_owned()));
+        }
+        serde_json::from_slice(&content).map(Some).map_err(|error| StoreError::Broken(error.to_string()))
+    }
+
+    fn commit(&mut self, change: &Change<'_>) -> Result<(), StoreError> {
+        let room = self.room()?;
+        let cost: u64 = change.add.iter().map(|row| self.cost(row)).sum();
+        let mut segment = std::mem::take(&mut self.segment);
+        let connection = self.connection()?;
+        let written = (|| {
+            let transaction = connection.transaction()?;
+            for ids in change.remove {
+                remove(&transaction, ids)?;
+            }
+            for row in change.add {
+                add(&transaction, row, &mut segment)?;
+            }
+            let content = serde_json::to_vec(change.ledger)
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO ledger VALUES (1, ?1, ?2)")?
+                .execute(params![crc32c::crc32c(&content), content])?;
+            transaction.commit()
+        })();
+        match written {
+            Ok(()) => self.segment = segment,
+            // What was new in this segment is not there: the next batch begins another one.
+            Err(error) => {
+                let is_quota = error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+                    && room.all.saturating_sub(room.used) < 2 * cost + MARGIN;
+                return Err(if is_quota { StoreError::Quota } else { told(&error) });
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, ids: RangeInclusive<u64>) -> Result<Option<Row>, StoreError> {
+        let connection = self.connection()?;
+        read(connection, ids).map_err(|error| told(&error))?.transpose()
+    }
+
+    fn heads(&mut self, ids: RangeInclusive<u64>, most: usize) -> Result<Vec<Head>, StoreError> {
+        let connection = self.connection()?;
+        let heads = || -> rusqlite::Result<Vec<Head>> {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, since, sealed_at, results, losses, length(payload) FROM batch \
+                 WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",
+            )?;
+            let limits = params![to_sql(*ids.start()), to_sql(*ids.end()), i64::try_from(most).unwrap_or(i64::MAX)];
+            statement
+                .query_map(limits, |row| {
+                    // What is damaged here is found when it is read, and must not hide the rest.
+                    let losses: String = row.get(4).unwrap_or_default();
+                    Ok(Head {
+                        id: row.get::<_, i64>(0)?.cast_unsigned(),
+                        since: row.get(1).unwrap_or_default(),
+                        sealed_at: row.get(2).unwrap_or_default(),
+                        results: row.get::<_, i64>(3).unwrap_or_default().cast_unsigned(),
+                        losses: serde_json::from_str(&losses).unwrap_or_default(),
+                        bytes: row.get::<_, i64>(5).unwrap_or_default().cast_unsigned(),
+                    })
+                })?
+                .collect()
+        };
+        heads().map_err(|error| told(&error))
+    }
+
+    fn newest_before(&mut self, above: u64, sealed_before: i64) -> Result<Option<u64>, StoreError> {
+        let connection = self.connection()?;
+        let newest = connection
+            .prepare_cached("SELECT id FROM batch WHERE id > ?1 AND sealed_at < ?2 ORDER BY id DESC LIMIT 1")
+            .and_then(|mut statement| {
+                statement.query_row(params![to_sql(above), sealed_before], |row| row.get::<_, i64>(0)).optional()
+            });
+        Ok(newest.map_err(|error| told(&error))?.map(i64::cast_unsigned))
+    }
+
+    fn room(&mut self) -> Result<Room, StoreError> {
+        let max_pages = self.max_pages;
+        let available = available(&self.path);
+        let connection = self.connection()?;
+        let counted = pragma(connection, "page_count").and_then(|all| Ok((all, pragma(connection, "freelist_count")?)));
+        let (pages, free) = counted.map_err(|error| told(&error))?;
+        let of_disk = available.saturating_sub(DISK_MARGIN);
+        Ok(Room {
+            // A file whose quota was lowered has more pages than it may use.
+            inside: (free.min(max_pages.saturating_sub(pages - free)) * PAGE).saturating_sub(MARGIN),
+            growth: (max_pages.saturating_sub(pages) * PAGE).min(of_disk),
+            used: pages.saturating_sub(free) * PAGE,
+            all: max_pages * PAGE,
+        })
+    }
+
+    fn cost(&self, row: &Row) -> u64 {
+        let new = row.facts.iter().filter(|facts| !self.segment.stored.contains(&facts.number));
+        let facts: usize = new.map(|facts| facts.encoded.len() + OF_FACTS).sum();
+        let bytes = row.payload.len() + 4 * row.facts.len() + OF_ROW + facts;
+        // Pages are never quite full.
+        (bytes as u64) * 5 / 4
+    }
+
+    fn keeps_confirmed(&self) -> bool {
+        true
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        self.connection = None;
+        self.segment = Segment::default();
+        self.connection().map(drop)
+    }
+
+    fn renew(&mut self, now: i64) -> Result<(), StoreError> {
+        (self.connection, self.segment) = (None, Segment::default());
+        let aside = move_aside(&self.path, now).map_err(|error| StoreError::Disk(error.to_string()))?;
+        tracing::warn!(file = %self.path.display(), aside = %aside.display(), "a damaged spool was moved aside");
+        migrate(self.connection()?, 0).map_err(|error| told(&error))
+    }
+}
+
+/// Opens and sets what is not stored in the file.
+fn connect(path: &Path, max_pages: u64) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.execute_batch(&format!(
+        "PRAGMA page_size={PAGE}; PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; \
+         PRAGMA cache_size=-512; PRAGMA wal_autocheckpoint=64; PRAGMA temp_store=MEMORY; PRAGMA max_page_count={max_pages};"
+    ))?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
+    for (version, schema) in (1_u32..).zip(SCHEMAS).skip(usize::try_from(from).unwrap_or(usize::MAX)) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(schema)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn add(transaction: &Transaction<'_>, row: &Row, segment: &mut Segment) -> rusqlite::Result<()> {
+    if segment.first == 0 || row.id >= segment.first + SEGMENT {
+        *segment = Segment { first: row.id, stored: HashSet::new() };
+    }
+    let first = to_sql(segment.first);
+    let mut keep = transaction.prepare_cached("INSERT OR REPLACE INTO facts VALUES (?1, ?2, ?3, ?4)")?;
+    for facts in &row.facts {
+        if segment.stored.insert(facts.number) {
+            let crc = crc32c::crc32c(&facts.encoded);
+            keep.execute(params![first, facts.number, crc, facts.encoded.as_ref()])?;
+        }
+    }
+    let refers: Vec<u8> = row.facts.iter().flat_map(|facts| facts.number.to_le_bytes()).collect();
+    let losses =
+        serde_json::to_string(&row.losses).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let crc = checksum(row, &losses, &refers);
+    transaction.prepare_cached("INSERT INTO batch VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(params![
+        to_sql(row.id),
+        first,
+        row.since,
+        row.sealed_at,
+        to_sql(row.results),
+        losses,
+        refers,
+        crc,
+        row.payload.as_ref()
+    ])?;
+    Ok(())
+}
+
+fn remove(transaction: &Transaction<'_>, ids: &RangeInclusive<u64>) -> rusqlite::Result<()> {
+    let limits = params![to_sql(*ids.start()), to_sql(*ids.end())];
+    let segments: Vec<i64> = transaction
+        .prepare_cached("SELECT DISTINCT segment FROM batch WHERE id BETWEEN ?1 AND ?2")?
+        .query_map(limits, |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    transaction.prepare_cached("DELETE FROM batch WHERE id BETWEEN ?1 AND ?2")?.execute(limits)?;
+    for segment in segments {
+        let last = segment.saturating_add(to_sql(SEGMENT)) - 1;
+        transaction
+            .prepare_cached(
+                "DELETE FROM facts WHERE segment = ?1 AND NOT EXISTS \
+                 (SELECT 1 FROM batch WHERE id BETWEEN ?1 AND ?2 AND segment = ?1)",
+            )?
+            .execute(params![segment, last])?;
+    }
+    Ok(())
+}
+
+/// The row, or what is damaged.
+fn read(connection: &Connection, ids: RangeInclusive<u64>) -> rusqlite::Result<Option<Result<Row, StoreError>>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, segment, since, sealed_at, results, losses, refers, crc32c, payload FROM batch \
+         WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1",
+    )?;
+    let mut rows = statement.query(params![to_sql(*ids.start()), to_sql(*ids.end())])?;
+    let Some(found) = rows.next()? else { return Ok(None) };
+    let id = found.get::<_, i64>(0)?.cast_unsigned();
+    let results = found.get::<_, i64>(4).unwrap_or(0).cast_unsigned();
+    let damaged = |row: Row| Ok(Some(Err(StoreError::Row(Box::new(Head::of(&row, row.payload.len() as u64))))));
+    let (segment, mut row, losses, refers, crc) = match columns(found) {
+        Err(error) if is_of_another_type(&error) => return damaged(Row { id, results, ..Row::default() }),
+        columns => columns?,
+    };
+    if checksum(&row, &losses, &refers) != crc {
+        return damaged(row);
+    }
+    let mut kept = connection.prepare_cached("SELECT crc32c, content FROM facts WHERE segment = ?1 AND number = ?2")?;
+    for number in refers.chunks_exact(4).filter_map(|bytes| Some(u32::from_le_bytes(bytes.try_into().ok()?))) {
+        row.facts.extend(facts(&mut kept, segment, number)?);
+    }
+    Ok(Some(Ok(row)))
+}
+
+/// Segment, batch, its losses as they are stored, numbers of its facts, checksum.
+fn columns(found: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, Row, String, Vec<u8>, u32)> {
+    let losses: String = found.get(5)?;
+    let row = Row {
+        id: found.get::<_, i64>(0)?.cast_unsigned(),
+        since: found.get(2)?,
+        sealed_at: found.get(3)?,
+        results: found.get::<_, i64>(4)?.cast_unsigned(),
+        losses: serde_json::from_str(&losses).unwrap_or_default(),
+        facts: Vec::new(),
+        payload: found.get::<_, Vec<u8>>(8)?.into(),
+    };
+    Ok((found.get(1)?, row, losses, found.get(6)?, found.get(7)?))
+}
+
+/// Facts that are damaged are left out: their results are worth more.
+fn facts(kept: &mut CachedStatement<'_>, segment: i64, number: u32) -> rusqlite::Result<Option<Facts>> {
+    let found = kept.query_row(params![segment, number], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Vec<u8>>(1)?)));
+    let encoded = found.optional()?.filter(|(crc, content)| crc32c::crc32c(content) == *crc);
+    if encoded.is_none() {
+        tracing::warn!(number, "facts in the spool are damaged: results go without them");
+    }
+    Ok(encoded.map(|(_, content)| Facts { number, encoded: Bytes::from(content) }))
+}
+
+fn checksum(row: &Row, losses: &str, refers: &[u8]) -> u32 {
+    let numbers = [row.id, row.since.cast_unsigned(), row.sealed_at.cast_unsigned(), row.results];
+    let crc = numbers.iter().fold(0, |crc, number| crc32c::crc32c_append(crc, &number.to_le_bytes()));
+    [losses.as_bytes(), refers, &row.payload].iter().fold(crc, |crc, bytes| crc32c::crc32c_append(crc, bytes))
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+    connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+}
+
+/// Renames a file that cannot be used, and its WAL with it; the ones that were moved earlier go.
+pub(super) fn move_aside(file: &Path, now: i64) -> io::Result<PathBuf> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let earlier = format!("{name}.damaged-");
+    for entry in fs::read_dir(file.parent().unwrap_or(Path::new(".")))?.filter_map(Result::ok) {
+        if entry.file_name().to_string_lossy().starts_with(&earlier) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    let aside = file.with_file_name(format!("{earlier}{}", now.div_euclid(1_000_000)));
+    fs::rename(file, &aside)?;
+    let wal = file.with_file_name(format!("{name}-wal"));
+    if wal.exists() {
+        let seconds = now.div_euclid(1_000_000);
+        fs::rename(&wal, file.with_file_name(format!("{earlier}{seconds}-wal")))?;
+    }
+    Ok(aside)
+}
+
+/// What the disk has for this process; everything where it does not say.
+fn available(path: &Path) -> u64 {
+    nix::sys::statvfs::statvfs(path)
+        .map_or(u64::MAX, |disk| disk.blocks_available().saturating_mul(disk.fragment_size()))
+}
+
+fn told(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Broken(error.to_string()),
+        None if is_of_another_type(error) => StoreError::Broken(error.to_string()),
+        _ => StoreError::Disk(error.to_string()),
+    }
+}
+
+/// Whether a column has what this build never stores there.
+fn is_of_another_type(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    matches!(error, InvalidColumnType(..) | FromSqlConversionFailure(..) | IntegralValueOutOfRange(..))
+}
+
+fn to_sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Each brings a file from the schema of its place to the next.
+const SCHEMAS: [&str; 1] = ["
+CREATE TABLE ledger (id INTEGER PRIMARY KEY, crc32c INTEGER NOT NULL, content BLOB NOT NULL);
+CREATE TABLE batch (
+  id INTEGER PRIMARY KEY, segment INTEGER NOT NULL, since INTEGER NOT NULL, sealed_at INTEGER NOT NULL,
+  results INTEGER NOT NULL, losses TEXT NOT NULL, refers BLOB NOT NULL, crc32c INTEGER NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE facts (
+  segment INTEGER NOT NULL, number INTEGER NOT NULL, crc32c INTEGER NOT NULL, content BLOB NOT NULL,
+  PRIMARY KEY (segment, number)) WITHOUT ROWID;
+"];
+/// Bytes of a page. Source: measured against 4 KiB, half again the throughput for batches of 64 KiB.
+const PAGE: u64 = 16_384;
+/// The smallest file that holds the tables and a batch.
+const LEAST_PAGES: u64 = 64;
+/// Pages that a new file has at least, an eighth of the quota at most: 8 MiB, hours of results on a full disk.
+const RESERVE: u64 = 512;
+const CHUNK: i64 = 256 * 1024;
+/// What a write may take beside its batches: inner pages, the ledger.
+const MARGIN: u64 = 8 * PAGE;
+/// What is left to others, and to the WAL.
+const DISK_MARGIN: u64 = 8 << 20;
+/// Ids that share facts.
+const SEGMENT: u64 = 256;
+/// Rough size of a batch and of facts beside their content.
+const OF_ROW: usize = 256;
+const OF_FACTS: usize = 24;
+
+#[cfg(test)]
+mod tests;

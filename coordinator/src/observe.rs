@@ -5,12 +5,14 @@
 
 pub mod edges;
 mod facts;
+pub mod kept;
 pub mod learn;
 pub mod lost;
 pub mod operators;
 mod pool;
 pub mod run;
 pub mod stamps;
+mod word;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,6 +32,7 @@ use faultline_proto::{
     word,
 };
 use prost::Message as _;
+use serde::{Deserialize, Serialize};
 
 use self::{
     facts::FactsOfAgent,
@@ -65,17 +68,21 @@ pub enum ObserveError {
 }
 
 /// Reads records.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Observer {
     targets: BTreeMap<TargetId, Target>,
     vantages: BTreeMap<AgentId, Vantage>,
     tables: BTreeMap<AgentId, SlotTable>,
     sessions: BTreeMap<AgentId, SessionState>,
+    #[serde(skip)]
     facts: BTreeMap<AgentId, FactsOfAgent>,
+    #[serde(skip)]
     pool: Pool,
     lost: BTreeMap<AgentId, Lost>,
     learner: Learner,
     gone: BTreeSet<(Timestamp, AgentId)>,
+    /// The record of the ranges in force, as it came.
+    ranges: Vec<u8>,
 }
 
 impl Observer {
@@ -105,6 +112,7 @@ impl Observer {
             }
             RecordKind::Ranges => {
                 let ranges = Arc::new(Ranges::from_bytes(&record.payload)?);
+                self.ranges = record.payload.to_vec();
                 let learned = self.learner.set_ranges(ranges).into_iter();
                 learned.map(|(target, learned)| Input::World(WorldChange::Learned(target, learned))).collect()
             }

@@ -172,7 +172,10 @@ impl Engine {
         if found != crate::ENGINE_VERSION {
             return Err(SnapshotError::Version { found });
         }
-        let mut state: Fold = postcard::from_bytes(rest)?;
+        let (mut state, left): (Fold, &[u8]) = postcard::take_from_bytes(rest)?;
+        if !left.is_empty() {
+            return Err(SnapshotError::Unreadable(postcard::Error::DeserializeBadEncoding));
+        }
         state.known.index();
         Ok(Self { state, settings })
     }

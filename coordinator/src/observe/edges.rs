@@ -41,6 +41,11 @@ pub fn cdn(facts: &Sighting) -> Option<&'static str> {
     by_name.or_else(by_header).or_else(fastly)
 }
 
+/// Every CDN that can be told.
+pub(super) fn words() -> impl Iterator<Item = &'static str> {
+    SUFFIXES.iter().chain(&HEADERS).map(|(_, cdn)| *cdn)
+}
+
 /// Who wrote a failing HTTP answer behind a CDN, where its headers show it.
 ///
 /// A CDN hands the origin's `server` header on (Cloudflare puts its own name there), so that a foreign name there is the

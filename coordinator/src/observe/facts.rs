@@ -67,6 +67,17 @@ impl FactsOfAgent {
         }
     }
 
+    /// Each incarnation and its facts, the newest last.
+    pub(super) fn tables(&self) -> impl Iterator<Item = (&[u8], &BTreeMap<u32, Held>)> {
+        self.tables.iter().map(|table| (table.incarnation.as_slice(), &table.facts))
+    }
+
+    /// Takes in an incarnation of a snapshot, newer than those before.
+    pub(super) fn come_back(&mut self, incarnation: Vec<u8>, facts: BTreeMap<u32, Held>) {
+        let bytes = facts.values().map(|held| size(&held.0)).sum();
+        self.tables.push_back(Table { incarnation, facts, bytes });
+    }
+
     /// What a number means in the incarnation.
     pub(super) fn of(&self, incarnation: &[u8], number: u32) -> Option<&Held> {
         self.tables.iter().rev().find(|table| table.incarnation == incarnation)?.facts.get(&number)

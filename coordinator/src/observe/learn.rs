@@ -18,9 +18,10 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use faultline_attribution::{AgentId, Learned, TargetId};
 use faultline_proto::types::v1::Facts;
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use self::counts::{Counts, Share, elect};
-use super::{edges, operators};
+use super::{edges, kept, operators, word::Word};
 use crate::ranges::{Provider, Ranges, Says};
 
 /// What one healthy run saw.
@@ -52,7 +53,7 @@ impl Sighting {
 }
 
 /// What a look at a field showed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Shown<T> {
     /// Nothing that is known.
     Unknown,
@@ -76,8 +77,8 @@ impl<T> From<Option<T>> for Shown<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     has_front: bool,
-    cdn: Option<&'static str>,
-    operator: Option<Shown<&'static str>>,
+    cdn: Option<Word>,
+    operator: Option<Shown<Word>>,
     issuer: Option<Arc<str>>,
 }
 
@@ -87,43 +88,44 @@ impl Reading {
         let servers = &sighting.name_servers;
         Self {
             has_front: !sighting.cnames.is_empty() || !sighting.edge.is_empty(),
-            cdn: edges::cdn(sighting),
-            operator: (!servers.is_empty()).then(|| operators::operator(servers.iter().map(String::as_str)).into()),
+            cdn: edges::cdn(sighting).map(Word::from),
+            operator: (!servers.is_empty())
+                .then(|| operators::operator(servers.iter().map(String::as_str)).map(Word::from).into()),
             issuer: (!sighting.issuer.is_empty()).then(|| sighting.issuer.as_str().into()),
         }
     }
 }
 
 /// What answers: one vote, since a target behind a CDN shows nothing of its host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Front {
     /// Nothing that is known.
     Unknown,
-    Cdn(&'static str),
+    Cdn(Word),
     Host(Provider),
 }
 
 /// An agent's vote; the outer `None` of a field says that the agent saw nothing of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Vote {
     front: Option<Front>,
     region: Option<Shown<Arc<str>>>,
-    operator: Option<Shown<&'static str>>,
+    operator: Option<Shown<Word>>,
     issuer: Option<Arc<str>>,
 }
 
 /// What an agent last saw of a target.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Seen {
     /// CDN by names and headers, to vote again when ranges change.
-    cdn: Option<&'static str>,
+    cdn: Option<Word>,
     address: Option<IpAddr>,
     vote: Vote,
     /// For each field, how much it changes: a change adds [`CHANGE`], a sighting without one takes one off.
-    unsteady: [u8; FIELDS],
+    unsteady: [u8; FIELD_COUNT],
 }
 
-const FIELDS: usize = 4;
+const FIELD_COUNT: usize = 4;
 const FRONT: usize = 0;
 const REGION: usize = 1;
 const OPERATOR: usize = 2;
@@ -135,21 +137,26 @@ const UNSTEADY: u8 = 2 * CHANGE;
 const MOST_UNSTEADY: u8 = 4 * CHANGE;
 
 /// What is known of a target.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Known {
+    #[serde(serialize_with = "kept::in_order")]
     seen: FxHashMap<AgentId, Seen>,
+    #[serde(skip)]
     counts: Counts,
     front: Option<Front>,
     region: Option<Shown<Arc<str>>>,
-    operator: Option<Shown<&'static str>>,
+    operator: Option<Shown<Word>>,
     issuer: Option<Arc<str>>,
     learned: Learned,
 }
 
 /// Remembers what each agent last saw of each target.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Learner {
+    /// Kept by the observer, as their record.
+    #[serde(skip)]
     ranges: Arc<Ranges>,
+    #[serde(serialize_with = "kept::in_order")]
     targets: FxHashMap<TargetId, Known>,
 }
 
@@ -198,6 +205,15 @@ impl Learner {
         known.settle(&changed)
     }
 
+    /// Makes anew what is not kept of a learner: the ranges that are in force, and the counts.
+    pub(super) fn come_back(&mut self, ranges: Arc<Ranges>) {
+        self.ranges = ranges;
+        for known in self.targets.values_mut() {
+            known.counts = Counts::default();
+            known.seen.values().for_each(|seen| known.counts.add(&seen.votes()));
+        }
+    }
+
     /// Takes new ranges in force. What they change of what is learned, in order of targets.
     pub fn set_ranges(&mut self, ranges: Arc<Ranges>) -> Vec<(TargetId, Learned)> {
         self.ranges = ranges;
@@ -233,7 +249,7 @@ impl Learner {
 impl Seen {
     /// Whether taking this in would change nothing: it is what was seen last, and no field is on the move.
     fn is_settled_on(&self, reading: &Reading, address: Option<IpAddr>) -> bool {
-        self.unsteady == [0; FIELDS]
+        self.unsteady == [0; FIELD_COUNT]
             && self.vote.front.is_some()
             && reading.cdn == self.cdn
             && (address.is_none() || address == self.address)
@@ -264,7 +280,7 @@ impl Seen {
         let was_silent =
             [before.front.is_none(), before.region.is_none(), before.operator.is_none(), before.issuer.is_none()];
         let mut settles = is_new.contains(&true);
-        for field in 0..FIELDS {
+        for field in 0..FIELD_COUNT {
             let unsteady = &mut self.unsteady[field];
             let was_unsteady = *unsteady > UNSTEADY;
             *unsteady = match (is_new[field], was_silent[field]) {
@@ -290,10 +306,11 @@ impl Seen {
     fn look(&mut self, ranges: &Ranges) {
         let says = self.address.and_then(|address| ranges.says(address));
         if let Some(Says::Dns(operator)) = says {
-            self.vote.operator.get_or_insert(Shown::Known(operator));
+            self.vote.operator.get_or_insert(Shown::Known(operator.into()));
         }
         let (front, region) = match (says, self.cdn) {
-            (Some(Says::Cdn(cdn)), _) | (_, Some(cdn)) => (Front::Cdn(cdn), None),
+            (Some(Says::Cdn(cdn)), _) => (Front::Cdn(cdn.into()), None),
+            (_, Some(cdn)) => (Front::Cdn(cdn), None),
             (Some(Says::Hosted(provider, region)), None) => (Front::Host(provider), region.cloned()),
             (Some(Says::Dns(_)) | None, None) => (Front::Unknown, None),
         };
@@ -323,14 +340,14 @@ impl Known {
         self.issuer = elect(issuers, self.issuer.as_ref(), changed.issuer.as_ref(), Share::Half);
 
         let (cdn, hosted_on) = match self.front {
-            Some(Front::Cdn(cdn)) => (Some(cdn.to_owned()), None),
+            Some(Front::Cdn(cdn)) => (Some(cdn.to_string()), None),
             Some(Front::Host(provider)) => (None, Some(provider.as_str().to_owned())),
             Some(Front::Unknown) | None => (None, None),
         };
         let region = self.region.as_ref().and_then(Shown::known).filter(|_| hosted_on.is_some());
         let learned = Learned {
             cdn,
-            dns_operator: self.operator.as_ref().and_then(Shown::known).map(|operator| (*operator).to_owned()),
+            dns_operator: self.operator.as_ref().and_then(Shown::known).map(|operator| operator.to_string()),
             issuer: self.issuer.as_deref().map(str::to_owned),
             hosted_on,
             region: region.map(ToString::to_string),

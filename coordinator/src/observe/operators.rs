@@ -54,6 +54,14 @@ const ENDINGS: [(&str, &str); 44] = [
     ("worldnic.com", "network-solutions"),
 ];
 
+/// Its name servers have no ending in common.
+const ROUTE53: &str = "route53";
+
+/// Every operator that can be told.
+pub(super) fn words() -> impl Iterator<Item = &'static str> {
+    ENDINGS.iter().map(|(_, operator)| *operator).chain([ROUTE53])
+}
+
 /// The operator of all of these name servers.
 pub fn operator<'a>(name_servers: impl IntoIterator<Item = &'a str>) -> Option<&'static str> {
     let mut operators = name_servers.into_iter().map(of_one);
@@ -71,7 +79,7 @@ fn of_one(name: &str) -> Option<&'static str> {
         number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
     });
     if is_route53 {
-        return Some("route53");
+        return Some(ROUTE53);
     }
     ENDINGS.iter().find(|(ending, _)| ends_with(name, ending)).map(|(_, operator)| *operator)
 }

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Front, Shown, Vote};
+use super::{Front, Shown, Vote, Word};
 
 /// How many agents vote for what, field by field. Rule: always the sum of [`Seen::votes`] over all agents (test
 /// `votes_are_counted_as_they_change`).
@@ -13,7 +13,7 @@ use super::{Front, Shown, Vote};
 pub(super) struct Counts {
     pub(super) fronts: BTreeMap<Front, usize>,
     pub(super) regions: BTreeMap<Shown<Arc<str>>, usize>,
-    pub(super) operators: BTreeMap<Shown<&'static str>, usize>,
+    pub(super) operators: BTreeMap<Shown<Word>, usize>,
     pub(super) issuers: BTreeMap<Arc<str>, usize>,
 }
 

@@ -5,12 +5,23 @@
 //! number), so that it does not matter which session was faster. What was published is never recomputed: up to the end
 //! of that record the engine is silent, and if it disagrees afterwards, that is a new revision. A record that cannot be
 //! read is named, counted and skipped, at each rebuild the same ones. What the engine wants looked
-//! at again is returned by live ticks alone: what it wanted in the past is of no use.
+//! at again is returned by live ticks alone: what it wanted in the past is of no use. A restart goes on from a
+//! [`snapshot`] where there is one.
+
+pub mod check;
+mod keep;
+pub mod snapshot;
+mod snapshots;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use faultline_attribution::{Change, Engine, LookAgain, Output, Settings, State, Timestamp, Visibility, World};
+use serde::{Deserialize, Serialize};
 
+pub use self::{
+    keep::Keep,
+    snapshots::{Found, Snapshots},
+};
 use crate::{
     board::Board,
     feed::{Hub, Published},
@@ -46,6 +57,10 @@ pub struct Fold {
     waiting: Vec<(Cursor, Record)>,
     /// The last tick whose changes are published.
     published: Cursor,
+    /// The last tick that was folded and whose changes are published; `None` while that is not so.
+    folded: Option<(Cursor, Timestamp)>,
+    /// The newest change published.
+    sequence: u64,
     visibility: Visibility,
     damage: Damage,
     /// Who waits for what is folded.
@@ -53,7 +68,7 @@ pub struct Fold {
 }
 
 /// Records that were skipped because they cannot be read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damage {
     /// How many.
     pub records: u64,
@@ -61,8 +76,30 @@ pub struct Damage {
     pub last: Option<(Cursor, String)>,
 }
 
+/// What the records up to one of them come to.
+struct Folded {
+    engine: Engine,
+    observer: Observer,
+    damage: Damage,
+    /// The last tick in it.
+    tick: Option<(Cursor, Timestamp)>,
+}
+
+impl Folded {
+    /// Of no records.
+    fn empty(settings: Settings) -> Self {
+        let engine = Engine::new(World::default(), settings);
+        Self { engine, observer: Observer::default(), damage: Damage::default(), tick: None }
+    }
+
+    /// The last record in it.
+    fn read(&self) -> Cursor {
+        self.tick.map_or(Cursor::START, |(cursor, _)| cursor)
+    }
+}
+
 impl Fold {
-    /// Rebuilds the state from the log. Changes that a crash kept from being published are published now. Returns the
+    /// Rebuilds the state from the whole log. Changes that a crash kept from being published are published now. Returns the
     /// board as published.
     pub async fn rebuild(
         log: Arc<dyn RecordLog>,
@@ -70,6 +107,12 @@ impl Fold {
         settings: Settings,
         now: Timestamp,
     ) -> Result<(Self, Board), FoldError> {
+        let published = Self::published(&*changes).await?;
+        Self::go_on(log, changes, Folded::empty(settings), published, now).await
+    }
+
+    /// The board as published, and the last tick of it.
+    async fn published(changes: &dyn ChangeLog) -> Result<(Board, Cursor), FoldError> {
         let mut board = Board::new(changes.feed_id());
         let mut published = Cursor::START;
         loop {
@@ -78,19 +121,29 @@ impl Fold {
             published = last.tick;
             board.apply_all(&entries);
         }
-        let engine = Engine::new(World::default(), settings);
-        let (observer, read, waiting) = (Observer::default(), Cursor::START, Vec::new());
-        let visibility = board.visibility.clone();
+        Ok((board, published))
+    }
+
+    /// Folds every record after the state's.
+    async fn go_on(
+        log: Arc<dyn RecordLog>,
+        changes: Arc<dyn ChangeLog>,
+        state: Folded,
+        (mut board, published): (Board, Cursor),
+        now: Timestamp,
+    ) -> Result<(Self, Board), FoldError> {
         let mut fold = Self {
             log,
             changes,
-            engine,
-            observer,
-            read,
-            waiting,
+            read: state.read(),
+            engine: state.engine,
+            observer: state.observer,
+            damage: state.damage,
+            folded: state.tick,
+            waiting: Vec::new(),
             published,
-            visibility,
-            damage: Damage::default(),
+            sequence: board.sequence,
+            visibility: board.visibility.clone(),
             pace: Arc::default(),
         };
         let (entries, _of_the_past) = fold.catch_up(None).await?;
@@ -101,6 +154,7 @@ impl Fold {
             let entries = fold.changes.publish(fold.published, now, corrections).await?;
             board.apply_all(&entries);
         }
+        fold.sequence = board.sequence;
         Ok((fold, board))
     }
 
@@ -143,9 +197,11 @@ impl Fold {
             self.read = *last;
             for (cursor, record) in records {
                 if record.kind == RecordKind::Tick {
+                    self.folded = None;
                     let outputs = self.fold_tick(record.received_at);
                     looks = outputs.iter().filter_map(look).cloned().collect();
                     all.extend(self.publish(cursor, record.received_at, outputs).await?);
+                    self.folded = Some((cursor, record.received_at));
                 } else {
                     self.waiting.push((cursor, record));
                 }
@@ -191,6 +247,7 @@ impl Fold {
         }
         let entries = self.changes.publish(tick, now, changes).await?;
         self.published = tick;
+        self.sequence = entries.last().map_or(self.sequence, |last| last.sequence);
         Ok(entries)
     }
 

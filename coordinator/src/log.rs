@@ -15,11 +15,12 @@ use std::{fmt, path::PathBuf};
 
 use async_trait::async_trait;
 use faultline_attribution::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::{feed::Published, record::Record};
 
 /// A place in the log. Opaque to callers but for its order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cursor(pub(crate) i64);
 
 impl Cursor {

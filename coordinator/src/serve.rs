@@ -19,7 +19,7 @@ use crate::{
     assignment::Assignments,
     catalog::{Catalog, CatalogError, CatalogSource},
     feed::{Hub, grpc::Feed, web},
-    fold::{Fold, FoldError},
+    fold::{Fold, FoldError, Keep, Snapshots},
     ingest::{Ingest, listener::Greeter},
     local_agent::{LocalAgent, LocalAgentError},
     log::{
@@ -135,7 +135,7 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Rebuilds the picture from the log and opens both ports.
+    /// Rebuilds the picture from the newest snapshot and the log after it, and opens both ports.
     pub async fn start(options: Options) -> Result<Self, ServeError> {
         let data = &options.data_dir;
         fs::create_dir_all(data).map_err(|source| ServeError::Data { path: data.clone(), source })?;
@@ -155,8 +155,9 @@ impl Coordinator {
         let records: Arc<dyn RecordLog> = Arc::clone(&patient) as _;
         let changes: Arc<dyn ChangeLog> = patient;
         let now = || Timestamp::from_micros(clock.now_micros());
-        let rebuilt = Fold::rebuild(Arc::clone(&records), Arc::clone(&changes), Settings::default(), now()).await?;
-        let (mut fold, board) = rebuilt;
+        let snapshots = Arc::new(Snapshots::of(data));
+        let (inputs, feed_log) = (Arc::clone(&records), Arc::clone(&changes));
+        let (mut fold, board) = Fold::resume(inputs, feed_log, Settings::default(), &snapshots, now()).await?;
         let world = catalog.world();
         if *fold.observer().targets() != world {
             let record = Record::own(RecordKind::Catalog, now(), "", &CatalogRecord { targets: world });
@@ -180,9 +181,16 @@ impl Coordinator {
         fold.tick(now(), &hub).await?;
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(tick(fold, Arc::clone(&hub), Arc::clone(&ingest), stopped.clone()));
+        let covered = Arc::clone(&snapshots);
+        tasks.spawn(tick(fold, Keep::new(snapshots), Arc::clone(&hub), Arc::clone(&ingest), stopped.clone()));
         tasks.spawn(show_full(full_since, Arc::clone(&hub), stopped.clone()));
-        let keeper = Keeper::new(Arc::clone(&log), data.clone(), options.retention, clock, Arc::new(|| None));
+        let keeper = Keeper::new(
+            Arc::clone(&log),
+            data.clone(),
+            options.retention,
+            clock,
+            Arc::new(move || Some(covered.snapshot_cursor())),
+        );
         let until = stopped.clone();
         tasks.spawn(async move {
             keeper.run(until).await;
@@ -230,6 +238,7 @@ impl Coordinator {
 
 async fn tick(
     mut fold: Fold,
+    mut keep: Keep,
     hub: Arc<Hub>,
     ingest: Arc<Ingest>,
     mut stopped: watch::Receiver<bool>,
@@ -239,7 +248,7 @@ async fn tick(
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = shutdown::begun(&mut stopped) => return Ok(()),
+            () = shutdown::begun(&mut stopped) => break,
             _ = ticks.tick() => {}
         }
         let now = Timestamp::from_micros(clock.now_micros());
@@ -248,7 +257,10 @@ async fn tick(
         let lost = fold.observer().lost();
         ingest.show_lost(lost);
         hub.board().notices = lost.iter().filter_map(|(agent, lost)| lost.news(agent, now)).collect();
+        keep.after_tick(&fold);
     }
+    keep.end(&fold).await;
+    Ok(())
 }
 
 /// Shows that nothing can be written, for as long as it lasts. The picture stays: only its sight is lost.

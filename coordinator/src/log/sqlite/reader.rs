@@ -55,6 +55,12 @@ impl SqliteReader {
         records(&self.connection, &self.path, after, limit)
     }
 
+    /// Identity of the feed of this log.
+    pub fn feed_id(&self) -> Result<String, LogError> {
+        let found = self.connection.query_row("SELECT value FROM meta WHERE key = 'feed_id'", [], |row| row.get(0));
+        found.map_err(|source| LogError::Store { path: self.path.clone(), source })
+    }
+
     /// When the records after the cursor came, in order, `limit` at most. Reads no payload.
     pub fn stamps(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Timestamp)>, LogError> {
         let sql = "SELECT cursor, received_at FROM record WHERE cursor > ?1 ORDER BY cursor LIMIT ?2";

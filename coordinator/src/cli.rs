@@ -12,6 +12,7 @@ mod ranges;
 mod replay;
 mod results;
 mod serve;
+mod snapshot;
 mod status;
 mod subscriber;
 mod watch;
@@ -71,6 +72,9 @@ enum Command {
     Backup(backup::Backup),
     /// Make a data directory of a backup
     Restore(backup::Restore),
+    /// Show what a restart goes on from, and prove it
+    #[command(subcommand, visible_alias = "snapshots")]
+    Snapshot(snapshot::Snapshot),
 }
 
 /// Where the data directory is.
@@ -130,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Log(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
+        Command::Snapshot(command) => command.run(),
     };
     match result {
         Ok(code) => code,

@@ -177,13 +177,20 @@ fn a_killed_coordinator_comes_back_with_the_same_board() {
     let before = board(data.path());
     let published: Vec<&str> = before.lines().filter(|line| line.contains("azure/front-door")).collect();
     assert!(!published.is_empty(), "an incident was published before the kill");
-    let served = Served::start(data.path(), &catalog, &[]);
+    let mut served = Served::start(data.path(), &catalog, &[]);
     let status = served.status();
     assert_eq!(status.status.code(), Some(2), "{}", text(&status.stdout));
     assert!(text(&status.stdout).contains("Azure Front Door is failing"), "{}", text(&status.stdout));
     assert!(board(data.path()).starts_with(&before), "what was published stays as it was published");
     let line = watched_incident(&served.feed);
     assert!(line.contains(r#""verdict":"azure""#) && line.contains(r#""element":"azure/front-door""#), "{line}");
+
+    // An orderly end leaves a snapshot of all of it.
+    served.signal("-TERM");
+    assert!(served.child.wait().expect("ends").success());
+    let checked = faultline(&["snapshot", "check", "--data-dir", &data.path().display().to_string()]);
+    let said = text(&checked.stdout);
+    assert!(checked.status.success() && said.contains("equal to the log folded from its first record"), "{said}");
 }
 
 /// The first incident that `watch -o ndjson` writes; every line before it must say first what it is.

@@ -16,6 +16,7 @@ pub mod load;
 pub mod net;
 pub mod parity;
 pub mod play;
+pub mod restart;
 pub mod scenario;
 pub mod score;
 pub mod scripted;

@@ -4,6 +4,7 @@ mod agent;
 mod attack;
 mod ingest;
 mod reconnect;
+mod restart;
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -45,6 +46,8 @@ enum Subject {
     Attack(attack::Attack),
     /// How soon thousands of agents are back after the coordinator died, and what it holds then
     Reconnect(reconnect::Reconnect),
+    /// Seconds until a coordinator serves after a restart, from a snapshot and without one
+    Restart(restart::Restart),
     /// A part of another bench in a process of its own
     #[command(hide = true)]
     Part(agent::Part),
@@ -87,6 +90,7 @@ impl Bench {
             Subject::Attack(attack) => attack.run(),
             Subject::Reconnect(reconnect) => reconnect.run(),
             Subject::Ingest(ingest) => ingest.run(),
+            Subject::Restart(restart) => restart.run(),
             Subject::Part(part) => part.run(),
         };
         match done {

@@ -7,6 +7,7 @@
 use std::{
     fmt,
     future::Future,
+    sync::atomic::{AtomicI64, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -23,6 +24,7 @@ struct Emulated {
     began: Instant,
     began_micros: i64,
     speed: f64,
+    jumped: Option<&'static AtomicI64>,
 }
 
 /// The limit of a [`Clock::timeout`] passed.
@@ -38,14 +40,25 @@ impl Clock {
     /// A clock that shows the system's time now and runs at `speed` (1 to 1000) times the speed of life.
     pub fn emulated(speed: f64) -> Self {
         let speed = if speed.is_finite() { speed.clamp(1.0, 1000.0) } else { 1.0 };
-        Self { emulated: Some(Emulated { began: Instant::now(), began_micros: system_micros(), speed }) }
+        Self { emulated: Some(Emulated { began: Instant::now(), began_micros: system_micros(), speed, jumped: None }) }
+    }
+
+    /// A clock that shows `began_micros` now and goes on at the speed of life, as tokio's time passes: under virtual time
+    /// the same start gives the same stamps. What `jumped` holds, in microseconds, is added to what it shows: a wall clock
+    /// that somebody sets. Nothing that waits notices.
+    pub fn starting_at(began_micros: i64, jumped: &'static AtomicI64) -> Self {
+        Self { emulated: Some(Emulated { began: Instant::now(), began_micros, speed: 1.0, jumped: Some(jumped) }) }
     }
 
     /// Microseconds since the Unix epoch.
     pub fn now_micros(&self) -> i64 {
         match self.emulated {
             None => system_micros(),
-            Some(emulated) => emulated.began_micros.saturating_add(saturating_micros(self.since(emulated.began))),
+            Some(emulated) => {
+                let jumped = emulated.jumped.map_or(0, |jumped| jumped.load(Ordering::Relaxed));
+                let shown = emulated.began_micros.saturating_add(saturating_micros(self.since(emulated.began)));
+                shown.saturating_add(jumped)
+            }
         }
     }
 
@@ -105,6 +118,17 @@ mod tests {
         let shown = clock.now_micros() - before;
         assert!((30_000_000..30_100_000).contains(&shown), "{shown} us");
         assert_eq!(clock.real(Duration::from_secs(30)), Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_shows_it_and_waits_as_before() {
+        static JUMPED: AtomicI64 = AtomicI64::new(0);
+        let (clock, began) = (Clock::starting_at(1_000_000, &JUMPED), Instant::now());
+        clock.sleep(Duration::from_secs(2)).await;
+        assert_eq!(clock.now_micros(), 3_000_000);
+        JUMPED.store(-7_000_000, Ordering::Relaxed);
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!((clock.now_micros(), clock.since(began)), (-3_000_000, Duration::from_secs(3)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@
 pub mod batch;
 pub mod blackbox;
 pub mod config;
+pub mod delivery;
 pub mod doctor;
 pub mod once;
 pub mod policy;

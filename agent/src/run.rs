@@ -80,6 +80,21 @@ impl Shared {
         self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Hands finished results of a slot to the batcher: from here on they are made.
+    pub(crate) fn hand_over(&self, now: i64, slot: u32, observed: Vec<Observed>, batcher: &mut Batcher) {
+        self.spool.made(observed.len() as u64);
+        for observed in observed {
+            batcher.add(now, slot, observed);
+        }
+    }
+
+    /// Puts what the batcher holds into the spool.
+    pub(crate) fn seal(&self, now: i64, batcher: &mut Batcher, skipped_runs: u64) {
+        let Some(sealed) = batcher.seal() else { return };
+        let clock_error = self.check.clock_error();
+        self.spool.push(sealed, Stamp { now, skipped_runs, clock_error });
+    }
+
     /// What an operator may ask for.
     pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
@@ -154,7 +169,7 @@ impl Probing {
             let now = self.clock.now_micros();
             self.start(now, &mut schedule, &mut batcher, &mut runs);
             if batcher.due().is_some_and(|due| due <= now) {
-                self.seal(now, &mut batcher, &schedule);
+                self.shared.seal(now, &mut batcher, schedule.skipped_runs());
             }
             self.report(&mut schedule);
             let next = [schedule.next_due(), batcher.due()].into_iter().flatten().min();
@@ -183,7 +198,7 @@ impl Probing {
                 () = self.clock.sleep(pause) => {}
             }
         }
-        self.seal(self.clock.now_micros(), &mut batcher, &schedule);
+        self.shared.seal(self.clock.now_micros(), &mut batcher, schedule.skipped_runs());
         self.report(&mut schedule);
     }
 
@@ -221,12 +236,6 @@ impl Probing {
         }
     }
 
-    fn seal(&self, now: i64, batcher: &mut Batcher, schedule: &Schedule) {
-        let Some(sealed) = batcher.seal() else { return };
-        let clock_error = self.shared.check.clock_error();
-        self.shared.spool.push(sealed, Stamp { now, skipped_runs: schedule.skipped_runs(), clock_error });
-    }
-
     /// Books a finished run; a panic of a probe is the agent's panic. A look that made way leaves nothing.
     fn collect(
         &self,
@@ -251,13 +260,12 @@ impl Probing {
         }
     }
 
-    /// Hands finished results to the batcher: from here on they are made.
-    fn hand_over(&self, now: i64, run: RunId, origin: Origin, observed: Vec<Observed>, batcher: &mut Batcher) {
-        self.shared.spool.made(observed.len() as u64);
-        for mut observed in observed {
+    /// Hands over what a run left, and says why it was made.
+    fn hand_over(&self, now: i64, run: RunId, origin: Origin, mut observed: Vec<Observed>, batcher: &mut Batcher) {
+        for observed in &mut observed {
             observed.result.on_demand = origin == Origin::Look;
-            batcher.add(now, run.slot, observed);
         }
+        self.shared.hand_over(now, run.slot, observed, batcher);
     }
 
     fn report(&self, schedule: &mut Schedule) {

@@ -24,6 +24,8 @@ use faultline_proto::{
     clock::Clock,
     convert,
 };
+use hyper_util::rt::TokioIo;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -35,7 +37,7 @@ use tonic::{
 };
 use tower::service_fn;
 
-pub use self::identity::IdentityError;
+pub use self::identity::{Connect, Connecting, Connection, IdentityError};
 pub(crate) use self::identity::{greet, valid_until};
 use self::{error::SessionError, identity::Dialer};
 use crate::{
@@ -56,6 +58,10 @@ pub(crate) struct Uplink {
     orders: watch::Sender<Orders>,
     ask: mpsc::Sender<LookAgain>,
     leaving: watch::Receiver<bool>,
+    /// In the place of TCP and TLS.
+    connect: Option<Connect>,
+    /// Decides the pauses between attempts.
+    seed: u64,
 }
 
 enum End {
@@ -76,12 +82,18 @@ impl Uplink {
         ask: mpsc::Sender<LookAgain>,
         leaving: watch::Receiver<bool>,
     ) -> Self {
-        Self { config, clock, shared, orders, ask, leaving }
+        Self { config, clock, shared, orders, ask, leaving, connect: None, seed: rand::random() }
+    }
+
+    /// The same over connections of another kind, with pauses that a seed decides.
+    pub(crate) fn over(self, connect: Connect, seed: u64) -> Self {
+        Self { connect: Some(connect), seed, ..self }
     }
 
     /// Keeps a session up until the agent leaves.
     pub(crate) async fn run(self) {
         let mut attempt = 0;
+        let mut jitter = StdRng::seed_from_u64(self.seed);
         loop {
             let began = Instant::now();
             let mut leaving = self.leaving.clone();
@@ -114,7 +126,7 @@ impl Uplink {
                 }
             };
             tokio::select! {
-                () = self.clock.sleep(limit.mul_f64(rand::random())) => {}
+                () = self.clock.sleep(limit.mul_f64(jitter.random())) => {}
                 _ = leaving.wait_for(|leaving| *leaving) => return,
             }
         }
@@ -145,17 +157,20 @@ impl Uplink {
 
     async fn connect(&self) -> Result<Channel, SessionError> {
         let coordinator = &self.config.coordinator;
-        let dialer = Dialer::new(coordinator, self.config.probe.source_address)?;
+        let connect = match &self.connect {
+            Some(connect) => Arc::clone(connect),
+            None => Dialer::new(coordinator, self.config.probe.source_address)?.connect(),
+        };
         // The dialer does the TLS, so that for tonic the connection itself is plain.
         let mut plain = coordinator.endpoint.clone().into_parts();
         plain.scheme = Some(http::uri::Scheme::HTTP);
         let plain = Uri::from_parts(plain).map_err(|error| SessionError::Endpoint(error.into()))?;
         let patience = self.patience(DIAL_LIMIT);
         let dial = service_fn(move |_: Uri| {
-            let dialer = dialer.clone();
+            let connecting = connect();
             async move {
-                let dialled = tokio::time::timeout(patience, dialer.dial()).await;
-                dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+                let dialled = tokio::time::timeout(patience, connecting).await;
+                dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map(TokioIo::new)
             }
         });
         Endpoint::from(plain)

@@ -9,6 +9,7 @@ use std::{
     io,
     net::IpAddr,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
 };
 
@@ -16,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, version::TLS13};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -47,6 +48,17 @@ pub enum IdentityError {
     #[error("server_name {0:?} is neither a host name nor an address")]
     ServerName(String),
 }
+
+/// Bytes to and from the coordinator, who is known to be that and knows whose they are.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// Makes a connection to the coordinator, by whatever network there is.
+pub type Connect = Arc<dyn Fn() -> Connecting + Send + Sync>;
+
+/// A connection on its way.
+pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Connection>>> + Send>>;
 
 /// Dials the coordinator.
 #[derive(Clone)]
@@ -82,6 +94,14 @@ impl Dialer {
             name,
             config: Arc::new(config),
             source,
+        })
+    }
+
+    /// The same as what others may bring in its place.
+    pub(super) fn connect(self) -> Connect {
+        Arc::new(move || {
+            let dialer = self.clone();
+            Box::pin(async move { Ok(Box::new(dialer.dial().await?.into_inner()) as Box<dyn Connection>) })
         })
     }
 

@@ -5,10 +5,12 @@
 
 pub(crate) mod bench;
 pub(crate) mod calibrate;
+pub(crate) mod fuzz;
 pub(crate) mod nightly;
 pub(crate) mod parity;
 pub(crate) mod quiet;
 pub(crate) mod score;
+pub(crate) mod simulate;
 pub(crate) mod up;
 
 use std::io::Write as _;

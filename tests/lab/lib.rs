@@ -7,6 +7,7 @@ pub mod alone;
 pub mod attack;
 pub mod case;
 pub mod fleet;
+pub mod fuzz;
 pub mod herd;
 pub mod honest;
 pub mod ingest;
@@ -21,6 +22,7 @@ pub mod scenario;
 pub mod score;
 pub mod scripted;
 pub mod sim;
+pub mod simulation;
 pub mod stage;
 pub mod world;
 

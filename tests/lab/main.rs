@@ -33,6 +33,10 @@ enum Command {
     Calibrate(cli::calibrate::Calibrate),
     /// Compare the agent with `blackbox_exporter`, case by case, at servers that misbehave
     Parity(cli::parity::Parity),
+    /// Break everything between agents and log, in virtual time, and count what arrives
+    Simulate(cli::simulate::Simulate),
+    /// Feed mutated inputs to everything that reads what others wrote
+    Fuzz(cli::fuzz::Fuzz),
     /// Measure what the engine costs, or the agent, and what the coordinator bears
     Bench(cli::bench::Bench),
 }
@@ -53,6 +57,8 @@ fn main() -> ExitCode {
         Command::Nightly(nightly) => nightly.main(),
         Command::Calibrate(calibrate) => calibrate.main(),
         Command::Parity(parity) => parity.main(),
+        Command::Simulate(simulate) => simulate.main(),
+        Command::Fuzz(fuzz) => fuzz.main(),
         Command::Bench(bench) => bench.main(),
     }
 }

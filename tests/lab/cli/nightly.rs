@@ -1,10 +1,11 @@
-//! `faultline-lab nightly`: what does not fit into CI: every scenario on seeds that nobody has seen, and quiet days.
+//! `faultline-lab nightly`: what does not fit into CI: every scenario on seeds that nobody has seen, quiet days, and
+//! thousands of runs of the simulation.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser};
 
-use super::{quiet::Quiet, say, score::Score};
+use super::{quiet::Quiet, say, score::Score, simulate::Simulate};
 
 /// Seeds below this are those of CI and of figures; a night takes its own above.
 const FRESH_FROM: u64 = 1_000_000;
@@ -23,6 +24,9 @@ pub(crate) struct Nightly {
     /// Quiet days
     #[arg(long, default_value_t = 2)]
     days: u64,
+    /// Runs of the deterministic simulation
+    #[arg(long, default_value_t = 3000)]
+    simulations: u64,
     /// Scenarios of families that were never calibrated on, judged too
     #[arg(long, value_name = "DIR")]
     held_out: Option<PathBuf>,
@@ -60,7 +64,13 @@ impl Nightly {
             Ok(alone) => alone.command.main(),
             Err(error) => return usage(&error),
         };
-        if score == ExitCode::SUCCESS { quiet } else { score }
+        let words = ["simulate".to_owned(), format!("--first-seed={first}"), format!("--seeds={}", self.simulations)];
+        let simulated = match Alone::<Simulate>::try_parse_from(words) {
+            Ok(alone) => alone.command.main(),
+            Err(error) => return usage(&error),
+        };
+        let wrong = [score, quiet, simulated].into_iter().find(|code| *code != ExitCode::SUCCESS);
+        wrong.unwrap_or(ExitCode::SUCCESS)
     }
 }
 

@@ -148,6 +148,7 @@ async fn two_thousand_idle_sockets_are_closed_and_keep_nobody_out() {
         for (port, idle, count) in [
             (stage.coordinator.agents, Idle::Tcp, 40),
             (stage.coordinator.agents, Idle::SlowTls, 10),
+            (stage.coordinator.agents, Idle::Hello, 20),
             (stage.coordinator.agents, Idle::Tls, 5),
             (stage.coordinator.agents, Idle::Http2, 5),
             (stage.coordinator.feed, Idle::Tcp, 30),
@@ -198,7 +199,8 @@ async fn a_message_that_swells_is_refused_and_costs_little() {
 async fn both_ports_announce_the_same_bounds() {
     let stage = Stage::new().await;
     for door in stage.doors() {
-        let told = play(&door, Attack::Ping).await.told;
+        // One ping, and then silence until the connection is closed: all that the port announces is heard.
+        let told = door.attack(Attack::Ping, 1, HANG).await.expect("the door opens").told;
         let settings = told.settings;
         assert_eq!(settings.streams, Some(16));
         assert_eq!(settings.stream_window, Some(256 << 10));

@@ -20,6 +20,7 @@ use faultline_proto::{
     agent::v1::{Hello, SessionRequest, session_request::Message as Say},
 };
 use prost::Message as _;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{task::JoinSet, time::Instant};
 
 pub use self::{
@@ -28,6 +29,9 @@ pub use self::{
     line::{Line, Told},
 };
 use crate::scripted::{Credentials, connect};
+
+/// How often a silent attacker's kernel asks whether the connection is still there.
+const ASK: Duration = Duration::from_secs(5);
 
 /// Where an attacker knocks.
 #[derive(Clone)]
@@ -162,7 +166,18 @@ impl Door {
             Self::Feed(address) => (*address, None),
             Self::FeedFrom(address, source) => (*address, Some(*source)),
         };
-        Ok(Line::new(connect(address, source).await?))
+        let stream = connect(address, source).await?;
+        // The kernel may leave out one that its queue has no room for, and tells who says nothing only when asked.
+        SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(ASK).with_interval(ASK))?;
+        Ok(Line::new(stream))
+    }
+
+    /// What begins TLS, where the port has it.
+    fn hello(&self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Agents(credentials) => credentials.client_hello(),
+            Self::Feed(_) | Self::FeedFrom(..) => Ok(Vec::new()),
+        }
     }
 
     /// What makes the port listen to messages: a session's hello.
@@ -196,6 +211,8 @@ pub enum Idle {
     Http2,
     /// TLS begun, byte by byte
     SlowTls,
+    /// TLS begun, and the server's answer left lying
+    Hello,
 }
 
 /// Opens this many connections and leaves them there; returns when the last of them was closed, and how many were not within
@@ -220,6 +237,7 @@ async fn leave(door: &Door, idle: Idle, stay: Duration) -> io::Result<bool> {
     let (line, script) = match idle {
         Idle::Tcp => (door.knock().await?, script::silence()),
         Idle::SlowTls => (door.knock().await?, script::slow_tls()),
+        Idle::Hello => (door.knock().await?, script::one(door.hello()?)),
         Idle::Tls => (door.dial().await?, script::silence()),
         Idle::Http2 => (door.dial().await?, script::preface()),
     };

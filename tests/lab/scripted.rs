@@ -24,7 +24,7 @@ use faultline_proto::{
     types::v1::{Cause, Layer, Outcome, ProbeResult},
 };
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use tokio::{
     net::{TcpSocket, TcpStream},
@@ -114,6 +114,15 @@ impl Credentials {
         let stream = connect(self.address, self.source).await?;
         let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
         TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await
+    }
+
+    /// What a client says first.
+    pub fn client_hello(&self) -> io::Result<Vec<u8>> {
+        let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
+        let mut client = ClientConnection::new(Arc::clone(&self.tls), name).map_err(io::Error::other)?;
+        let mut said = Vec::new();
+        client.write_tls(&mut said)?;
+        Ok(said)
     }
 
     /// Connects over mutual TLS.

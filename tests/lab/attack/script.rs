@@ -27,9 +27,14 @@ pub(super) fn silence() -> Script {
     Script { steps: Vec::new(), pause: Duration::ZERO, is_reading: true, heartbeat: None }
 }
 
+/// This, and nothing more.
+pub(super) fn one(step: Vec<u8>) -> Script {
+    Script { steps: vec![step], ..silence() }
+}
+
 /// The beginning of every connection, and nothing more.
 pub(super) fn preface() -> Script {
-    Script { steps: vec![[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()], ..silence() }
+    one([PREFACE, &frame(SETTINGS, 0, 0, &[])].concat())
 }
 
 /// The head of a record that would hold a `ClientHello`, and then its first bytes, one by one.
@@ -64,7 +69,8 @@ pub(super) fn of(attack: Attack, path: &str, opening: Option<&[u8]>, steps: usiz
         }
         Attack::Oversize => (one(vec![data(&[0, 0, 0x20, 0, 0]), data(&[7; 1000])]), 0),
         Attack::Recursion => {
-            let nested = message(&[vec![0x7b; 120_000], vec![0x7c; 120_000]].concat());
+            // As deep as fits into the window that a connection begins with.
+            let nested = message(&[vec![0x7b; 30_000], vec![0x7c; 30_000]].concat());
             (one(nested.chunks(16 << 10).map(data).collect()), 0)
         }
         Attack::StalledMessage => (one(vec![data(&[0, 0, 0, 0, 100, 1, 2, 3])]), 0),

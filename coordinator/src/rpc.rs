@@ -5,6 +5,7 @@
 //! | where | what |
 //! |---|---|
 //! | `places` | connections at once, all together and of one address; those without a request yet are counted apart |
+//! | `turns` | TLS handshakes at once, all together and of one address; the others wait |
 //! | [`serve`] | a deadline for the handshake, the first request, and the time between requests; an age at which connections end |
 //! | `meter` | HTTP/2 frames as they come off the socket: a budget for those that carry nothing, a deadline for each one begun |
 //! | hyper, h2 | streams, windows, header lists, resets, CONTINUATION and empty frames, pings that must be answered |
@@ -20,6 +21,7 @@ mod message;
 mod meter;
 pub mod places;
 mod serve;
+pub(crate) mod turns;
 
 use std::{io, time::Duration};
 
@@ -79,9 +81,10 @@ pub const FEED: Limits = Limits {
 /// Each half of a TLS handshake must be done within this. Source: fault table of the design notes.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// TLS handshakes under way at once, of those that have said hello; the others wait their turn. First come, first served:
-/// if thousands were served at once each would take too long for its agent.
-pub(crate) const HANDSHAKES: usize = 256;
+/// TLS handshakes under way at once, of those that have said hello; the others wait their turn: if thousands were served at
+/// once each would take too long for its agent. Whoever stalls keeps a turn for [`HANDSHAKE`], so that each address has a share
+/// of them, the same as of the connections being opened.
+pub(crate) const HANDSHAKES: Share = Share { all: 256, of_one: 8 };
 
 /// What a handshake waits for, or the error that it took too long.
 pub(crate) async fn in_time<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -2,17 +2,20 @@
 //! anything it says is read.
 //!
 //! Rule: who has not said hello waits for nobody and nobody waits for it; the work of the handshakes that have goes on for
-//! some at a time, first come, first served, and waiting for that turn is not held against the agent.
+//! some at a time, of each address and of all, and waiting for that turn is not held against the agent.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
 use faultline_attribution::AgentId;
 use http::Extensions;
 use rustls::{ServerConfig, server::Acceptor};
-use tokio::{net::TcpStream, sync::Semaphore};
+use tokio::net::TcpStream;
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-use crate::{pki, rpc};
+use crate::{
+    pki,
+    rpc::{self, turns::Turns},
+};
 
 /// Who is at the other end.
 #[derive(Clone, Debug)]
@@ -27,20 +30,20 @@ pub struct AgentPeer {
 #[derive(Clone)]
 pub struct Greeter {
     tls: Arc<ServerConfig>,
-    turns: Arc<Semaphore>,
+    turns: Turns,
 }
 
 impl Greeter {
     /// A greeter with this side of TLS.
     pub fn new(tls: Arc<ServerConfig>) -> Self {
-        Self { tls, turns: Arc::new(Semaphore::new(rpc::HANDSHAKES)) }
+        Self { tls, turns: Turns::new(rpc::HANDSHAKES) }
     }
 
     /// Shakes hands; each request of the connection knows its [`AgentPeer`]. Fails when the peer has no certificate of
     /// this coordinator's authority, or takes too long.
     pub async fn greet(self, stream: TcpStream, address: SocketAddr) -> io::Result<(TlsStream<TcpStream>, Extensions)> {
         let hello = rpc::in_time(LazyConfigAcceptor::new(Acceptor::default(), stream)).await?;
-        let turn = self.turns.acquire().await.map_err(io::Error::other)?;
+        let turn = self.turns.take(address.ip()).await;
         let stream = rpc::in_time(hello.into_stream(Arc::clone(&self.tls))).await?;
         drop(turn);
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);

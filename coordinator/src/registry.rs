@@ -6,7 +6,7 @@
 pub mod bundle;
 
 use std::{
-    fs,
+    fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -90,6 +90,11 @@ impl Registry {
     pub fn place(&self, name: &str) -> Option<Place> {
         pki::check_name(name).ok()?;
         toml::from_str(&fs::read_to_string(self.file(name)).ok()?).ok()
+    }
+
+    /// Whether an agent that was issued here is still in the registry; an error when that cannot be told.
+    pub fn has(&self, name: &str) -> io::Result<bool> {
+        self.file(name).try_exists()
     }
 
     /// Every issued agent, by name.

@@ -25,7 +25,7 @@ use faultline_proto::{
     types::v1::{ProbeResult, Reason},
 };
 use tempfile::TempDir;
-use tokio::{io::AsyncReadExt, net::TcpStream, task::JoinSet};
+use tokio::{io::AsyncReadExt, net::TcpStream, task::JoinSet, time::Instant};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -222,6 +222,26 @@ async fn the_newest_session_ends_the_older_one() {
     let status = ends_with(&mut old).await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Aborted, "SESSION_SUPERSEDED"));
     still_works(&mut new).await;
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_deleted_loses_its_session_within_a_minute_and_gets_no_other() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    stage::prepare(data.path()).expect("prepare");
+    let clock = Clock::emulated(10.0);
+    let coordinator = stage::start(data.path(), clock).await.expect("the coordinator starts");
+    let stage = Stage { data, coordinator };
+    let (gone, kept) = (stage.issue("gone"), stage.issue("kept"));
+    let mut kept = kept.open([1; 16]).await.expect("opens");
+    let mut session = gone.open([2; 16]).await.expect("opens");
+    let began = Instant::now();
+    std::fs::remove_file(stage.data.path().join("agents/gone.toml")).expect("deleted");
+    assert_eq!(reason(&ends_with(&mut session).await), "AGENT_UNKNOWN");
+    assert!(clock.since(began) < Duration::from_mins(1), "{:?}", clock.since(began));
+    let refused = gone.open([2; 16]).await.err().expect("refused");
+    assert_eq!(reason(refused.downcast_ref().expect("a status")), "AGENT_UNKNOWN");
+    still_works(&mut kept).await;
     stage.coordinator.stop().await;
 }
 

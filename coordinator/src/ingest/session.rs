@@ -3,7 +3,7 @@
 //! Rules: what an agent says is heard at once, and a heartbeat answered, also while its batches wait for the log; batches are
 //! stored one after another, in the order in which they came, and only what is durable is acknowledged; a batch out of order
 //! ends the session, since only the agent knows what comes first; nothing is acknowledged to a session that a newer one has
-//! replaced; who was asked to come back has not left.
+//! replaced; who was asked to come back has not left; an agent that is taken out of the registry loses its session.
 
 use std::{
     pin::Pin,
@@ -47,6 +47,10 @@ use crate::{
 
 /// Hello must come within this.
 const HELLO: Duration = Duration::from_secs(10);
+
+/// How often the registry is asked whether the agent is still in it. Source: half of what the fault table of the design notes
+/// allows.
+const REGISTRY: Duration = Duration::from_secs(30);
 
 /// After Drain an agent has this long to say goodbye.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -137,10 +141,7 @@ impl<'a> Session<'a> {
             return Err(refusal::status(Code::FailedPrecondition, "HELLO_MISSING", "Hello must be the first message"));
         };
         check(&hello)?;
-        let place = ingest.registry.place(peer.agent.as_str()).ok_or_else(|| {
-            let message = format!("agent {} was not issued by this coordinator, or was deleted", peer.agent);
-            refusal::status(Code::PermissionDenied, "AGENT_UNKNOWN", message)
-        })?;
+        let place = ingest.registry.place(peer.agent.as_str()).ok_or_else(|| unknown(&peer.agent))?;
         let vantage = place.vantage(hello.vantage.as_ref(), peer.address.ip());
         let (mine, mut turn) = ingest.take_turn(&peer.agent);
         let opened = async {
@@ -175,6 +176,10 @@ impl<'a> Session<'a> {
             ended = future::try_join(session.listen(requests, work), session.work(waiting)) => ended.map(|_| ()),
             ended = session.watch_room() => ended,
             ended = session.drain(leaving) => ended,
+            () = session.deleted() => {
+                session.depart().await?;
+                Err(unknown(&session.agent))
+            }
         }
     }
 
@@ -260,8 +265,26 @@ impl<'a> Session<'a> {
         if goodbye.reason == DRAINED && !*self.ingest.shutdown.borrow() {
             return Ok(());
         }
+        self.depart().await
+    }
+
+    /// The agent is not here any more, and not silent either.
+    async fn depart(&self) -> Result<(), Status> {
         self.note(|presence| presence.state = SessionState::Goodbye);
         self.record(SessionState::Goodbye).await
+    }
+
+    /// Waits until the agent is not in the registry.
+    async fn deleted(&self) {
+        loop {
+            self.ingest.clock.sleep(REGISTRY).await;
+            match self.ingest.registry.has(self.agent.as_str()) {
+                Ok(true) => {}
+                Ok(false) => return,
+                // What cannot be told ends no session.
+                Err(error) => tracing::warn!(agent = %self.agent, %error, "the registry cannot be read"),
+            }
+        }
     }
 
     async fn store(&self, bytes: Bytes, received_at: Timestamp) -> Result<(), Status> {
@@ -368,6 +391,11 @@ impl<'a> Session<'a> {
 /// Waits until a newer session of the agent takes its turn.
 async fn superseded_by(turn: &mut watch::Receiver<u64>, mine: u64) {
     drop(turn.wait_for(|turn| *turn > mine).await);
+}
+
+fn unknown(agent: &AgentId) -> Status {
+    let message = format!("agent {agent} was not issued by this coordinator, or was deleted");
+    refusal::status(Code::PermissionDenied, "AGENT_UNKNOWN", message)
 }
 
 fn check(hello: &Hello) -> Result<(), Status> {

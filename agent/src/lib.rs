@@ -12,6 +12,7 @@ pub mod blackbox;
 pub mod config;
 pub mod delivery;
 pub mod doctor;
+pub mod failpoints;
 pub mod once;
 pub mod policy;
 pub mod probe;

@@ -171,6 +171,7 @@ impl Fold {
     /// Lets time pass: records the tick, folds everything up to it, publishes what comes of it. Returns
     /// what should be looked at again. While the log is full no time passes.
     pub async fn tick(&mut self, now: Timestamp, hub: &Hub) -> Result<Vec<LookAgain>, FoldError> {
+        faultline_proto::failpoint::reach("fold.tick.before");
         let tick = match self.log.append(Admission::Own, Record::tick(now)).await {
             Ok(Appended::At(tick)) => tick,
             Ok(refused) => return Err(FoldError::Refused(refused)),
@@ -184,6 +185,7 @@ impl Fold {
         let mut board = hub.board();
         board.visibility = self.visibility.clone();
         board.damage = self.damage.clone();
+        faultline_proto::failpoint::reach("fold.tick.after");
         Ok(looks)
     }
 

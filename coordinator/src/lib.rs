@@ -10,6 +10,7 @@ pub mod board;
 pub mod catalog;
 pub mod cli;
 pub mod counts;
+pub mod failpoints;
 pub mod feed;
 pub mod fold;
 pub mod history;

@@ -178,7 +178,9 @@ impl Spool {
     pub fn made(&self, results: u64) {
         let mut made = self.line.made();
         made.results += results;
+        faultline_proto::failpoint::reach("made.count.before");
         made.save();
+        faultline_proto::failpoint::reach("made.count.after");
     }
 
     /// Results made since the incarnation began.
@@ -188,6 +190,7 @@ impl Spool {
 
     /// Hands over a batch.
     pub fn push(&self, sealed: Sealed, stamp: Stamp) {
+        faultline_proto::failpoint::reach("spool.seal.before");
         let waiting = encode(sealed, stamp);
         let bytes = waiting.bytes();
         {
@@ -208,6 +211,7 @@ impl Spool {
                 state.waiting.push_back(waiting);
             }
         }
+        faultline_proto::failpoint::reach("spool.seal.after");
         self.drive();
     }
 

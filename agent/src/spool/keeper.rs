@@ -236,7 +236,13 @@ impl Keeper {
         let above = self.ledger.live.acked;
         let Some(last_id) = self.store.newest_before(above, sealed_before)? else { return Ok(()) };
         let mut ledger = self.ledger.clone();
-        if ledger.move_up_to(last_id) { self.write(&ledger, &[]) } else { Ok(()) }
+        if !ledger.move_up_to(last_id) {
+            return Ok(());
+        }
+        faultline_proto::failpoint::reach("spool.move.before");
+        self.write(&ledger, &[])?;
+        faultline_proto::failpoint::reach("spool.move.after");
+        Ok(())
     }
 
     /// The first batch of the lane from the number on that is held. What turns out to be damaged is given up.
@@ -410,7 +416,9 @@ impl Keeper {
     /// The one place where a store is written to.
     fn commit(&mut self, mut ledger: Ledger, remove: &[RangeInclusive<u64>], add: &[Row]) -> Result<(), StoreError> {
         ledger.commits = self.ledger.commits + 1;
+        faultline_proto::failpoint::reach("spool.commit.before");
         let written = self.store.commit(&Change { ledger: &ledger, remove, add });
+        faultline_proto::failpoint::reach("spool.commit.after");
         let written = match written {
             Err(error @ StoreError::Disk(_)) => {
                 // Perhaps it was written and only the answer was lost.

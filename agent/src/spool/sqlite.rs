@@ -131,6 +131,7 @@ impl Store for SqliteStore {
         let connection = self.connection()?;
         let written = (|| {
             let transaction = connection.transaction()?;
+            faultline_proto::failpoint::reach("spool.write.before");
             for ids in change.remove {
                 remove(&transaction, ids)?;
             }
@@ -142,6 +143,7 @@ impl Store for SqliteStore {
             transaction
                 .prepare_cached("INSERT OR REPLACE INTO ledger VALUES (1, ?1, ?2)")?
                 .execute(params![crc32c::crc32c(&content), content])?;
+            faultline_proto::failpoint::reach("spool.write.after");
             transaction.commit()
         })();
         match written {

@@ -102,7 +102,9 @@ impl Uplink {
                 // There is room, and nobody else sends.
                 Event::Room => {
                     if let Some(words) = talk.words(&view) {
+                        faultline_proto::failpoint::reach("uplink.send.before");
                         outgoing.try_send(request(words)).ok();
+                        faultline_proto::failpoint::reach("uplink.send.after");
                     }
                 }
                 Event::Fetched(fetched) => {
@@ -246,6 +248,7 @@ impl<'a> Talk<'a> {
     }
 
     fn take_ack(&mut self, ack: &BatchAck) {
+        faultline_proto::failpoint::reach("uplink.ack.before");
         for rejection in &ack.rejections {
             let cursor = rejection.cursor.unwrap_or_default();
             let reason = rejection.status.as_ref().map_or("", |status| status.message.as_str());
@@ -268,6 +271,7 @@ impl<'a> Talk<'a> {
                 self.uplink.shared.board().acked();
             }
         }
+        faultline_proto::failpoint::reach("uplink.ack.after");
     }
 }
 

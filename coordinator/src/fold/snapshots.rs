@@ -75,8 +75,10 @@ impl Snapshots {
         let path = self.folder.join(format!("{:020}.{ENDING}", snapshot.cursor.0));
         let fresh = path.with_extension("new");
         let bytes = snapshot.to_bytes();
+        faultline_proto::failpoint::reach("snapshot.write.before");
         let written = fs::File::create(&fresh)
             .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
+            .inspect(|()| faultline_proto::failpoint::reach("snapshot.write.after"))
             .and_then(|()| fs::rename(&fresh, &path))
             .and_then(|()| fs::File::open(&self.folder)?.sync_all());
         if let Err(error) = written {

@@ -288,6 +288,7 @@ impl<'a> Session<'a> {
     }
 
     async fn store(&self, bytes: Bytes, received_at: Timestamp) -> Result<(), Status> {
+        faultline_proto::failpoint::reach("ingest.receive.before");
         let table = self.ingest.assignments.table(&self.agent);
         let is_known = |slot| table.slots.contains_key(&slot);
         let Admitted { cursor, first_number, payload, rejections, skipped_runs } = admit::admit(bytes, is_known)
@@ -305,6 +306,7 @@ impl<'a> Session<'a> {
             number: cursor.number,
             payload,
         };
+        faultline_proto::failpoint::reach("ingest.receive.after");
         let ahead = self.ingest.pace.enter(record.payload.len()).await;
         let appended = self.ingest.log.append(Admission::Batch { first_number }, record).await;
         let durable = match appended.map_err(|error| unavailable(&error))? {
@@ -325,7 +327,10 @@ impl<'a> Session<'a> {
         };
         let durable = vec![LaneCursor { lane: cursor.lane, number: durable }];
         let max_inflight_batches = Some(self.ingest.credit());
-        self.reply(Reply::BatchAck(BatchAck { durable, rejections, max_inflight_batches })).await
+        faultline_proto::failpoint::reach("ingest.ack.before");
+        self.reply(Reply::BatchAck(BatchAck { durable, rejections, max_inflight_batches })).await?;
+        faultline_proto::failpoint::reach("ingest.ack.after");
+        Ok(())
     }
 
     async fn durable(&self, lane: i32) -> Result<LaneCursor, Status> {

@@ -176,8 +176,12 @@ fn commit(connection: &mut Connection, group: Vec<Request>, path: &Path) {
 /// Stores all of a group, or nothing.
 fn store(connection: &mut Connection, group: &[Request]) -> rusqlite::Result<Vec<Outcome>> {
     let transaction = connection.transaction()?;
+    faultline_proto::failpoint::reach("log.append.before");
     let outcomes = group.iter().map(|request| request.store(&transaction)).collect::<Result<_, _>>()?;
+    faultline_proto::failpoint::reach("log.append.after");
+    faultline_proto::failpoint::reach("log.commit.before");
     transaction.commit()?;
+    faultline_proto::failpoint::reach("log.commit.after");
     Ok(outcomes)
 }
 

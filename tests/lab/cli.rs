@@ -5,9 +5,12 @@
 
 pub(crate) mod bench;
 pub(crate) mod calibrate;
+pub(crate) mod chaos;
+pub(crate) mod disk;
 pub(crate) mod fuzz;
 pub(crate) mod nightly;
 pub(crate) mod parity;
+pub(crate) mod partition;
 pub(crate) mod quiet;
 pub(crate) mod score;
 pub(crate) mod simulate;

@@ -97,7 +97,7 @@ impl Fleet {
 }
 
 /// What the operator of this world knows of the agent's place.
-fn place(agent: &Agent) -> Place {
+pub(crate) fn place(agent: &Agent) -> Place {
     Place {
         hosted_on: agent.hosted_on.clone(),
         region: agent.region.clone(),

@@ -6,6 +6,7 @@
 pub mod alone;
 pub mod attack;
 pub mod case;
+pub mod chaos;
 pub mod fleet;
 pub mod fuzz;
 pub mod herd;

@@ -37,6 +37,12 @@ enum Command {
     Simulate(cli::simulate::Simulate),
     /// Feed mutated inputs to everything that reads what others wrote
     Fuzz(cli::fuzz::Fuzz),
+    /// Kill agents and coordinator at random, and account for every result
+    Chaos(cli::chaos::Chaos),
+    /// Fill an agent's and a coordinator's disk, and watch both go on
+    Disk(cli::disk::Disk),
+    /// Cut an agent off for a day, in fast time, and watch it come back
+    Partition(cli::partition::Partition),
     /// Measure what the engine costs, or the agent, and what the coordinator bears
     Bench(cli::bench::Bench),
 }
@@ -59,6 +65,9 @@ fn main() -> ExitCode {
         Command::Parity(parity) => parity.main(),
         Command::Simulate(simulate) => simulate.main(),
         Command::Fuzz(fuzz) => fuzz.main(),
+        Command::Chaos(chaos) => chaos.main(),
+        Command::Disk(disk) => disk.main(),
+        Command::Partition(partition) => partition.main(),
         Command::Bench(bench) => bench.main(),
     }
 }

@@ -16,7 +16,10 @@ mod tls;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use faultline_proto::clock::Clock;
@@ -99,6 +102,8 @@ struct Shared {
     zones: Zones,
     port: u16,
     serial: AtomicU64,
+    /// Connections that targets have seen, of each agent.
+    visits: Vec<AtomicU64>,
 }
 
 /// One connection: who came where, and what it meets.
@@ -112,6 +117,7 @@ struct Visit {
 
 impl Visit {
     fn new(shared: &Arc<Shared>, agent: usize, target: usize) -> Self {
+        shared.visits[agent].fetch_add(1, Ordering::Relaxed);
         let troubles = shared.board.connection(&shared.world.agents[agent], &shared.world.targets[target]);
         Self { shared: Arc::clone(shared), agent, target, troubles }
     }
@@ -142,6 +148,7 @@ impl Net {
             clock,
             port: sockets.port,
             serial: AtomicU64::new(seed),
+            visits: world.agents.iter().map(|_| AtomicU64::new(0)).collect(),
         });
         let (coordinator, _) = watch::channel(None);
         let mut tasks = JoinSet::new();
@@ -199,6 +206,11 @@ impl Net {
     /// Where that agent finds the coordinator: its own path, which can be cut.
     pub fn agent_uplink(&self, agent: &Agent) -> SocketAddr {
         (agent.uplink_address(), self.shared.port).into()
+    }
+
+    /// Connections of that agent that targets have seen: TCP and QUIC, not questions.
+    pub fn visits(&self, agent: &Agent) -> u64 {
+        self.shared.visits.get(usize::from(agent.number)).map_or(0, |visits| visits.load(Ordering::Relaxed))
     }
 
     /// Sets how that agent's path to the coordinator stands; a lost path ([`Fault::path`]) is cut whatever was set.

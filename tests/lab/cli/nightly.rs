@@ -1,11 +1,11 @@
-//! `faultline-lab nightly`: what does not fit into CI: every scenario on seeds that nobody has seen, quiet days, and
-//! thousands of runs of the simulation.
+//! `faultline-lab nightly`: what does not fit into CI: every scenario on seeds that nobody has seen, quiet days,
+//! thousands of runs of the simulation, and kills.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser};
 
-use super::{quiet::Quiet, say, score::Score, simulate::Simulate};
+use super::{chaos::Chaos, quiet::Quiet, say, score::Score, simulate::Simulate};
 
 /// Seeds below this are those of CI and of figures; a night takes its own above.
 const FRESH_FROM: u64 = 1_000_000;
@@ -27,6 +27,13 @@ pub(crate) struct Nightly {
     /// Runs of the deterministic simulation
     #[arg(long, default_value_t = 3000)]
     simulations: u64,
+    /// Where `faultline` and `faultline-agent` with failpoints are, as `tests/ci/chaos` builds them: then processes are
+    /// killed too
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    /// Processes to kill
+    #[arg(long, default_value_t = 400, requires = "programs")]
+    kills: usize,
     /// Scenarios of families that were never calibrated on, judged too
     #[arg(long, value_name = "DIR")]
     held_out: Option<PathBuf>,
@@ -69,7 +76,16 @@ impl Nightly {
             Ok(alone) => alone.command.main(),
             Err(error) => return usage(&error),
         };
-        let wrong = [score, quiet, simulated].into_iter().find(|code| *code != ExitCode::SUCCESS);
+        let mut ended = vec![score, quiet, simulated];
+        if let Some(programs) = &self.programs {
+            let programs = format!("--programs={}", programs.display());
+            let words = ["chaos".to_owned(), format!("--seed={first}"), format!("--kills={}", self.kills), programs];
+            ended.push(match Alone::<Chaos>::try_parse_from(words) {
+                Ok(alone) => alone.command.main(),
+                Err(error) => return usage(&error),
+            });
+        }
+        let wrong = ended.into_iter().find(|code| *code != ExitCode::SUCCESS);
         wrong.unwrap_or(ExitCode::SUCCESS)
     }
 }

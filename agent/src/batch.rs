@@ -111,7 +111,8 @@ impl Batcher {
             self.urgency = Urgency::Urgent;
         }
         self.bytes += framed(result.encoded_len());
-        self.oldest.get_or_insert(now);
+        // By a clock that was set back, what waits is not of the future.
+        self.oldest = Some(self.oldest.map_or(now, |oldest| oldest.min(now)));
         self.results.push(result);
     }
 
@@ -178,6 +179,14 @@ mod tests {
         assert_eq!(slots, [1, 2, 3]);
         batcher.add(2_000_000, 4, passed("a"));
         assert_eq!(batcher.due(), Some(4_000_000));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nothing_waiting() {
+        let mut batcher = Batcher::new();
+        batcher.add(3_600_000_000, 1, passed("a"));
+        batcher.add(1_000_000, 2, passed("a"));
+        assert_eq!(batcher.due(), Some(3_000_000));
     }
 
     #[test]

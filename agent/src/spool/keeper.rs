@@ -2,7 +2,8 @@
 //!
 //! Rules: a change is made to a copy of the ledger and taken over once it is durable; a write that failed is looked for
 //! after the store was opened again, since it may have been one; room is made of the oldest confirmed batches, then of the
-//! oldest unconfirmed, and on a disk that is full of confirmed ones alone.
+//! oldest unconfirmed, and on a disk that is full of confirmed ones alone; an unconfirmed batch that was sent before it was
+//! given up is lost only once the coordinator has said that it does not have it.
 
 use std::ops::RangeInclusive;
 
@@ -22,6 +23,8 @@ pub(super) struct Keeper {
     is_broken: bool,
     /// The first id that this process gives.
     first_new: u64,
+    /// Up to where each lane was fetched since the coordinator last said what it has.
+    sent: [u64; 2],
 }
 
 /// A batch that waits to be stored.
@@ -131,7 +134,9 @@ impl Keeper {
         let (since, until) = (ledger.last_sealed_at.min(now), ledger.last_sealed_at.max(now));
         ledger.lose_unstored(Lost { reason: Reason::ProcessDied, results: died, since, until });
         let first_new = ledger.live.next;
-        let mut keeper = Self { store, ledger, is_behind: false, trouble: None, is_broken: false, first_new };
+        // Of what an earlier process sent nothing is known.
+        let sent = [ledger.live.next - 1, ledger.backfill.next - 1];
+        let mut keeper = Self { store, ledger, is_behind: false, trouble: None, is_broken: false, first_new, sent };
         if is_new || died > 0 {
             keeper.write(&keeper.ledger.clone(), &[])?;
         }
@@ -154,7 +159,7 @@ impl Keeper {
     pub(super) fn renew(&mut self, incarnation: [u8; 16], now: i64) -> Result<(), StoreError> {
         self.store.renew(now)?;
         (self.trouble, self.is_broken) = (None, false);
-        (self.ledger, self.first_new) = (Ledger::new(incarnation, now), 1);
+        (self.ledger, self.first_new, self.sent) = (Ledger::new(incarnation, now), 1, [0, 0]);
         self.write(&self.ledger.clone(), &[])
     }
 
@@ -205,19 +210,34 @@ impl Keeper {
     /// Takes up a confirmation. It is written with what comes next: until then the coordinator knows it.
     pub(super) fn ack(&mut self, lane: Lane, number: u64) {
         self.ledger.ack(lane, number);
+        // All of a session is sent in order, so that what was sent in it arrived with what is confirmed.
+        self.ledger.arrived(lane, number);
         self.is_behind = true;
         self.free_confirmed();
+    }
+
+    /// Whether the coordinator may have an unconfirmed batch. A spool that an earlier process left is in doubt no further
+    /// than a session can be ahead.
+    fn may_have_arrived(&self, lane: Lane, number: u64) -> bool {
+        let sent = self.sent[usize::from(lane == Lane::Backfill)];
+        number <= sent.min(self.ledger.numbers(lane).acked + MOST_AHEAD)
     }
 
     /// Takes up how far the coordinator is, which may be less than it said before.
     pub(super) fn resume(&mut self, live: u64, backfill: u64) -> Result<(), StoreError> {
         let mut ledger = self.ledger.clone();
-        if ledger.outgrow(live, backfill, self.first_new) {
+        let is_settled = ledger.settle(Lane::Live, live) | ledger.settle(Lane::Backfill, backfill);
+        let is_copy = ledger.outgrow(live, backfill, self.first_new);
+        if is_copy {
             tracing::warn!("the spool is an older copy of itself: the coordinator has more of it");
+        }
+        // Before anything is sent: after that the coordinator's numbers say nothing of what was in doubt.
+        if is_settled || is_copy {
             self.write(&ledger, &[])?;
         }
         self.ledger.resume(Lane::Live, live);
         self.ledger.resume(Lane::Backfill, backfill);
+        self.sent = [self.ledger.live.acked, self.ledger.backfill.acked];
         self.is_behind = true;
         self.free_confirmed();
         Ok(())
@@ -236,7 +256,9 @@ impl Keeper {
         let above = self.ledger.live.acked;
         let Some(last_id) = self.store.newest_before(above, sealed_before)? else { return Ok(()) };
         let mut ledger = self.ledger.clone();
-        if !ledger.move_up_to(last_id) {
+        // Nothing of the lane is on its way: what is in doubt there was fetched and not sent.
+        let is_settled = ledger.settle(Lane::Live, ledger.live.acked);
+        if !ledger.move_up_to(last_id) && !is_settled {
             return Ok(());
         }
         faultline_proto::failpoint::reach("spool.move.before");
@@ -251,7 +273,10 @@ impl Keeper {
             loop {
                 match self.store.read(ids.clone()) {
                     Ok(Some(row)) => {
-                        return Ok(Some(Fetched { lane, number: self.ledger.place(row.id).1, row }));
+                        let number = self.ledger.place(row.id).1;
+                        let sent = &mut self.sent[usize::from(lane == Lane::Backfill)];
+                        *sent = number.max(*sent);
+                        return Ok(Some(Fetched { lane, number, row }));
                     }
                     Ok(None) => break,
                     Err(StoreError::Row(head)) => self.forget_damaged(&head)?,
@@ -402,7 +427,12 @@ impl Keeper {
                     continue;
                 }
                 free += head.bytes;
-                give_back(ledger, &head, Reason::SpoolFull);
+                let (lane, number) = ledger.place(head.id);
+                if self.may_have_arrived(lane, number) {
+                    ledger.doubt(lane, number, lost(&head, Reason::SpoolFull), head.losses.clone());
+                } else {
+                    give_back(ledger, &head, Reason::SpoolFull);
+                }
                 add_id(&mut removed, head.id);
             }
         }
@@ -440,7 +470,12 @@ fn give_back(ledger: &mut Ledger, head: &Head, reason: Reason) {
     let mut untold = std::mem::take(&mut ledger.untold);
     head.losses.iter().for_each(|lost| merge(&mut untold, *lost));
     ledger.untold = untold;
-    ledger.lose(Lost { reason, results: head.results, since: head.since, until: head.sealed_at });
+    ledger.lose(lost(head, reason));
+}
+
+/// The loss of a stored batch.
+fn lost(head: &Head, reason: Reason) -> Lost {
+    Lost { reason, results: head.results, since: head.since, until: head.sealed_at }
 }
 
 fn add_id(removed: &mut Vec<RangeInclusive<u64>>, id: u64) {
@@ -456,6 +491,8 @@ const OF_BATCH: usize = 128;
 const EVERY_ID: RangeInclusive<u64> = 1..=i64::MAX.unsigned_abs();
 /// More than any coordinator takes in a batch.
 const MOST_RESULTS: u64 = 100_000;
+/// More than any session has in flight, and was acknowledged without having been written.
+const MOST_AHEAD: u64 = 1024;
 /// Batches that are looked at at a time.
 const HEADS: usize = 256;
 /// Which part of the quota is freed at once where it is confirmed.

@@ -5,7 +5,8 @@
 //! moved to the backfill lane as ranges of ids, so that moving a day of them writes one line: id `first_id + n` has the
 //! backfill number `first_number + n`. An id is confirmed when its number is, in the lane that it is in. Every result that
 //! was ever given to the spool is accounted for once, as stored or as lost: `made = accounted + what waits in memory`.
-//! A loss is told by one batch, and comes back if that batch is lost itself.
+//! A loss is told by one batch, and comes back if that batch is lost itself. What is given up while it may be at the
+//! coordinator already is in doubt, and neither told nor counted until the next word of the coordinator says which.
 
 use std::ops::RangeInclusive;
 
@@ -38,6 +39,22 @@ pub struct Ledger {
     pub untold: Vec<Lost>,
     /// Results lost since the incarnation began.
     pub lost: Losses,
+    /// Batches that are held no more and may be at the coordinator.
+    #[serde(default)]
+    pub doubts: Vec<Doubt>,
+}
+
+/// A batch that was given up, and may be at the coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Doubt {
+    /// Whether it was in the backfill lane; else it was in the live one.
+    pub is_backfill: bool,
+    /// Its number there.
+    pub number: u64,
+    /// Its results, if they did not arrive.
+    pub lost: Lost,
+    /// What it told, and nobody else tells if it did not arrive.
+    pub told: Vec<Lost>,
 }
 
 /// Numbers of a lane.
@@ -283,6 +300,30 @@ impl Ledger {
         self.lose(lost);
     }
 
+    /// Notes that the batch is held no more, and may be at the coordinator.
+    pub fn doubt(&mut self, lane: Lane, number: u64, lost: Lost, told: Vec<Lost>) {
+        self.doubts.push(Doubt { is_backfill: lane == Lane::Backfill, number, lost, told });
+    }
+
+    /// Takes up that batches of the lane up to the number arrived, as far as they are in doubt.
+    pub fn arrived(&mut self, lane: Lane, number: u64) {
+        self.doubts.retain(|doubt| doubt.is_backfill != (lane == Lane::Backfill) || doubt.number > number);
+    }
+
+    /// Takes up that of the lane nothing in doubt arrived but what is up to the number. Says whether anything was in doubt.
+    pub fn settle(&mut self, lane: Lane, number: u64) -> bool {
+        let before = self.doubts.len();
+        self.arrived(lane, number);
+        let of_lane = |doubt: &mut Doubt| doubt.is_backfill == (lane == Lane::Backfill);
+        let lost: Vec<_> = self.doubts.extract_if(.., of_lane).collect();
+        let is_settled = before > self.doubts.len();
+        for Doubt { lost, told, .. } in lost {
+            told.into_iter().for_each(|lost| self.tell(lost));
+            self.lose(lost);
+        }
+        is_settled
+    }
+
     /// Has the loss told by the next batch; it is counted already.
     pub fn tell(&mut self, lost: Lost) {
         merge(&mut self.untold, lost);
@@ -375,6 +416,22 @@ mod tests {
         let unconfirmed: Vec<_> = (1..=10).filter(|id| !ledger.is_confirmed(*id)).map(|id| ledger.place(id)).collect();
         assert_eq!(unconfirmed, [(Lane::Backfill, 6), (Lane::Backfill, 7), (Lane::Backfill, 8)]);
         assert_eq!(ledger.live, Numbers { next: 31, acked: 30 });
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_lost_only_if_it_did_not_arrive() {
+        let mut ledger = ledger(10);
+        let lost = |results| Lost { reason: Reason::SpoolFull, results, since: 1, until: 2 };
+        ledger.doubt(Lane::Live, 3, lost(1), vec![lost(100)]);
+        ledger.doubt(Lane::Live, 4, lost(10), vec![lost(1000)]);
+        ledger.doubt(Lane::Backfill, 1, lost(5), Vec::new());
+        ledger.arrived(Lane::Backfill, 1);
+        assert_eq!((ledger.doubts.len(), ledger.lost.spool_full), (2, 0));
+        assert!(!ledger.settle(Lane::Backfill, 0), "it is settled");
+        assert!(ledger.settle(Lane::Live, 3));
+        assert!(!ledger.settle(Lane::Live, 3), "once");
+        assert_eq!(ledger.lost.spool_full, 10);
+        assert_eq!(ledger.untold, [lost(1010)], "what it told was counted before");
     }
 
     #[test]

@@ -28,6 +28,22 @@ fn whatever_breaks_what_was_made_is_logged_once_or_told_as_lost() {
     });
 }
 
+/// Once such a batch was told as lost, and was in the log.
+#[test]
+fn a_batch_that_was_given_up_while_its_answer_was_away_is_counted_once() {
+    [24, 79, 127, 184].into_par_iter().for_each(|seed| {
+        holds(seed);
+    });
+}
+
+/// Once the batch that was being filled waited for the hour to come again.
+#[test]
+fn a_clock_that_is_set_back_keeps_no_batch_waiting() {
+    [33, 45, 90, 111].into_par_iter().for_each(|seed| {
+        holds(seed);
+    });
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     for seed in [3, 8] {
@@ -41,7 +57,8 @@ async fn the_made_up_log_keeps_what_every_store_must_keep() {
     let writers = Mutex::new(tokio::task::JoinSet::new());
     let open = async |name: &str| {
         let mut disks = disks.lock().expect("nobody panicked");
-        let disk = disks.entry(name.to_owned()).or_insert_with(|| Arc::new(Disk::new(1)));
+        let nth = disks.len() as u64;
+        let disk = disks.entry(name.to_owned()).or_insert_with(|| Arc::new(Disk::new(nth)));
         let (log, writing) = ModelLog::start(disk);
         writers.lock().expect("nobody panicked").spawn(writing);
         log

@@ -33,6 +33,7 @@ const GROUP: usize = 512;
 /// What survives a crash of the coordinator.
 pub struct Disk {
     kept: Mutex<Kept>,
+    feed_id: String,
 }
 
 struct Kept {
@@ -93,7 +94,7 @@ impl Disk {
             is_dead: false,
             stored_at: Vec::new(),
         };
-        Self { kept: Mutex::new(kept) }
+        Self { kept: Mutex::new(kept), feed_id: format!("simulated-{seed}") }
     }
 
     /// A commit takes up to this.
@@ -337,7 +338,7 @@ impl RecordLog for ModelLog {
 #[async_trait]
 impl ChangeLog for ModelLog {
     fn feed_id(&self) -> String {
-        "simulated".to_owned()
+        self.disk.feed_id.clone()
     }
 
     async fn publish(&self, tick: Cursor, at: Timestamp, changes: Vec<Published>) -> Result<Vec<Entry>, LogError> {

@@ -173,7 +173,7 @@ mod tests {
             ..Row::default()
         };
         let report = Report::new("a machine".into(), Load { targets: 1, batch: 1 }, None, vec![row]);
-        assert!(report.text().contains("| 3.0 (3.0-3.0) |"), "{}", report.text());
+        assert!(report.text().contains(" 3.0 (3.0-3.0) |"), "{}", report.text());
         assert_eq!(
             report.missed,
             [

@@ -18,6 +18,7 @@ use faultline_proto::{
 };
 use futures::{StreamExt as _, stream};
 use prost::Message as _;
+use tokio::task;
 
 /// Seconds between an agent's batches; each holds a look at every target.
 const INTERVAL_S: usize = 30;
@@ -128,10 +129,10 @@ impl Filled {
                 append(&log, admission, record).await.map(|_| usize::from(agent.is_some()))
             }
         });
-        // In order: each is begun, and so waits in the store's queue, before the next.
+        // In order: each is begun, and so waits in the store's queue, before the next. One that had to yield first would not.
         let mut appended = stream::iter(appended).buffered(AT_A_TIME);
         let mut batches = 0;
-        while let Some(is_batch) = appended.next().await {
+        while let Some(is_batch) = task::unconstrained(appended.next()).await {
             batches += is_batch?;
         }
         drop(appended);

@@ -55,7 +55,8 @@ fn program(name: &str) -> PathBuf {
         let test = std::env::current_exe().expect("own path");
         let folder = test.parent().and_then(Path::parent).expect("target folder").to_owned();
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--locked", "-p", "faultline-coordinator", "-p", "faultline-agent", "--bins"]);
+        // All of it: with other features than the tests have, every dependency would be built anew.
+        build.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);
         if folder.ends_with("release") {
             build.arg("--release");
         }

@@ -45,7 +45,8 @@ fn faultline() -> &'static Path {
         let test = std::env::current_exe().expect("own path");
         let folder = test.parent().and_then(Path::parent).expect("target folder");
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--locked", "-p", "faultline-coordinator", "--bins"]);
+        // All of it: with other features than the tests have, every dependency would be built anew.
+        build.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);
         if folder.ends_with("release") {
             build.arg("--release");
         }

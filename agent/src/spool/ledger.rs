@@ -318,7 +318,9 @@ impl Ledger {
         let lost: Vec<_> = self.doubts.extract_if(.., of_lane).collect();
         let is_settled = before > self.doubts.len();
         for Doubt { lost, told, .. } in lost {
-            told.into_iter().for_each(|lost| self.tell(lost));
+            for earlier in told {
+                self.tell(earlier);
+            }
             self.lose(lost);
         }
         is_settled
@@ -420,7 +422,7 @@ mod tests {
 
     #[test]
     fn what_is_in_doubt_is_lost_only_if_it_did_not_arrive() {
-        let mut ledger = ledger(10);
+        let mut ledger = made(10);
         let lost = |results| Lost { reason: Reason::SpoolFull, results, since: 1, until: 2 };
         ledger.doubt(Lane::Live, 3, lost(1), vec![lost(100)]);
         ledger.doubt(Lane::Live, 4, lost(10), vec![lost(1000)]);

@@ -4,8 +4,8 @@
 //! never harms another's session; silence is recorded, so that a replay of the log knows of it too; what the engine wants
 //! looked at again goes out beside all that, best effort.
 //!
-//! **Memory.** Batches that wait to be stored hold [`BUDGET`] bytes, over all sessions; while it is spent nothing further is
-//! read, and agents wait. What a session may have under way shrinks as sessions become more ([`Ingest::credit`]), so that agents
+//! **Memory.** Batches that wait to be stored hold `BUDGET` bytes, over all sessions; while it is spent nothing further is
+//! read, and agents wait. What a session may have under way shrinks as sessions become more (`Ingest::credit`), so that agents
 //! that keep to it fill the budget and no more. What can be held for one that does not keep to anything is a message that is
 //! being read (1 MiB, again while it is decompressed) and the window of its stream (256 KiB): 2.25 MiB, and for no longer than its
 //! session lives. For 5,000 sessions of agents that keep to their credit, one batch each, that is the budget and what waits in

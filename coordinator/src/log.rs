@@ -4,7 +4,7 @@
 //! error says that it is not stored. Admission is exact: a batch that was sent twice is stored once, whatever it holds the
 //! second time, a gap is known, and a session that a newer one has replaced is fenced off. The second record, of what was
 //! published, is [`ChangeLog`]: append-only, never recomputed. A store that is full is no fault of its callers: they wait
-//! until there is room again ([`patient`]). What every store must keep is in [`conformance`].
+//! until there is room again ([`patient`]). What every store must keep is in `conformance`.
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

@@ -1,7 +1,7 @@
 //! Pace: ingest runs no further ahead of the fold than memory allows.
 //!
 //! What is durable and not yet folded is read back by the next tick, all at once. Rule: batches wait while those before them
-//! hold [`MOST_AHEAD`] bytes that are still to be folded; agents then wait for acknowledgements, and keep what they have. Only
+//! hold `MOST_AHEAD` bytes that are still to be folded; agents then wait for acknowledgements, and keep what they have. Only
 //! when the fold takes longer for a tick's results than they took to come does anybody wait.
 
 use std::sync::{

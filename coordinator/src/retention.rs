@@ -3,7 +3,7 @@
 //! Once an hour: what came since the last time is counted, incidents that ended get their history, results that are too old or too many are trimmed, free pages go
 //! back to the file system, counts go after [`COUNTS`]. Changes stay for ever. Rules: it works in short steps with pauses
 //! between them, so that no append waits for it; nothing is trimmed that is not counted, that came in the last
-//! [`RECENT`], or that a restart would have to read since no snapshot covers it; a clock that jumped while the process ran
+//! `RECENT`, or that a restart would have to read since no snapshot covers it; a clock that jumped while the process ran
 //! trims nothing; what fails is said and tried again an hour later, and ends nothing.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};

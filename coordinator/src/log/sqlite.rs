@@ -1,6 +1,6 @@
 //! The log in SQLite: WAL, `synchronous=FULL`, 16 KiB pages, one writer, group commit.
 //!
-//! [`writer`] owns the writing connection and its thread, [`read`] the statements that read, [`schema`] the tables. Readers
+//! `writer` owns the writing connection and its thread, `read` the statements that read, `schema` the tables. Readers
 //! have a connection of their own.
 
 pub mod check;

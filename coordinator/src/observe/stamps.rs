@@ -1,7 +1,7 @@
 //! Stamps of a batch: the agent's clock taken back to the coordinator's, and whether it can be trusted.
 //!
 //! Rules: where the agent measured its clock against the coordinator's, that offset is taken off its stamps. A clock that is
-//! surely wrong by more than [`WRONG`] is a fault of the vantage, not of what it measured: its runs are marked. Without a
+//! surely wrong by more than `WRONG` is a fault of the vantage, not of what it measured: its runs are marked. Without a
 //! measurement, a batch that was sealed after it arrived comes from a clock that runs ahead.
 
 use std::time::Duration;

@@ -4,7 +4,7 @@
 //! one (protobuf, "Last One Wins"). Of a body only the seconds of its timestamps change, which take five bytes in any year
 //! until 3058; the rest of a second stays.
 //!
-//! Rules: everything follows from [`Load`]; nearly all results pass, one in [`FAILING`] does not, spread evenly over
+//! Rules: everything follows from [`Load`]; nearly all results pass, one in `FAILING` does not, spread evenly over
 //! targets; results began one or two seconds before they are sent.
 
 use std::{ops::Range, sync::Arc, time::Duration};

@@ -1,7 +1,7 @@
 //! The agents: scripted sessions over real mutual TLS and gRPC in one process, each with all the credit that it is given.
 //!
 //! A part. It issues identities, opens sessions from many loopback addresses (one address may hold few connections), and
-//! sends batches that were encoded once ([`batches`](super::batches)); [`codec`] puts them on the wire as they are.
+//! sends batches that were encoded once ([`batches`](super::batches)); `codec` puts them on the wire as they are.
 //!
 //! Rules: no more batches are in flight than the coordinator last allowed; acknowledged is what it says is durable;
 //! whatever it refuses ends the bench; the process has one thread.

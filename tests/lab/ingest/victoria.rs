@@ -1,7 +1,7 @@
 //! `VictoriaMetrics`, single node: the same results over HTTP in Influx's line protocol, as many in a request as in a batch.
 //!
 //! Line protocol is how `VictoriaMetrics` itself is benchmarked (timescale/tsbs, target `victoriametrics`). A result is a line:
-//! whole, eight values ([`FIELDS`]); or its outcome alone.
+//! whole, eight values (`FIELDS`); or its outcome alone.
 //!
 //! Rules: the program runs as its package has it, but for the port and the folder; all series are known before anything is
 //! measured, since making them costs more than filling them; what it counts itself must be what was sent. Its answer is no

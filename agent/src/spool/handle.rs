@@ -424,7 +424,10 @@ fn answer(keeper: &mut Keeper, job: Job) -> Box<dyn FnOnce()> {
     match job {
         Job::Resume { live, backfill, sealed_before, done } => {
             let resumed = keeper.resume(live, backfill);
-            move_old(keeper, sealed_before);
+            // Of one that could not be resumed it is not known what the coordinator has: what moved could arrive twice.
+            if resumed.is_ok() {
+                move_old(keeper, sealed_before);
+            }
             Box::new(move || {
                 done.send(resumed.is_ok()).ok();
             })

@@ -254,11 +254,12 @@ impl Keeper {
     /// Moves unconfirmed batches that were sealed before then to the backfill lane.
     pub(super) fn move_old(&mut self, sealed_before: i64) -> Result<(), StoreError> {
         let above = self.ledger.live.acked;
-        let Some(last_id) = self.store.newest_before(above, sealed_before)? else { return Ok(()) };
+        let newest = self.store.newest_before(above, sealed_before)?;
         let mut ledger = self.ledger.clone();
         // Nothing of the lane is on its way: what is in doubt there was fetched and not sent.
-        let is_settled = ledger.settle(Lane::Live, ledger.live.acked);
-        if !ledger.move_up_to(last_id) && !is_settled {
+        let is_settled = ledger.settle(Lane::Live, above);
+        let is_moved = newest.is_some_and(|last_id| ledger.move_up_to(last_id));
+        if !is_moved && !is_settled {
             return Ok(());
         }
         faultline_proto::failpoint::reach("spool.move.before");
@@ -398,7 +399,7 @@ impl Keeper {
         let enough = needed + room.all / AT_A_TIME;
         'confirmed: for ids in ledger.confirmed() {
             let mut from = *ids.start();
-            loop {
+            while from <= *ids.end() {
                 let heads = self.store.heads(from..=*ids.end(), HEADS)?;
                 let Some(last) = heads.last() else { break };
                 from = last.id + 1;

@@ -47,6 +47,8 @@ struct Talk<'a> {
     answer: Option<AssignmentAck>,
     is_beating: bool,
     batch: Option<Fetched>,
+    /// A live batch was fetched and not sent, since it is old: before any other goes out, what is old moves.
+    is_move_due: bool,
     /// The last heartbeat: what it said, and when.
     asked: Option<(i64, Instant)>,
     /// When silence ends the session. Known once heartbeats are answered: who does not is watched by HTTP/2 alone.
@@ -180,6 +182,7 @@ impl<'a> Talk<'a> {
             answer: None,
             is_beating: false,
             batch: None,
+            is_move_due: false,
             asked: None,
             silent_at: None,
             fetch_after: Instant::now(),
@@ -211,12 +214,14 @@ impl<'a> Talk<'a> {
         let spool = &self.uplink.shared.spool;
         match fetched {
             None => self.fetch_after = Instant::now() + FETCH_PAUSE,
-            Some(batch) if batch.lane == Lane::Live && batch.row.sealed_at < self.uplink.old() => {
-                if self.session.settle() {
+            Some(batch)
+                if batch.lane == Lane::Live && (self.is_move_due || batch.row.sealed_at < self.uplink.old()) =>
+            {
+                self.is_move_due = !self.session.settle();
+                if !self.is_move_due {
                     spool.move_old(self.uplink.old()).await;
-                    // Where it could not be moved, it goes as it is.
-                    let again = spool.fetch(Lane::Live, batch.number).await;
-                    self.batch = again.filter(|again| again.number == batch.number);
+                    // The next that is still there: where it could not be moved, this one.
+                    self.batch = spool.fetch(Lane::Live, batch.number).await;
                 }
             }
             Some(batch) => self.batch = Some(batch),

@@ -77,6 +77,7 @@ conformance! {
     a_full_spool_gives_up_the_oldest_and_tells_it,
     a_batch_larger_than_the_spool_is_told_as_lost,
     a_loss_is_told_once_and_again_if_its_batch_is_lost,
+    what_was_fetched_and_given_up_is_lost_once_nothing_is_on_its_way,
     a_later_process_finds_what_an_earlier_one_left,
     what_died_with_the_process_is_told,
     a_coordinator_that_is_behind_gets_what_is_still_held,
@@ -210,6 +211,18 @@ async fn a_loss_is_told_once_and_again_if_its_batch_is_lost(place: &dyn Place) {
     let dropped = spool.view().dropped_results();
     assert!(dropped >= 6, "{dropped}");
     assert_eq!(counted(&spool).await, (made - dropped, dropped));
+}
+
+async fn what_was_fetched_and_given_up_is_lost_once_nothing_is_on_its_way(place: &dyn Place) {
+    let spool = spool(place, &SharedCounter::default());
+    spool.push(sealed(2, &[]), at(5));
+    assert!(spool.fetch(Lane::Live, 1).await.is_some());
+    while spool.view().live.first == 1 {
+        spool.push(sealed_of(100_000), at(5));
+    }
+    let others = spool.view().dropped_results();
+    spool.move_old(0).await;
+    assert_eq!(spool.view().dropped_results(), others + 2, "nothing was old, and yet it is known not to have arrived");
 }
 
 async fn a_later_process_finds_what_an_earlier_one_left(place: &dyn Place) {

@@ -14,6 +14,8 @@ enum Fault {
     None,
     /// Nothing of it happens.
     Full,
+    /// The same, of so many writes.
+    FullFor(u32),
     /// It happens, and fails all the same.
     AnswerLost,
     /// The store finds itself damaged.
@@ -32,10 +34,14 @@ impl Store for Faulty {
     }
 
     fn commit(&mut self, change: &Change<'_>) -> Result<(), StoreError> {
-        let fault = *self.fault.lock().expect("no panic");
+        let mut faults = self.fault.lock().expect("no panic");
+        let fault = *faults;
+        if let Fault::FullFor(writes) = fault {
+            *faults = if writes > 1 { Fault::FullFor(writes - 1) } else { Fault::None };
+        }
         match fault {
             Fault::None => self.store.commit(change),
-            Fault::Full => Err(StoreError::Disk("no space left on device".to_owned())),
+            Fault::Full | Fault::FullFor(_) => Err(StoreError::Disk("no space left on device".to_owned())),
             Fault::AnswerLost => {
                 self.store.commit(change)?;
                 Err(StoreError::Disk("input/output error".to_owned()))
@@ -97,6 +103,20 @@ impl Stage {
     fn set(&self, fault: Fault) {
         *self.fault.lock().expect("no panic") = fault;
     }
+}
+
+#[tokio::test]
+async fn what_the_coordinator_has_is_not_moved_when_that_could_not_be_written() {
+    let stage = Stage::new(Spool::driven);
+    stage.spool.push(sealed(1, &[]), at(1));
+    stage.spool.push(sealed(1, &[]), at(2));
+    // A write is tried twice, so that the move after it would succeed.
+    stage.set(Fault::FullFor(2));
+    assert!(!stage.spool.resume(50, 0, 10).await);
+    assert_eq!(
+        (numbers(&stage.spool, Lane::Live).await, numbers(&stage.spool, Lane::Backfill).await),
+        (vec![1, 2], vec![])
+    );
 }
 
 #[tokio::test]

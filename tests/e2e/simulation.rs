@@ -44,6 +44,14 @@ fn a_clock_that_is_set_back_keeps_no_batch_waiting() {
     });
 }
 
+/// A link that lost something on its way down carries what goes up until its silence is noticed: nobody is back before.
+#[test]
+fn who_is_heard_one_way_is_not_back() {
+    [1_000_007, 1_000_421].into_par_iter().for_each(|seed| {
+        holds(seed);
+    });
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     for seed in [3, 8] {

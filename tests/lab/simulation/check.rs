@@ -41,8 +41,8 @@ struct Counted {
     batches: BTreeSet<(Place, u64)>,
     epochs: BTreeMap<String, u64>,
     tallies: BTreeMap<(String, Vec<u8>), Tally>,
-    /// When a result was stored, by agent and serial number.
-    stored: BTreeMap<(String, u32), Duration>,
+    /// When a result was stored and in which batch, by agent and serial number.
+    stored: BTreeMap<(String, u32), (Duration, Place, u64)>,
     observer: Observer,
 }
 
@@ -117,7 +117,7 @@ impl Check {
             return Err(format!("a batch of a session that was replaced: {} after {epoch}", record.epoch));
         }
         *epoch = record.epoch;
-        let highest = self.highest.entry(place).or_default();
+        let highest = self.highest.entry(place.clone()).or_default();
         *highest = record.number.max(*highest);
         let batch = counted.observer.read_batch(record).map_err(|error| error.to_string())?;
         let tally = counted.tallies.entry((record.agent.clone(), record.incarnation.clone())).or_default();
@@ -138,19 +138,26 @@ impl Check {
             if facts != Some(issuer.as_str()) {
                 return Err(format!("result {serial} saw {issuer:?}, its facts {} say {facts:?}", result.facts));
             }
-            if counted.stored.insert((record.agent.clone(), serial), at).is_some() {
+            if counted.stored.insert((record.agent.clone(), serial), (at, place.clone(), record.number)).is_some() {
                 return Err(format!("result {serial} stands twice in the log"));
             }
         }
         Ok(())
     }
 
-    /// Whether any of an agent's results that it saw after then is in the log, and when that came.
-    pub fn first_after(&self, agent: &str, after: Duration) -> Option<Duration> {
-        let vm = self.vms.iter().find(|vm| vm.name == agent)?;
-        let seen = vm.seen();
-        let fresh = seen.results.iter().filter(|(_, (at, ..))| *at > after);
-        fresh.filter_map(|(serial, _)| self.counted.stored.get(&(agent.to_owned(), *serial)).copied()).min()
+    /// Whether any of an agent's results that it saw after then is in the log, and the agent knows it: both ways are open.
+    pub fn is_heard_after(&self, agent: &str, after: Duration) -> bool {
+        let Some(vm) = self.vms.iter().find(|vm| vm.name == agent) else { return false };
+        let Some((incarnation, (live, backfill))) = vm.disk.acked() else { return false };
+        let fresh =
+            vm.seen().results.iter().filter(|(_, (at, ..))| *at > after).map(|(serial, _)| *serial).collect::<Vec<_>>();
+        fresh.into_iter().any(|serial| {
+            let stored = self.counted.stored.get(&(agent.to_owned(), serial));
+            stored.is_some_and(|(_, (_, of, lane), number)| {
+                let acked = if i32::from(*lane) == Lane::Backfill as i32 { backfill } else { live };
+                *of == incarnation && *number <= acked
+            })
+        })
     }
 
     /// The longest that a result took which the agent saw after then.
@@ -159,7 +166,8 @@ impl Check {
         let mut longest = Duration::ZERO;
         for (serial, (at, ..)) in vm.seen().results.iter().filter(|(_, (at, ..))| *at > after && *at < until) {
             let stored = self.counted.stored.get(&(agent.to_owned(), *serial));
-            let stored = stored.ok_or_else(|| format!("result {serial} of {agent} never came, with all at work"))?;
+            let (stored, ..) =
+                stored.ok_or_else(|| format!("result {serial} of {agent} never came, with all at work"))?;
             longest = longest.max(stored.saturating_sub(*at));
         }
         Ok(longest)

@@ -278,8 +278,9 @@ impl Stage<'_> {
                 self.step(tell)?;
             }
             for vm in &self.vms {
-                if let Some(at) = self.check.first_after(&vm.name, healed) {
-                    back.entry(vm.name.clone()).or_insert(at);
+                // A link that lost something on its way down still carries what goes up, until its silence is noticed.
+                if self.check.is_heard_after(&vm.name, healed) {
+                    back.entry(vm.name.clone()).or_insert(self.sim.elapsed());
                 }
             }
             if self.sim.elapsed() > healed + BACK {

@@ -5,6 +5,8 @@
 //! [`reach`] is nothing. `FAILPOINTS="spool.commit.before=3*off->return"` in the environment of such a build ends it the fourth
 //! time it gets there, at once and without a destructor, as SIGKILL would.
 
+use std::{fs, io, path::Path};
+
 /// Ends the process here if the environment says so.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
@@ -31,18 +33,19 @@ fn die(name: &str) {
 /// What a process says as it ends at a failpoint, before the name.
 pub const LAST_WORDS: &str = "ended at failpoint ";
 
-/// The names that `reach` is called with in these sources: what a crate's list must hold.
-pub fn named_in(source: &str) -> impl Iterator<Item = &str> {
-    source.split("failpoint::reach(\"").skip(1).filter_map(|rest| rest.split('"').next())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_found_where_they_are_reached() {
-        let source = "a(); failpoint::reach(\"spool.commit.before\"); b(); failpoint::reach(\"spool.commit.after\");";
-        assert_eq!(named_in(source).collect::<Vec<_>>(), ["spool.commit.before", "spool.commit.after"]);
+/// The names that `reach` is called with in the sources of this folder, sorted: what a crate's list must hold.
+pub fn named_in(folder: &Path) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(named_in(&path)?);
+        } else {
+            let source = fs::read_to_string(&path)?;
+            let after = source.split("failpoint::reach(\"").skip(1);
+            found.extend(after.filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+        }
     }
+    found.sort_unstable();
+    Ok(found)
 }

@@ -33,26 +33,24 @@
 
 use std::{
     fs, io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use faultline_proto::{clock::Clock, types::v1::Vantage};
-use serde::Deserialize;
 use tonic::transport::Uri;
 
-use self::value::{
-    Concurrency, Endpoint, Interval, LookSpacing, Looks, PortRule, Resolver, RunsPerMinute, RunsPerSecond, SpoolBytes,
-    SpoolMemory,
+use self::{
+    file::{File, FileCoordinator, FilePrometheus},
+    value::{Concurrency, SpoolBytes, SpoolMemory},
 };
 use crate::{
     blackbox::Prometheus,
     policy::Policy,
-    probe::{ProbeSettings, ResolverChoice, Roots, RootsError, certificates},
-    schedule::{LookLimits, PaceLimits},
-    status::{default_socket, service_folder},
+    probe::{ProbeSettings, ResolverChoice, Roots, RootsError},
 };
 
+mod file;
 mod value;
 
 /// Everything that an agent must be told.
@@ -244,181 +242,6 @@ impl Config {
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    coordinator: Vec<FileCoordinator>,
-    #[serde(default)]
-    vantage: FileVantage,
-    #[serde(default)]
-    probe: FileProbe,
-    #[serde(default)]
-    policy: FilePolicy,
-    #[serde(default)]
-    spool: FileSpool,
-    prometheus: Option<FilePrometheus>,
-    #[serde(default)]
-    status: FileStatus,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileCoordinator {
-    endpoint: Endpoint,
-    server_name: Option<String>,
-    ca: PathBuf,
-    certificate: PathBuf,
-    key: PathBuf,
-}
-
-impl FileCoordinator {
-    fn under(self, base: &Path) -> Coordinator {
-        let Endpoint { uri, host } = self.endpoint;
-        Coordinator {
-            endpoint: uri,
-            server_name: self.server_name.unwrap_or(host),
-            ca: base.join(self.ca),
-            certificate: base.join(self.certificate),
-            key: base.join(self.key),
-        }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct FileVantage {
-    hosted_on: String,
-    region: String,
-    asn: u32,
-    isp: String,
-    country: String,
-    geography: String,
-}
-
-impl From<FileVantage> for Vantage {
-    fn from(file: FileVantage) -> Self {
-        let FileVantage { hosted_on, region, asn, isp, country, geography } = file;
-        Self { hosted_on, region, asn, isp, country, geography }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct FileProbe {
-    source_address: Option<IpAddr>,
-    resolvers: Vec<Resolver>,
-    authority_port: Option<u16>,
-    roots: Option<PathBuf>,
-    only_roots: bool,
-    max_concurrency: Concurrency,
-}
-
-impl FileProbe {
-    fn under(self, base: &Path) -> Result<Probe, ConfigError> {
-        let roots = match self.roots {
-            None => Roots::System,
-            Some(path) => {
-                let path = base.join(path);
-                let extra = certificates(&read(&path)?).map_err(|source| ConfigError::Roots { path, source })?;
-                if self.only_roots { Roots::Only(extra) } else { Roots::SystemAnd(extra) }
-            }
-        };
-        let servers: Vec<SocketAddr> = self.resolvers.into_iter().map(|resolver| resolver.0).collect();
-        Ok(Probe {
-            source_address: self.source_address,
-            resolver: if servers.is_empty() { ResolverChoice::System } else { ResolverChoice::Servers(servers) },
-            authority_port: self.authority_port.unwrap_or(DNS_PORT),
-            roots,
-            max_concurrency: self.max_concurrency.0,
-            starvation: Starvation::default(),
-        })
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct FilePolicy {
-    min_interval: Option<Interval>,
-    max_assignments: Option<usize>,
-    look_spacing: Option<LookSpacing>,
-    max_looks: Option<Looks>,
-    max_probes_per_second: Option<RunsPerSecond>,
-    max_target_probes_per_minute: Option<RunsPerMinute>,
-    allow_loopback: bool,
-    allow_private: bool,
-    ports: Option<PortRule>,
-    path_hint: Option<bool>,
-}
-
-impl From<FilePolicy> for Policy {
-    fn from(file: FilePolicy) -> Self {
-        let default = Self::default();
-        Self {
-            min_interval: file.min_interval.map_or(default.min_interval, |interval| interval.0),
-            max_assignments: file.max_assignments.unwrap_or(default.max_assignments),
-            looks: LookLimits {
-                spacing: file.look_spacing.map_or(default.looks.spacing, |spacing| spacing.0),
-                of_target: file.max_looks.map_or(default.looks.of_target, |looks| looks.0),
-            },
-            pace: PaceLimits {
-                per_second: file.max_probes_per_second.map_or(default.pace.per_second, |runs| runs.0),
-                per_target_minute: file
-                    .max_target_probes_per_minute
-                    .map_or(default.pace.per_target_minute, |runs| runs.0),
-            },
-            allow_loopback: file.allow_loopback,
-            allow_private: file.allow_private,
-            ports: file.ports.map_or(default.ports, |rule| rule.0),
-            path_hint: file.path_hint.unwrap_or(default.path_hint),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FilePrometheus {
-    listen: SocketAddr,
-    modules: Option<PathBuf>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct FileSpool {
-    path: Option<PathBuf>,
-    in_memory: bool,
-    max_bytes: SpoolBytes,
-    max_memory_bytes: SpoolMemory,
-}
-
-impl FileSpool {
-    fn under(self, base: &Path) -> Spool {
-        let state_directory = std::env::var("STATE_DIRECTORY").ok();
-        let place = match self.path {
-            _ if self.in_memory => SpoolPlace::Memory,
-            Some(path) => SpoolPlace::Folder(base.join(path)),
-            None => SpoolPlace::Below(
-                service_folder(state_directory.as_deref()).unwrap_or_else(|| base.to_owned()).join("state"),
-            ),
-        };
-        Spool { place, max_bytes: self.max_bytes.0, max_memory_bytes: self.max_memory_bytes.0 }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct FileStatus {
-    socket: Option<PathBuf>,
-}
-
-impl FileStatus {
-    fn under(self, base: &Path) -> PathBuf {
-        let runtime_directory = std::env::var("RUNTIME_DIRECTORY").ok();
-        let default = || default_socket(runtime_directory.as_deref(), base);
-        self.socket.map_or_else(default, |socket| base.join(socket))
-    }
 }
 
 const DNS_PORT: u16 = 53;

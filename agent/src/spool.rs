@@ -15,12 +15,14 @@
 mod handle;
 mod keeper;
 mod ledger;
+mod lost;
 mod made;
 mod memory;
 mod open;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::ops::RangeInclusive;
 
@@ -29,12 +31,13 @@ use bytes::Bytes;
 pub(crate) use self::open::{FILE, folder};
 pub use self::{
     handle::{Spool, Stamp},
-    keeper::{Fetched, LaneView, View},
-    ledger::{Ledger, Losses, Lost, Moved, Numbers, Reason},
+    ledger::{Doubt, Ledger, Moved, Numbers},
+    lost::{Losses, Lost, Reason},
     made::{Counter, MadeFile, NoCounter},
     memory::MemoryStore,
     open::{OpenError, open, pin},
     sqlite::{SqliteError, SqliteStore},
+    view::{Fetched, LaneView, View},
 };
 pub use crate::selfcheck::ClockError;
 

@@ -1,16 +1,20 @@
 //! Decides what a store does: numbers, room, what is given up and how that is told. No threads and no clock.
 //!
 //! Rules: a change is made to a copy of the ledger and taken over once it is durable; a write that failed is looked for
-//! after the store was opened again, since it may have been one; room is made of the oldest confirmed batches, then of the
-//! oldest unconfirmed, and on a disk that is full of confirmed ones alone; an unconfirmed batch that was sent before it was
+//! after the store was opened again, since it may have been one; an unconfirmed batch that was sent before it was
 //! given up is lost only once the coordinator has said that it does not have it.
+
+mod room;
 
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use faultline_proto::agent::v1::Lane;
 
-use super::{Change, Facts, Head, Ledger, Losses, Lost, Reason, Row, Store, StoreError, ledger::merge};
+use self::room::Growth;
+use super::{
+    Change, Facts, Fetched, Head, Ledger, Lost, Reason, Row, Store, StoreError, View, lost::merge, view::LaneView,
+};
 
 /// The store and its ledger.
 pub(super) struct Keeper {
@@ -41,82 +45,6 @@ impl Waiting {
     pub(super) fn bytes(&self) -> usize {
         OF_BATCH + self.payload.len() + self.facts.iter().map(|facts| facts.encoded.len()).sum::<usize>()
     }
-}
-
-/// A batch to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// Its lane.
-    pub lane: Lane,
-    /// Its number there.
-    pub number: u64,
-    /// The batch.
-    pub row: Row,
-}
-
-/// The spool as it stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct View {
-    /// What the numbers are counted in.
-    pub incarnation: [u8; 16],
-    /// The live lane.
-    pub live: LaneView,
-    /// The backfill lane.
-    pub backfill: LaneView,
-    /// Bytes that the store takes.
-    pub bytes: u64,
-    /// Batches that wait in memory to be stored.
-    pub line: usize,
-    /// When the oldest unconfirmed batch was sealed, in microseconds since the Unix epoch.
-    pub oldest_sealed_at: Option<i64>,
-    /// Results lost since the incarnation began.
-    pub lost: Losses,
-    /// Results lost for want of room in the line, which the ledger does not know yet.
-    pub lost_in_line: u64,
-    /// The highest number of facts that was ever referred to.
-    pub last_facts: u32,
-    /// Why the store cannot be written; `None` when it can.
-    pub trouble: Option<String>,
-}
-
-/// A lane as it stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LaneView {
-    /// The lowest number held and not confirmed; the next to be made when none is.
-    pub first: u64,
-    /// The next to be made.
-    pub next: u64,
-}
-
-impl LaneView {
-    /// Batches that wait for the coordinator, at most.
-    pub fn waiting(&self) -> u64 {
-        self.next - self.first
-    }
-}
-
-impl View {
-    /// The lane.
-    pub fn lane(&self, lane: Lane) -> LaneView {
-        if lane == Lane::Backfill { self.backfill } else { self.live }
-    }
-
-    /// Whether everything is confirmed.
-    pub fn is_empty(&self) -> bool {
-        self.line == 0 && self.live.waiting() == 0 && self.backfill.waiting() == 0
-    }
-
-    /// Results lost for want of room, since the incarnation began.
-    pub fn dropped_results(&self) -> u64 {
-        self.lost.spool_full + self.lost_in_line
-    }
-}
-
-/// Whether the store may take more of the disk.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Growth {
-    Allowed,
-    Forbidden,
 }
 
 impl Keeper {
@@ -214,13 +142,6 @@ impl Keeper {
         self.ledger.arrived(lane, number);
         self.is_behind = true;
         self.free_confirmed();
-    }
-
-    /// Whether the coordinator may have an unconfirmed batch. A spool that an earlier process left is in doubt no further
-    /// than a session can be ahead.
-    fn may_have_arrived(&self, lane: Lane, number: u64) -> bool {
-        let sent = self.sent[usize::from(lane == Lane::Backfill)];
-        number <= sent.min(self.ledger.numbers(lane).acked + MOST_AHEAD)
     }
 
     /// Takes up how far the coordinator is, which may be less than it said before.
@@ -371,79 +292,6 @@ impl Keeper {
         }
     }
 
-    fn can_make_room(&mut self, needed: u64) -> Result<bool, StoreError> {
-        let room = self.store.room()?;
-        Ok(needed > 0 && needed < room.all && !self.store.heads(EVERY_ID, 1)?.is_empty())
-    }
-
-    /// What to remove so that there is room; books what of it is lost.
-    fn make_room(
-        &mut self,
-        ledger: &mut Ledger,
-        needed: u64,
-        growth: Growth,
-    ) -> Result<Vec<RangeInclusive<u64>>, StoreError> {
-        if needed == 0 {
-            return Ok(Vec::new());
-        }
-        let room = self.store.room()?;
-        let mut free = room.inside + if growth == Growth::Allowed { room.growth } else { 0 };
-        let mut removed = Vec::new();
-        if free >= needed {
-            return Ok(removed);
-        }
-        if let Some(lowest) = self.store.heads(EVERY_ID, 1)?.first() {
-            ledger.forget_below(lowest.id);
-        }
-        // Some at a time, so that not each batch has to make its own room.
-        let enough = needed + room.all / AT_A_TIME;
-        'confirmed: for ids in ledger.confirmed() {
-            let mut from = *ids.start();
-            while from <= *ids.end() {
-                let heads = self.store.heads(from..=*ids.end(), HEADS)?;
-                let Some(last) = heads.last() else { break };
-                from = last.id + 1;
-                for head in heads {
-                    if free >= enough {
-                        break 'confirmed;
-                    }
-                    free += head.bytes;
-                    add_id(&mut removed, head.id);
-                }
-            }
-        }
-        if growth == Growth::Forbidden {
-            return if free >= needed { Ok(removed) } else { Err(StoreError::Disk(FULL.to_owned())) };
-        }
-        let mut from = 1;
-        while free < needed {
-            let heads = self.store.heads(from..=*EVERY_ID.end(), HEADS)?;
-            let Some(last) = heads.last() else { break };
-            from = last.id + 1;
-            for head in heads {
-                if free >= needed {
-                    break;
-                }
-                if ledger.is_confirmed(head.id) {
-                    continue;
-                }
-                free += head.bytes;
-                let (lane, number) = ledger.place(head.id);
-                if self.may_have_arrived(lane, number) {
-                    ledger.doubt(lane, number, lost(&head, Reason::SpoolFull), head.losses.clone());
-                } else {
-                    give_back(ledger, &head, Reason::SpoolFull);
-                }
-                add_id(&mut removed, head.id);
-            }
-        }
-        let dropped = ledger.lost.spool_full - self.ledger.lost.spool_full;
-        if dropped > 0 {
-            tracing::warn!(dropped, "spool full: the oldest results are given up");
-        }
-        Ok(removed)
-    }
-
     /// The one place where a store is written to.
     fn commit(&mut self, mut ledger: Ledger, remove: &[RangeInclusive<u64>], add: &[Row]) -> Result<(), StoreError> {
         ledger.commits = self.ledger.commits + 1;
@@ -479,23 +327,7 @@ fn lost(head: &Head, reason: Reason) -> Lost {
     Lost { reason, results: head.results, since: head.since, until: head.sealed_at }
 }
 
-fn add_id(removed: &mut Vec<RangeInclusive<u64>>, id: u64) {
-    match removed.last_mut() {
-        Some(last) if *last.end() + 1 == id => *last = *last.start()..=id,
-        _ => removed.push(id..=id),
-    }
-}
-
 /// Rough size of what waits beside its content.
 const OF_BATCH: usize = 128;
-/// As far as SQLite counts.
-const EVERY_ID: RangeInclusive<u64> = 1..=i64::MAX.unsigned_abs();
 /// More than any coordinator takes in a batch.
 const MOST_RESULTS: u64 = 100_000;
-/// More than any session has in flight, and was acknowledged without having been written.
-const MOST_AHEAD: u64 = 1024;
-/// Batches that are looked at at a time.
-const HEADS: usize = 256;
-/// Which part of the quota is freed at once where it is confirmed.
-const AT_A_TIME: u64 = 64;
-const FULL: &str = "the disk is full, and nothing confirmed is left to make room";

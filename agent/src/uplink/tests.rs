@@ -2,44 +2,30 @@
 
 mod health;
 mod lanes;
+mod stage;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use faultline_proto::{
     PROTOCOL,
     agent::v1::{
-        AssignmentPush, BatchAck, Drain, Hello, Lane, LaneCursor, Limits, LookRefusal, RefusedLooks, ResultBatch,
-        RunNow, SessionRequest, SessionResponse, Welcome,
-        session_request::Message as Said,
-        session_response::Message as Told,
-        session_service_server::{SessionService, SessionServiceServer},
+        BatchAck, Drain, Lane, Limits, LookRefusal, RefusedLooks, ResultBatch, RunNow, Welcome,
+        session_request::Message as Said, session_response::Message as Told,
     },
     clock::Clock,
     convert::{duration, timestamp},
-    types::v1::{Assignment, Outcome, TcpSpec, Vantage, assignment::Spec},
+    types::v1::{Assignment, Outcome, assignment::Spec},
 };
-use hyper::server::conn::http2;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    service::TowerToHyperService,
-};
-use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use tempfile::TempDir;
 use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    sync::{mpsc, oneshot, watch},
-    task::JoinSet,
+    sync::{mpsc, watch},
     time::Instant,
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
 
+use self::stage::{DAY, Stage, assignment, limits, within};
 use crate::{
-    AgentError, Config,
-    config::{Coordinator, Probe, Spool, SpoolPlace},
-    policy::{Policy, Ports},
-    probe::testing::{Authority, HOST, Server, tcp_server, tls_server},
+    Config,
+    probe::testing::{Authority, HOST, tcp_server},
 };
 
 #[tokio::test]
@@ -201,270 +187,4 @@ async fn an_agent_that_is_asked_looks_again_at_once() {
     let refused = |reason: LookRefusal, runs| RefusedLooks { reason: reason.into(), runs };
     let expected = [refused(LookRefusal::NotInForce, 1), refused(LookRefusal::Expired, 10_001)];
     talk.heard(|said| matches!(said, Said::Heartbeat(beat) if beat.refused_looks == expected)).await;
-}
-
-/// A coordinator that does what the test says, and one agent.
-struct Stage {
-    config: Config,
-    clock: Clock,
-    talks: mpsc::Receiver<Talk>,
-    stop: Option<oneshot::Sender<()>>,
-    agent: JoinSet<Result<(), AgentError>>,
-    _links: JoinSet<()>,
-    _server: Server,
-    _files: TempDir,
-}
-
-impl Stage {
-    async fn new() -> Self {
-        Self::at(Clock::system()).await
-    }
-
-    async fn at(clock: Clock) -> Self {
-        Self::behind(clock, None).await
-    }
-
-    /// One whose first connection carries nothing more once that is said, and is not closed.
-    async fn behind(clock: Clock, silent: Option<watch::Receiver<bool>>) -> Self {
-        let authority = Authority::new();
-        let (opened, talks) = mpsc::channel(8);
-        let server = tls_server(mutual(&authority), move |session| {
-            let service = SessionServiceServer::new(Play { opened: opened.clone() });
-            async move {
-                let service = TowerToHyperService::new(service);
-                http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(session), service).await.ok();
-            }
-        })
-        .await;
-        let files = TempDir::new().expect("a directory");
-        let mut links = JoinSet::new();
-        let address = match silent {
-            Some(silent) => relay(server.address, silent, &mut links).await,
-            None => server.address,
-        };
-        let config = config(&authority, &files, address);
-        let agent = JoinSet::new();
-        let mut stage = Self { config, clock, talks, stop: None, agent, _links: links, _server: server, _files: files };
-        stage.begin();
-        stage
-    }
-
-    /// Starts the agent, again if need be.
-    fn begin(&mut self) {
-        let (stop, stopped) = oneshot::channel();
-        self.stop = Some(stop);
-        self.agent.spawn(crate::run(self.config.clone(), self.clock, async move {
-            stopped.await.ok();
-        }));
-    }
-
-    async fn session(&mut self) -> Talk {
-        within(self.talks.recv()).await.expect("a session")
-    }
-
-    fn stop(&mut self) {
-        self.stop.take().map(|stop| stop.send(()));
-    }
-
-    async fn ended(&mut self) -> Result<(), AgentError> {
-        within(self.agent.join_next()).await.expect("an agent").expect("no panic")
-    }
-}
-
-/// Carries connections; the first one falls silent when told to.
-async fn relay(to: SocketAddr, silent: watch::Receiver<bool>, links: &mut JoinSet<()>) -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    links.spawn(async move {
-        let (mut carried, mut held) = (JoinSet::new(), Vec::new());
-        let mut is_first = true;
-        while let Ok((mut near, _)) = listener.accept().await {
-            let mut far = TcpStream::connect(to).await.expect("a server");
-            if std::mem::take(&mut is_first) {
-                let mut silent = silent.clone();
-                tokio::select! {
-                    _ = copy_bidirectional(&mut near, &mut far) => {}
-                    _ = silent.wait_for(|silent| *silent) => {}
-                }
-                held.push((near, far));
-            } else {
-                carried
-                    .spawn(async move { copy_bidirectional(&mut near, &mut far).await.map(drop).unwrap_or_default() });
-            }
-        }
-    });
-    address
-}
-
-/// One session as the coordinator sees it.
-struct Talk {
-    requests: Streaming<SessionRequest>,
-    /// Batches of the backfill lane that were not seen yet, as far as heartbeats told.
-    backfill_left: Option<u64>,
-    responses: mpsc::Sender<Result<SessionResponse, Status>>,
-}
-
-impl Talk {
-    async fn tell(&self, message: Told) {
-        self.responses.send(Ok(SessionResponse { message: Some(message) })).await.expect("a session");
-    }
-
-    async fn hello(&mut self) -> Hello {
-        let first = within(self.requests.message()).await.expect("a session").expect("a message");
-        let Some(Said::Hello(hello)) = first.message else { panic!("{first:?} came first") };
-        hello
-    }
-
-    async fn welcome(&mut self, durable: u64) -> Hello {
-        let hello = self.hello().await;
-        let durable = vec![LaneCursor { lane: Lane::Live.into(), number: durable }];
-        let welcome = Welcome { epoch: 1, protocol: PROTOCOL, durable, limits: Some(limits()), ..Welcome::default() };
-        self.tell(Told::Welcome(welcome)).await;
-        hello
-    }
-
-    async fn push(&self, version: u64, assignments: impl Into<Vec<Assignment>>) {
-        let (nonce, assignments) = (format!("nonce-{version}"), assignments.into());
-        self.tell(Told::AssignmentPush(AssignmentPush { version, nonce, assignments })).await;
-    }
-
-    async fn ack(&self, number: u64) {
-        self.ack_in(Lane::Live, number).await;
-    }
-
-    async fn ack_in(&self, lane: Lane, number: u64) {
-        let durable = vec![LaneCursor { lane: lane.into(), number }];
-        self.tell(Told::BatchAck(BatchAck { durable, ..BatchAck::default() })).await;
-    }
-
-    async fn heard(&mut self, is_wanted: impl Fn(&Said) -> bool) -> Said {
-        loop {
-            let request = within(self.requests.message()).await.expect("a session").expect("a message");
-            let said = request.message.expect("a message");
-            if is_wanted(&said) {
-                return said;
-            }
-        }
-    }
-
-    async fn heard_acking(&mut self, is_wanted: impl Fn(&Said) -> bool) -> Said {
-        loop {
-            let said = self.heard(|said| is_wanted(said) || matches!(said, Said::ResultBatch(_))).await;
-            match said {
-                Said::ResultBatch(batch) => self.ack(batch.number).await,
-                said => return said,
-            }
-        }
-    }
-
-    /// The next batch of either lane; what is left in backfill is noted on the way.
-    async fn next_batch(&mut self) -> ResultBatch {
-        loop {
-            match self.heard(|said| matches!(said, Said::ResultBatch(_) | Said::Heartbeat(_))).await {
-                Said::Heartbeat(beat) => {
-                    self.backfill_left = Some(beat.spool[1].next_number - beat.spool[1].first_number);
-                }
-                Said::ResultBatch(batch) => return batch,
-                _ => unreachable!(),
-            }
-        }
-    }
-
-    async fn batch(&mut self) -> ResultBatch {
-        match self.heard(|said| matches!(said, Said::ResultBatch(_))).await {
-            Said::ResultBatch(batch) => batch,
-            _ => unreachable!(),
-        }
-    }
-}
-
-struct Play {
-    opened: mpsc::Sender<Talk>,
-}
-
-#[tonic::async_trait]
-impl SessionService for Play {
-    type SessionStream = ReceiverStream<Result<SessionResponse, Status>>;
-
-    async fn session(
-        &self,
-        request: Request<Streaming<SessionRequest>>,
-    ) -> Result<Response<Self::SessionStream>, Status> {
-        let (responses, stream) = mpsc::channel(16);
-        self.opened.send(Talk { requests: request.into_inner(), backfill_left: None, responses }).await.ok();
-        Ok(Response::new(ReceiverStream::new(stream)))
-    }
-}
-
-fn mutual(authority: &Authority) -> ServerConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.root()).expect("a root");
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
-    let identity = authority.issue(HOST, |_| {});
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_client_cert_verifier(verifier.expect("a verifier"))
-        .with_single_cert(vec![identity.certificate], identity.key)
-        .expect("an identity");
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    config
-}
-
-fn config(authority: &Authority, files: &TempDir, coordinator: SocketAddr) -> Config {
-    let identity = authority.issue("agent-1", |_| {});
-    let file = |name: &str, text: &str| {
-        let path = files.path().join(name);
-        std::fs::write(&path, text).expect("a file");
-        path
-    };
-    Config {
-        coordinator: Coordinator {
-            endpoint: format!("https://{coordinator}").parse().expect("a uri"),
-            server_name: HOST.to_owned(),
-            ca: file("ca.pem", &authority.root_pem()),
-            certificate: file("agent.pem", &identity.certificate_pem),
-            key: file("agent.key", &identity.key_pem),
-        },
-        vantage: Vantage { region: "eu-central-1".to_owned(), ..Vantage::default() },
-        probe: Probe { roots: crate::probe::Roots::Only(vec![authority.root()]), ..Probe::default() },
-        policy: Policy {
-            min_interval: Duration::from_secs(1),
-            allow_loopback: true,
-            ports: Ports::Any,
-            ..Policy::default()
-        },
-        spool: Spool { place: SpoolPlace::Folder(files.path().join("spool")), ..Spool::in_memory() },
-        status_socket: Some(files.path().join("status.sock")),
-        prometheus: None,
-    }
-}
-
-fn limits() -> Limits {
-    Limits {
-        max_inflight_batches: 8,
-        max_batch_age: Some(duration(Duration::from_millis(100))),
-        heartbeat_interval: Some(duration(Duration::from_millis(100))),
-        ..Limits::default()
-    }
-}
-
-fn assignment(slot: u32, to: SocketAddr) -> Assignment {
-    Assignment {
-        slot,
-        target: format!("test/{slot}"),
-        interval: Some(duration(Duration::from_secs(1))),
-        phase: None,
-        timeout: Some(duration(Duration::from_secs(1))),
-        spec: Some(Spec::Tcp(TcpSpec { host: to.ip().to_string(), port: to.port().into() })),
-        ..Assignment::default()
-    }
-}
-
-const DAY: i64 = 86_400_000_000;
-
-/// A wait that fails the test instead of hanging it.
-async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("in time")
 }

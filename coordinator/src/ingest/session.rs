@@ -5,6 +5,8 @@
 //! ends the session, since only the agent knows what comes first; nothing is acknowledged to a session that a newer one has
 //! replaced; who was asked to come back has not left; an agent that is taken out of the registry loses its session.
 
+mod refusals;
+
 use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering},
@@ -16,7 +18,7 @@ use faultline_attribution::{AgentId, SessionState, Timestamp};
 use faultline_proto::{
     PROTOCOL,
     agent::v1::{
-        BatchAck, Drain, Goodbye, Heartbeat, HeartbeatAck, Hello, Lane, LaneCursor, Limits, SessionResponse, Welcome,
+        BatchAck, Drain, Goodbye, Heartbeat, HeartbeatAck, Lane, LaneCursor, Limits, SessionResponse, Welcome,
         session_response::Message as Reply,
     },
     convert,
@@ -30,6 +32,7 @@ use tokio::{
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Code, Request, Status, Streaming};
 
+use self::refusals::{check, malformed, superseded, unavailable, unknown};
 use super::{
     BUDGET_UNIT, HEARTBEAT, Ingest, MAX_CREDIT,
     admit::{self, Admitted, Fault},
@@ -38,7 +41,7 @@ use super::{
     service::{Heard, Said},
 };
 use crate::{
-    log::{Admission, Appended, LogError},
+    log::{Admission, Appended},
     record::{Record, RecordKind},
     refusal,
     rpc::life::Leaving,
@@ -162,7 +165,6 @@ impl<'a> Session<'a> {
             ingest.reach(&session.agent, mine, replies.downgrade());
             Ok::<_, Status>(session)
         };
-        let superseded = || refusal::status(Code::Aborted, "SESSION_SUPERSEDED", "a newer session of this agent began");
         let mut replaced = turn.clone();
         let session = tokio::select! {
             biased;
@@ -320,10 +322,7 @@ impl<'a> Session<'a> {
                 let message = format!("lane {}: number {}, expected {expected}", cursor.lane, cursor.number);
                 return Err(refusal::status(Code::Aborted, "BATCH_OUT_OF_ORDER", message));
             }
-            Appended::Fenced => {
-                let message = "a newer session of this agent began";
-                return Err(refusal::status(Code::Aborted, "SESSION_SUPERSEDED", message));
-            }
+            Appended::Fenced => return Err(superseded()),
         };
         let durable = vec![LaneCursor { lane: cursor.lane, number: durable }];
         let max_inflight_batches = Some(self.ingest.credit());
@@ -396,41 +395,4 @@ impl<'a> Session<'a> {
 /// Waits until a newer session of the agent takes its turn.
 async fn superseded_by(turn: &mut watch::Receiver<u64>, mine: u64) {
     drop(turn.wait_for(|turn| *turn > mine).await);
-}
-
-fn unknown(agent: &AgentId) -> Status {
-    let message = format!("agent {agent} was not issued by this coordinator, or was deleted");
-    refusal::status(Code::PermissionDenied, "AGENT_UNKNOWN", message)
-}
-
-fn check(hello: &Hello) -> Result<(), Status> {
-    if !(hello.min_protocol..=hello.max_protocol).contains(&PROTOCOL) {
-        let message = format!(
-            "this coordinator speaks protocol {PROTOCOL}, the agent {} to {}",
-            hello.min_protocol, hello.max_protocol
-        );
-        return Err(refusal::status(Code::FailedPrecondition, "PROTOCOL_UNSUPPORTED", message));
-    }
-    if hello.incarnation.len() != 16 {
-        let message = format!("incarnation has {} bytes, not 16", hello.incarnation.len());
-        return Err(refusal::status(Code::InvalidArgument, "MESSAGE_MALFORMED", message));
-    }
-    Ok(())
-}
-
-/// What the codec says of a message that cannot be read, as a typed refusal. A broken connection stays what it is.
-fn malformed(status: Status) -> Status {
-    match status.code() {
-        // As it says of one that is too large as it comes, and once it is decompressed.
-        Code::OutOfRange | Code::ResourceExhausted if status.details().is_empty() => {
-            refusal::status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", status.message())
-        }
-        Code::Internal => refusal::status(Code::InvalidArgument, "MESSAGE_MALFORMED", status.message()),
-        _ => status,
-    }
-}
-
-fn unavailable(error: &LogError) -> Status {
-    tracing::error!(%error, "log refused");
-    refusal::status(Code::Unavailable, "COORDINATOR_BUSY", "the log cannot be written")
 }

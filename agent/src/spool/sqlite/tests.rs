@@ -1,5 +1,6 @@
 //! A file that is not as it was left: each damage costs what it hit, is counted, and ends nothing.
 
+use bytes::Bytes;
 use faultline_proto::agent::v1::{Lane, ResultBatch};
 use prost::Message;
 use rusqlite::Connection;
@@ -8,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     batch::Sealed,
-    spool::{NoCounter, Reason, Spool, Stamp},
+    spool::{Facts, NoCounter, Reason, Spool, Stamp},
 };
 
 #[tokio::test]

@@ -19,8 +19,9 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use super::{
     Cursor,
     read::{COLUMNS, last_cursor, record},
+    writer::insert,
 };
-use crate::record::{FORMAT, Record, RecordKind};
+use crate::record::{Record, RecordKind};
 
 /// Records and payload of one step: what two cores and a slow disk do in well under 50 ms.
 const STEP_RECORDS: usize = 512;
@@ -164,7 +165,7 @@ fn carry(transaction: &Transaction<'_>, spool: Spool) -> rusqlite::Result<()> {
     }
     let batch = ResultBatch { lane: spool.record.lane.into(), number: spool.record.number, ..ResultBatch::from(said) };
     let record = Record { payload: batch.encode_to_vec().into(), ..spool.record };
-    insert(transaction, spool.newest, &record)?;
+    insert(transaction, Some(spool.newest), &record)?;
     keep(transaction, RecordKind::Batch, &record.agent, &record.incarnation, spool.newest)?;
     // Nobody refers to what a spool said that is forgotten.
     let forgotten = "FROM kept WHERE kind = 1 AND agent = ?1 AND NOT EXISTS (SELECT 1 FROM admitted WHERE admitted.agent = \
@@ -207,28 +208,6 @@ fn keep(
         cursor.0
     ])?;
     Ok(())
-}
-
-/// Puts a record at a place.
-fn insert(transaction: &Transaction<'_>, cursor: Cursor, record: &Record) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached(&format!(
-            "INSERT INTO record ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
-        ))?
-        .execute(params![
-            cursor.0,
-            FORMAT,
-            record.kind as u8,
-            record.received_at.micros(),
-            record.agent,
-            record.incarnation,
-            record.epoch.cast_signed(),
-            record.lane,
-            record.number.cast_signed(),
-            record.checksum(FORMAT),
-            &*record.payload,
-        ])
-        .map(|_| ())
 }
 
 /// One step of giving free pages back to the file system. Returns how many more there are to give.

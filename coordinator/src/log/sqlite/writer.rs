@@ -228,23 +228,7 @@ fn append(transaction: &Transaction<'_>, admission: Admission, record: &Record) 
         }
         is_first = durable == 0;
     }
-    transaction
-        .prepare_cached(
-            "INSERT INTO record (format, kind, received_at, agent, incarnation, epoch, lane, number, crc32c, payload) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        )?
-        .execute(params![
-            FORMAT,
-            record.kind as u8,
-            record.received_at.micros(),
-            record.agent,
-            record.incarnation,
-            record.epoch.cast_signed(),
-            record.lane,
-            record.number.cast_signed(),
-            record.checksum(FORMAT),
-            &*record.payload,
-        ])?;
+    insert(transaction, None, record)?;
     let cursor = transaction.last_insert_rowid();
     match admission {
         Admission::Own => {}
@@ -273,6 +257,29 @@ fn forget(transaction: &Transaction<'_>, agent: &str) -> rusqlite::Result<()> {
              WHERE agent = ?1 GROUP BY incarnation ORDER BY max(last) DESC LIMIT ?2)",
         )?
         .execute(params![agent, i64::try_from(INCARNATIONS).unwrap_or(i64::MAX)])
+        .map(|_| ())
+}
+
+/// Puts a record at a place, or after all others.
+pub(super) fn insert(transaction: &Transaction<'_>, cursor: Option<Cursor>, record: &Record) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO record \
+        (cursor, format, kind, received_at, agent, incarnation, epoch, lane, number, crc32c, payload) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    transaction
+        .prepare_cached(sql)?
+        .execute(params![
+            cursor.map(|cursor| cursor.0),
+            FORMAT,
+            record.kind as u8,
+            record.received_at.micros(),
+            record.agent,
+            record.incarnation,
+            record.epoch.cast_signed(),
+            record.lane,
+            record.number.cast_signed(),
+            record.checksum(FORMAT),
+            &*record.payload,
+        ])
         .map(|_| ())
 }
 

@@ -98,6 +98,7 @@ impl Uplink {
             let began = Instant::now();
             let mut leaving = self.leaving.clone();
             let opened = tokio::select! {
+                biased;
                 opened = self.open() => opened,
                 // Without a session there is nobody to say goodbye to.
                 _ = leaving.wait_for(|leaving| *leaving) => return,
@@ -126,6 +127,7 @@ impl Uplink {
                 }
             };
             tokio::select! {
+                biased;
                 () = self.clock.sleep(limit.mul_f64(jitter.random())) => {}
                 _ = leaving.wait_for(|leaving| *leaving) => return,
             }

@@ -34,6 +34,7 @@ use std::{
 use faultline_attribution::{AgentId, SessionState, Timestamp, Vantage};
 use faultline_proto::clock::Clock;
 use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 pub use self::{
     look_again::{LOOKS_A_SECOND, LookCounts},
@@ -46,12 +47,11 @@ use self::{
 };
 use crate::{
     assignment::Assignments,
-    log::{Admission, Appended, LogError, RecordLog},
+    log::{Admission, Appended, LogError, RecordLog, patient::FullSince},
     observe::{Observer, lost::Lost},
     pace::Pace,
     record::{Record, RecordKind, SessionRecord},
     registry::Registry,
-    shutdown,
 };
 
 /// Spacing of heartbeats that agents are asked for: below every common idle limit of a NAT.
@@ -82,8 +82,8 @@ pub struct Ingest {
     looks: Mutex<Looks>,
     budget: Arc<Semaphore>,
     open: AtomicUsize,
-    full_since: watch::Receiver<Option<Timestamp>>,
-    shutdown: watch::Receiver<bool>,
+    full_since: FullSince,
+    shutdown: CancellationToken,
     /// Whom batches wait for.
     pace: Arc<Pace>,
 }
@@ -96,8 +96,8 @@ impl Ingest {
         assignments: Assignments,
         clock: Clock,
         observer: &Observer,
-        full_since: watch::Receiver<Option<Timestamp>>,
-        shutdown: watch::Receiver<bool>,
+        full_since: FullSince,
+        shutdown: CancellationToken,
     ) -> Self {
         let now = Timestamp::from_micros(clock.now_micros());
         let agents = observer
@@ -143,16 +143,16 @@ impl Ingest {
 
     /// Records silence until shutdown.
     pub async fn watch(&self) -> Result<(), LogError> {
-        let mut stopped = self.shutdown.clone();
         // Whoever could not come back while the log was full has as long afterwards as anybody else.
         let mut excused_until = Timestamp::default();
         loop {
             tokio::select! {
-                () = shutdown::begun(&mut stopped) => return Ok(()),
+                biased;
+                () = self.shutdown.cancelled() => return Ok(()),
                 () = self.clock.sleep(WATCH) => {}
             }
             let now = self.now();
-            if self.full_since.borrow().is_some() {
+            if self.full_since.get().is_some() {
                 excused_until = now;
             }
             let silent: Vec<(AgentId, Timestamp)> = self

@@ -29,5 +29,4 @@ pub mod results;
 pub mod retention;
 pub mod rpc;
 pub mod serve;
-pub mod shutdown;
 pub mod world_file;

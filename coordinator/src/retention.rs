@@ -11,10 +11,10 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use faultline_attribution::Timestamp;
 use faultline_proto::clock::Clock;
 use tokio::{
-    sync::watch,
     task,
     time::{self, Instant},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     counts::{self, Counter, Runs},
@@ -22,7 +22,6 @@ use crate::{
         Cursor, LogError, RecordLog as _,
         sqlite::{SqliteLog, SqliteReader, Upkeep},
     },
-    shutdown,
 };
 
 /// How long counts stay.
@@ -99,16 +98,16 @@ impl Keeper {
     }
 
     /// Round after round, until it is stopped.
-    pub async fn run(self, mut stopped: watch::Receiver<bool>) {
+    pub async fn run(self, stopped: CancellationToken) {
         let mut rounds = time::interval_at(Instant::now() + self.clock.real(FIRST), self.clock.real(EVERY));
         rounds.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = shutdown::begun(&mut stopped) => return,
+                () = stopped.cancelled() => return,
                 _ = rounds.tick() => {}
             }
             let round = tokio::select! {
-                () = shutdown::begun(&mut stopped) => return,
+                () = stopped.cancelled() => return,
                 round = self.round() => round,
             };
             match round {

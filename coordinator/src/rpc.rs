@@ -33,7 +33,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tonic::codec::CompressionEncoding;
 
-pub use self::serve::serve;
+pub use self::serve::{Listener, serve};
 use self::{meter::Budget, places::Share};
 
 /// What one port grants.

@@ -12,7 +12,8 @@ use std::{
 use faultline_attribution::{Settings, Timestamp};
 use faultline_proto::{DESCRIPTORS, clock::Clock, feed::v1::feed_service_server::FeedServiceServer};
 use http::Extensions;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time};
+use tokio::{net::TcpListener, task::JoinSet, time};
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     local_agent::{LocalAgent, LocalAgentError},
     log::{
         Admission, ChangeLog, LogError, RecordLog,
-        patient::Patient,
+        patient::{FullSince, Patient},
         sqlite::{
             SqliteLog,
             check::{Depth, check},
@@ -35,7 +36,7 @@ use crate::{
     record::{CatalogRecord, Record, RecordKind},
     registry::Registry,
     retention::{Keeper, Retention},
-    rpc, shutdown,
+    rpc,
 };
 
 /// Time between ticks.
@@ -130,7 +131,7 @@ pub struct Coordinator {
     /// The log.
     pub log: Arc<SqliteLog>,
     tasks: JoinSet<Result<(), ServeError>>,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     _lock: File,
 }
 
@@ -166,7 +167,7 @@ impl Coordinator {
         let store = Store::of(data);
         let ranges = keep::put_in_force(&*records, fold.observer().ranges(), &store, now()).await?;
         let hub = Arc::new(Hub::new(board, changes, clock));
-        let (stop, stopped) = watch::channel(false);
+        let stop = CancellationToken::new();
         let assignments = Assignments::new(Arc::clone(&catalog), fold.observer().tables().clone());
         let ingest = Ingest::new(
             Arc::clone(&records),
@@ -175,15 +176,15 @@ impl Coordinator {
             clock,
             fold.observer(),
             full_since.clone(),
-            stopped.clone(),
+            stop.clone(),
         );
         let ingest = Arc::new(ingest.paced(fold.pace()));
         fold.tick(now(), &hub).await?;
 
         let mut tasks = JoinSet::new();
         let covered = Arc::clone(&snapshots);
-        tasks.spawn(tick(fold, Keep::new(snapshots), Arc::clone(&hub), Arc::clone(&ingest), stopped.clone()));
-        tasks.spawn(show_full(full_since, Arc::clone(&hub), stopped.clone()));
+        tasks.spawn(tick(fold, Keep::new(snapshots), Arc::clone(&hub), Arc::clone(&ingest), stop.clone()));
+        tasks.spawn(show_full(full_since, Arc::clone(&hub), stop.clone()));
         let keeper = Keeper::new(
             Arc::clone(&log),
             data.clone(),
@@ -191,23 +192,23 @@ impl Coordinator {
             clock,
             Arc::new(move || Some(covered.snapshot_cursor())),
         );
-        let until = stopped.clone();
+        let until = stop.clone();
         tasks.spawn(async move {
             keeper.run(until).await;
             Ok(())
         });
         let watching = Arc::clone(&ingest);
         tasks.spawn(async move { Ok(watching.watch().await?) });
-        tasks.spawn(serve_agents(agents, tls, Arc::clone(&ingest), stopped.clone()));
-        tasks.spawn(serve_feed(feed, Arc::clone(&hub), Arc::clone(&ingest), stopped.clone()));
+        tasks.spawn(serve_agents(agents, tls, Arc::clone(&ingest), stop.clone()));
+        tasks.spawn(serve_feed(feed, Arc::clone(&hub), Arc::clone(&ingest), stop.clone()));
         if let Some(publishers) = options.publishers {
-            let fresh = keep::keep_fresh(records, ranges, store, publishers, clock, stopped.clone());
+            let fresh = keep::keep_fresh(records, ranges, store, publishers, clock, stop.clone());
             tasks.spawn(async move { Ok(fresh.await?) });
         }
         if options.with_agent {
             let dialled = SocketAddr::new(loopback_for(agents_address), agents_address.port());
             let agent = LocalAgent::start(data, dialled, clock.now_micros())?;
-            tasks.spawn(mind(agent, stopped));
+            tasks.spawn(mind(agent, stop.clone()));
         }
         Ok(Self { agents_address, feed_address, hub, ingest, log, tasks, stop, _lock: lock })
     }
@@ -228,7 +229,7 @@ impl Coordinator {
 
     /// Ends in order: agents are asked to say goodbye, streams close with a place to resume from.
     pub async fn stop(mut self) {
-        self.stop.send_replace(true);
+        self.stop.cancel();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if time::timeout(GRACE, all).await.is_err() {
             tracing::warn!("some connections did not end in time");
@@ -241,14 +242,14 @@ async fn tick(
     mut keep: Keep,
     hub: Arc<Hub>,
     ingest: Arc<Ingest>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: CancellationToken,
 ) -> Result<(), ServeError> {
     let clock = hub.clock();
     let mut ticks = time::interval(clock.real(TICK));
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = shutdown::begun(&mut stopped) => break,
+            () = stopped.cancelled() => break,
             _ = ticks.tick() => {}
         }
         let now = Timestamp::from_micros(clock.now_micros());
@@ -264,22 +265,14 @@ async fn tick(
 }
 
 /// Shows that nothing can be written, for as long as it lasts. The picture stays: only its sight is lost.
-async fn show_full(
-    mut full_since: watch::Receiver<Option<Timestamp>>,
-    hub: Arc<Hub>,
-    mut stopped: watch::Receiver<bool>,
-) -> Result<(), ServeError> {
+async fn show_full(full_since: FullSince, hub: Arc<Hub>, stopped: CancellationToken) -> Result<(), ServeError> {
+    let mut since = full_since.get();
     loop {
-        let since = *full_since.borrow_and_update();
         hub.board().full_since = since;
-        tokio::select! {
-            () = shutdown::begun(&mut stopped) => return Ok(()),
-            changed = full_since.changed() => {
-                if changed.is_err() {
-                    return Ok(());
-                }
-            }
-        }
+        since = tokio::select! {
+            () = stopped.cancelled() => return Ok(()),
+            since = full_since.other_than(since) => since,
+        };
     }
 }
 
@@ -287,7 +280,7 @@ async fn serve_agents(
     agents: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     ingest: Arc<Ingest>,
-    stopped: watch::Receiver<bool>,
+    stopped: CancellationToken,
 ) -> Result<(), ServeError> {
     let router = Routes::new(ingest.service()).prepare().into_axum_router();
     let greeter = Greeter::new(tls);
@@ -300,7 +293,7 @@ async fn serve_feed(
     feed: TcpListener,
     hub: Arc<Hub>,
     ingest: Arc<Ingest>,
-    stopped: watch::Receiver<bool>,
+    stopped: CancellationToken,
 ) -> Result<(), ServeError> {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<FeedServiceServer<Feed>>().await;
@@ -317,11 +310,11 @@ async fn serve_feed(
     let grpc = Routes::new(service).add_service(health).add_service(reflection);
     let agents = Arc::new(move || ingest.agents());
     let router = grpc.prepare().into_axum_router().merge(web::router(hub, agents, stopped.clone()));
-    let mut leaving = stopped.clone();
+    let leaving = stopped.clone();
     tokio::select! {
         () = rpc::serve(feed, rpc::FEED, router, async |stream, _| Ok((stream, Extensions::new())), stopped) => {}
         () = async {
-            shutdown::begun(&mut leaving).await;
+            leaving.cancelled().await;
             reporter.set_not_serving::<FeedServiceServer<Feed>>().await;
             std::future::pending::<()>().await;
         } => {}
@@ -330,9 +323,9 @@ async fn serve_feed(
 }
 
 /// Keeps the local agent company.
-async fn mind(mut agent: LocalAgent, mut stopped: watch::Receiver<bool>) -> Result<(), ServeError> {
+async fn mind(mut agent: LocalAgent, stopped: CancellationToken) -> Result<(), ServeError> {
     let ended = tokio::select! {
-        () = shutdown::begun(&mut stopped) => None,
+        () = stopped.cancelled() => None,
         ended = agent.ended() => Some(ended),
     };
     match ended {

@@ -25,15 +25,16 @@ use faultline_proto::{
 };
 use futures::Stream;
 use tokio::{
-    sync::{broadcast, mpsc, watch},
+    sync::{broadcast, mpsc},
     task::JoinSet,
     time,
 };
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
 use super::{Hub, convert as wire};
-use crate::{log::Entry, refusal, shutdown};
+use crate::{log::Entry, refusal};
 
 /// Messages that wait for a subscriber to read them; beyond that its changes wait in the hub's queue.
 const QUEUE: usize = 64;
@@ -54,7 +55,7 @@ const PAGE: (usize, usize) = (50, 500);
 /// The feed service.
 pub struct Feed {
     hub: Arc<Hub>,
-    shutdown: watch::Receiver<bool>,
+    shutdown: CancellationToken,
     streams: Arc<AtomicUsize>,
 }
 
@@ -62,7 +63,7 @@ type Reply = Result<SubscribeResponse, Status>;
 
 impl Feed {
     /// The feed of a hub, until shutdown.
-    pub fn new(hub: Arc<Hub>, shutdown: watch::Receiver<bool>) -> Self {
+    pub fn new(hub: Arc<Hub>, shutdown: CancellationToken) -> Self {
         Self { hub, shutdown, streams: Arc::default() }
     }
 
@@ -164,7 +165,7 @@ struct Subscription {
     /// Place of the last message sent.
     held: u64,
     live: broadcast::Receiver<Arc<Entry>>,
-    shutdown: watch::Receiver<bool>,
+    shutdown: CancellationToken,
     bookmark: Duration,
 }
 
@@ -187,13 +188,13 @@ impl Subscription {
             }
         }
         self.mark().await?;
-        let mut shutdown = self.shutdown.clone();
+        let shutdown = self.shutdown.clone();
         let mut marks = time::interval(self.bookmark);
         marks.reset();
         loop {
             tokio::select! {
                 biased;
-                () = shutdown::begun(&mut shutdown) => return self.close("DRAIN", jitter()).await,
+                () = shutdown.cancelled() => return self.close("DRAIN", jitter()).await,
                 entry = self.live.recv() => match entry {
                     Ok(entry) if entry.sequence > self.held => self.change(&entry).await?,
                     Ok(_) => {}

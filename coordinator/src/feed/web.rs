@@ -35,9 +35,10 @@ use faultline_attribution::{IncidentId, Timestamp};
 use futures::stream;
 use serde::Deserialize;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, broadcast},
     time::{self, Interval, MissedTickBehavior},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Hub, Published,
@@ -46,7 +47,6 @@ use super::{
 use crate::{
     ingest::AgentView,
     log::{Entry, LogError},
-    shutdown,
 };
 
 /// Event streams at once. Beyond it new ones are refused and old ones kept.
@@ -78,7 +78,7 @@ const POLICY: [(HeaderName, HeaderValue); 3] = [
 type Agents = Arc<dyn Fn() -> Vec<AgentView> + Send + Sync>;
 
 /// The page and its events, until shutdown.
-pub fn router(hub: Arc<Hub>, agents: Agents, shutdown: watch::Receiver<bool>) -> Router {
+pub fn router(hub: Arc<Hub>, agents: Agents, shutdown: CancellationToken) -> Router {
     let site = Site { hub, agents, shutdown, streams: Arc::new(Semaphore::new(STREAMS)) };
     Router::new()
         .route("/", get(async |State(site): State<Site>| site.front()))
@@ -104,7 +104,7 @@ pub fn router(hub: Arc<Hub>, agents: Agents, shutdown: watch::Receiver<bool>) ->
 struct Site {
     hub: Arc<Hub>,
     agents: Agents,
-    shutdown: watch::Receiver<bool>,
+    shutdown: CancellationToken,
     streams: Arc<Semaphore>,
 }
 
@@ -167,7 +167,7 @@ fn asset(content_type: &'static str, content: &'static str) -> Response {
 struct Reader {
     hub: Arc<Hub>,
     live: broadcast::Receiver<Arc<Entry>>,
-    shutdown: watch::Receiver<bool>,
+    shutdown: CancellationToken,
     /// What is said before all else.
     opening: VecDeque<Event>,
     /// Place of the last change sent.
@@ -231,7 +231,7 @@ impl Reader {
     }
 
     async fn change_or_tick(&mut self) -> Result<Option<Event>, EventError> {
-        if *self.shutdown.borrow() {
+        if self.shutdown.is_cancelled() {
             return Ok(None);
         }
         if let Some(entry) = self.next_missed().await? {
@@ -240,7 +240,7 @@ impl Reader {
         loop {
             let entry = tokio::select! {
                 biased;
-                () = shutdown::begun(&mut self.shutdown) => return Ok(None),
+                () = self.shutdown.cancelled() => return Ok(None),
                 entry = self.live.recv() => Some(entry),
                 _ = self.ticks.tick() => None,
             };

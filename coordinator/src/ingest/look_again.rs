@@ -71,7 +71,7 @@ const SECOND: Duration = Duration::from_secs(1);
 impl Ingest {
     /// Asks the agents to look again. Never waits: what cannot go out at once is dropped and counted.
     pub fn look_again(&self, proposed: &[LookAgain]) {
-        if proposed.is_empty() || *self.shutdown.borrow() {
+        if proposed.is_empty() || self.shutdown.is_cancelled() {
             return;
         }
         let now = self.now();

@@ -45,7 +45,6 @@ use crate::{
     record::{Record, RecordKind},
     refusal,
     rpc::life::Leaving,
-    shutdown,
 };
 
 /// Hello must come within this.
@@ -264,7 +263,7 @@ impl<'a> Session<'a> {
 
     async fn leave(&self, goodbye: &Goodbye) -> Result<(), Status> {
         // Who was asked to come back has not left; if it does not, it will be silent.
-        if goodbye.reason == DRAINED && !*self.ingest.shutdown.borrow() {
+        if goodbye.reason == DRAINED && !self.ingest.shutdown.is_cancelled() {
             return Ok(());
         }
         self.depart().await
@@ -362,27 +361,25 @@ impl<'a> Session<'a> {
 
     /// Tells the agent to hold while the log is full, and to go on when it is not.
     async fn watch_room(&self) -> Result<(), Status> {
-        let mut full_since = self.ingest.full_since.clone();
-        let mut is_held = false;
+        let (full_since, mut is_held) = (&self.ingest.full_since, false);
         loop {
-            let is_full = full_since.borrow_and_update().is_some();
+            let since = full_since.get();
+            let is_full = since.is_some();
             if is_full != is_held {
                 is_held = is_full;
                 let credit = if is_full { 0 } else { self.ingest.credit() };
                 let ack = BatchAck { max_inflight_batches: Some(credit), ..BatchAck::default() };
                 self.reply(Reply::BatchAck(ack)).await?;
             }
-            if full_since.changed().await.is_err() {
-                return future::pending().await; // nobody is left who could say so
-            }
+            full_since.other_than(since).await;
         }
     }
 
     /// Orderly end, with the coordinator or with the connection: the agent sends what it holds and says goodbye.
     async fn drain(&self, mut leaving: Option<Leaving>) -> Result<(), Status> {
-        let mut stopped = self.ingest.shutdown.clone();
         tokio::select! {
-            () = shutdown::begun(&mut stopped) => {}
+            biased;
+            () = self.ingest.shutdown.cancelled() => {}
             () = Leaving::begun(&mut leaving) => {}
         }
         let drain = Drain { reconnect_jitter: Some(convert::duration(Duration::from_secs(2))) };

@@ -7,7 +7,7 @@
 use std::{
     future::Future,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,7 +16,7 @@ use std::{
 use async_trait::async_trait;
 use faultline_attribution::Timestamp;
 use faultline_proto::clock::Clock;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::{Admission, Appended, ChangeLog, Cursor, Entry, LogError, RecordLog};
 use crate::{
@@ -28,12 +28,49 @@ use crate::{
 /// go on.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// Since when nothing can be written. Its watchers wake in the order in which they began to wait: those of a
+/// `tokio::sync::watch` wake in one that is drawn, and a simulation's seed would not decide what they do.
+#[derive(Clone, Default)]
+pub struct FullSince(Arc<Shown>);
+
+#[derive(Default)]
+struct Shown {
+    since: Mutex<Option<Timestamp>>,
+    changed: Notify,
+}
+
+impl FullSince {
+    /// Since when; `None` while there is room.
+    pub fn get(&self) -> Option<Timestamp> {
+        *self.0.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it is another than `known`, and returns it.
+    pub async fn other_than(&self, known: Option<Timestamp>) -> Option<Timestamp> {
+        loop {
+            let changed = self.0.changed.notified();
+            let since = self.get();
+            if since != known {
+                return since;
+            }
+            changed.await;
+        }
+    }
+
+    /// `change` returns whether it did.
+    fn change(&self, change: impl FnOnce(&mut Option<Timestamp>) -> bool) {
+        if change(&mut self.0.since.lock().unwrap_or_else(PoisonError::into_inner)) {
+            self.0.changed.notify_waiters();
+        }
+    }
+}
+
 /// A log whose callers wait while it is full.
 pub struct Patient {
     records: Arc<dyn RecordLog>,
     changes: Arc<dyn ChangeLog>,
     clock: Clock,
-    full_since: watch::Sender<Option<Timestamp>>,
+    full_since: FullSince,
     /// Requests that found no room and are asked again.
     waiting: AtomicUsize,
 }
@@ -41,12 +78,12 @@ pub struct Patient {
 impl Patient {
     /// A store of records and changes that fill the same disk.
     pub fn new(records: Arc<dyn RecordLog>, changes: Arc<dyn ChangeLog>, clock: Clock) -> Self {
-        Self { records, changes, clock, full_since: watch::channel(None).0, waiting: AtomicUsize::new(0) }
+        Self { records, changes, clock, full_since: FullSince::default(), waiting: AtomicUsize::new(0) }
     }
 
     /// Since when nothing can be written; `None` while it can.
-    pub fn full_since(&self) -> watch::Receiver<Option<Timestamp>> {
-        self.full_since.subscribe()
+    pub fn full_since(&self) -> FullSince {
+        self.full_since.clone()
     }
 
     async fn until_stored<T, F: Future<Output = Result<T, LogError>>>(
@@ -71,7 +108,7 @@ impl Patient {
     }
 
     fn is_full(&self, error: &LogError) {
-        self.full_since.send_if_modified(|since| {
+        self.full_since.change(|since| {
             let is_new = since.is_none();
             if is_new {
                 tracing::error!(%error, "log cannot be written: nothing is acknowledged until there is room");
@@ -86,7 +123,7 @@ impl Patient {
         if self.waiting.load(Ordering::Relaxed) > 0 {
             return;
         }
-        self.full_since.send_if_modified(|since| {
+        self.full_since.change(|since| {
             let began = since.take();
             if let Some(since) = began {
                 tracing::info!(%since, "log can be written again");

@@ -8,7 +8,8 @@ use std::{sync::Arc, thread, time::Duration};
 
 use faultline_attribution::Timestamp;
 use faultline_proto::clock::Clock;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Document, Ranges,
@@ -18,7 +19,6 @@ use super::{
 use crate::{
     log::{Admission, LogError, RecordLog},
     record::Record,
-    shutdown,
 };
 
 /// Time between two questions to a publisher.
@@ -61,14 +61,14 @@ pub async fn keep_fresh(
     store: Store,
     publishers: Publishers,
     clock: Clock,
-    mut stopped: watch::Receiver<bool>,
+    stopped: CancellationToken,
 ) -> Result<(), LogError> {
     let mut failed = Vec::new();
     loop {
         let now = Timestamp::from_micros(clock.now_micros());
         let wait = publishers.documents().map(|document| due_in(&store, &failed, document, now)).min();
         tokio::select! {
-            () = shutdown::begun(&mut stopped) => return Ok(()),
+            () = stopped.cancelled() => return Ok(()),
             () = tokio::time::sleep(clock.real(wait.unwrap_or(EVERY))) => {}
         }
         let now = Timestamp::from_micros(clock.now_micros());
@@ -81,7 +81,7 @@ pub async fn keep_fresh(
             let (to, from) = (store.clone(), publishers.clone());
             let asked = aside(move || refresh::refresh(&to, &from, document, now));
             let answer = tokio::select! {
-                () = shutdown::begun(&mut stopped) => return Ok(()),
+                () = stopped.cancelled() => return Ok(()),
                 answer = asked => answer,
             };
             match answer {
@@ -191,15 +191,15 @@ mod tests {
         let (address, served) = publisher(vec![answer("200 OK", "etag: \"one\"\r\n", GOOD)]);
         let publishers = publishers(Document::Aws, &format!("http://{address}/"));
         let (told, mut appended) = mpsc::channel(4);
-        let (stop, stopped) = watch::channel(false);
+        let stop = CancellationToken::new();
         let fresh =
-            keep_fresh(Arc::new(Told(told)), Arc::default(), store.clone(), publishers, Clock::system(), stopped);
+            keep_fresh(Arc::new(Told(told)), Arc::default(), store.clone(), publishers, Clock::system(), stop.clone());
         let fresh = async { fresh.await.expect("ends well") };
         let look = async {
             let record = appended.recv().await.expect("a record");
             let ranges = Ranges::from_bytes(&record.payload).expect("ranges");
             assert_eq!(ranges.len(), 1);
-            stop.send_replace(true);
+            stop.cancel();
         };
         tokio::join!(fresh, look);
         assert!(store.note(Document::Aws).is_some_and(|note| note.etag.as_deref() == Some("\"one\"")));

@@ -4,7 +4,7 @@
 //! Rules: every connection is a task of this loop; one that breaks a limit ends alone; at shutdown the port closes at once, and
 //! what is open has `STOP_GRACE` to end.
 
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Instant};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc};
 
 use axum::{Router, body::Body, response::IntoResponse as _};
 use http::{Extensions, Request, Response, StatusCode, header};
@@ -15,8 +15,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
-    time,
+    time::{self, Instant},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tower::ServiceExt as _;
 
@@ -28,21 +29,41 @@ use super::{
     places::{Place, Places},
     prepare,
 };
-use crate::{refusal, shutdown};
+use crate::refusal;
 
 /// Pause after the kernel refused to hand a connection over: out of descriptors, or it died in the queue.
 const ACCEPT_AGAIN: time::Duration = time::Duration::from_millis(50);
 
+/// Where connections come from.
+pub trait Listener {
+    /// A connection.
+    type Stream;
+
+    /// The next one, and where it comes from.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+
+    /// Sets it up. Fails when it is gone already.
+    fn prepare(stream: &Self::Stream) -> io::Result<()>;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept().await
+    }
+
+    fn prepare(stream: &TcpStream) -> io::Result<()> {
+        prepare(stream)
+    }
+}
+
 /// Serves the port until shutdown. `greet` makes of a connection what is spoken over it, and what each request on it is to
 /// know, within `in_time`.
-pub async fn serve<G, F, I>(
-    listener: TcpListener,
-    limits: Limits,
-    router: Router,
-    greet: G,
-    mut shutdown: watch::Receiver<bool>,
-) where
-    G: Fn(TcpStream, SocketAddr) -> F,
+pub async fn serve<L, G, F, I>(listener: L, limits: Limits, router: Router, greet: G, shutdown: CancellationToken)
+where
+    L: Listener,
+    G: Fn(L::Stream, SocketAddr) -> F,
     F: Future<Output = io::Result<(I, Extensions)>> + Send + 'static,
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -52,7 +73,8 @@ pub async fn serve<G, F, I>(
     loop {
         while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
-            () = shutdown::begun(&mut shutdown) => break,
+            biased;
+            () = shutdown.cancelled() => break,
             accepted = accept(&listener, &turns) => accepted,
         };
         let (stream, peer, turn) = match accepted {
@@ -67,7 +89,7 @@ pub async fn serve<G, F, I>(
             tracing::debug!(%peer, port = limits.port, "too many connections");
             continue;
         };
-        if prepare(&stream).is_err() {
+        if L::prepare(&stream).is_err() {
             continue;
         }
         let (greeted, router, shutdown) = (greet(stream, peer), router.clone(), shutdown.clone());
@@ -87,10 +109,10 @@ pub async fn serve<G, F, I>(
     while connections.join_next().await.is_some() {}
 }
 
-async fn accept(
-    listener: &TcpListener,
+async fn accept<L: Listener>(
+    listener: &L,
     turns: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, Option<OwnedSemaphorePermit>)> {
+) -> io::Result<(L::Stream, SocketAddr, Option<OwnedSemaphorePermit>)> {
     // Never closed: it lives as long as the loop.
     let turn = Arc::clone(turns).acquire_owned().await.ok();
     let (stream, peer) = listener.accept().await?;
@@ -104,13 +126,13 @@ struct Connection {
     known: Extensions,
     /// Held until the first request.
     opening: (Option<OwnedSemaphorePermit>, Place),
-    shutdown: watch::Receiver<bool>,
+    shutdown: CancellationToken,
 }
 
 impl Connection {
     /// Serves it to its end; returns why it ended.
     async fn run<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: I) -> &'static str {
-        let Self { limits, router, mut known, opening, mut shutdown } = self;
+        let Self { limits, router, mut known, opening, shutdown } = self;
         let life = Life::new();
         known.insert(life.leaving());
         let requests = life.requests();
@@ -122,21 +144,23 @@ impl Connection {
         let connection = builder.serve_connection(TokioIo::new(Metered::new(stream, limits.budget)), service);
         tokio::pin!(connection);
         let (why, grace) = tokio::select! {
+            biased;
             done = connection.as_mut() => return if done.is_ok() { "closed" } else { "broken" },
             why = first_request(requests.clone(), opening) => (why, None),
             () = idle(requests, limits.idle) => ("idle", Some(LAST_WORD)),
             why = life.condemned() => (why, Some(LAST_WORD)),
             () = untaken(&life) => ("what was sent is not taken", None),
             () = time::sleep(limits.age.mul_f64(1.0 + rand::random::<f64>() / 10.0)) => ("old", Some(AGE_GRACE)),
-            () = shutdown::begun(&mut shutdown) => ("shutdown", Some(STOP_GRACE)),
+            () = shutdown.cancelled() => ("shutdown", Some(STOP_GRACE)),
         };
         let Some(grace) = grace else { return why };
         life.leave();
         connection.as_mut().graceful_shutdown();
         tokio::select! {
+            biased;
             _ = time::timeout(grace, connection.as_mut()) => {}
             () = untaken(&life) => {}
-            () = shutdown::begun(&mut shutdown), if why != "shutdown" => {
+            () = shutdown.cancelled(), if why != "shutdown" => {
                 drop(time::timeout(STOP_GRACE, connection.as_mut()).await);
             }
         }

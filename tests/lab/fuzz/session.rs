@@ -16,6 +16,7 @@ use faultline_coordinator::{
     assignment::Assignments,
     catalog::Catalog,
     ingest::{Ingest, listener::AgentPeer},
+    log::patient::FullSince,
     observe::Observer,
     record::{CatalogRecord, Record, RecordKind},
     registry::Registry,
@@ -28,7 +29,7 @@ use faultline_proto::{
 use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt as _;
 use tower::Service as _;
@@ -101,12 +102,18 @@ pub(super) fn run(bytes: &[u8]) {
 async fn play(data: &Path, tag: u8, frames: &[u8]) {
     let disk = Arc::new(Disk::new(1));
     let (log, writing) = ModelLog::start(&disk);
-    let (_stop, stopped) = watch::channel(false);
     let assignments = Assignments::new(Arc::clone(&WORLD), BTreeMap::new());
     let clock = Clock::starting_at(BEGAN, &NEVER_SET);
     let (registry, observer) = (Registry::of(data), Observer::default());
-    let (_full, full_since) = watch::channel(None);
-    let ingest = Ingest::new(Arc::new(log), registry, assignments, clock, &observer, full_since, stopped);
+    let ingest = Ingest::new(
+        Arc::new(log),
+        registry,
+        assignments,
+        clock,
+        &observer,
+        FullSince::default(),
+        CancellationToken::new(),
+    );
     let ingest = Arc::new(ingest);
 
     let mut request = http::Request::post("/faultline.agent.v1.SessionService/Session")

@@ -126,7 +126,7 @@ impl Vm {
             let gate = Arc::clone(&gate);
             let connecting = async move {
                 let stream = TcpStream::connect(("coordinator", PORT)).await?;
-                Ok(Box::new(Wire::of_agent(stream, gate)) as Box<dyn Connection>)
+                Ok(Box::new(Wire::new(stream, gate)) as Box<dyn Connection>)
             };
             Box::pin(connecting) as faultline_agent::delivery::Connecting
         });

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicI64},
 };
@@ -10,15 +10,17 @@ use std::{
 use faultline_coordinator::{
     assignment::Assignments,
     catalog::Catalog,
-    ingest::Ingest,
+    ingest::{Ingest, listener::AgentPeer},
     log::{RecordLog, patient::Patient},
     observe::Observer,
     registry::Registry,
+    rpc,
 };
 use faultline_proto::clock::Clock;
-use tokio::sync::watch;
-use tonic::transport::Server;
-use turmoil::net::TcpListener;
+use http::Extensions;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use turmoil::net::{TcpListener, TcpStream};
 
 use super::{
     BEGAN, PORT,
@@ -45,7 +47,7 @@ pub struct Site {
     pub data: PathBuf,
     /// Its targets.
     pub catalog: Arc<Catalog>,
-    stop: Mutex<watch::Sender<bool>>,
+    stop: Mutex<CancellationToken>,
 }
 
 impl Site {
@@ -53,18 +55,18 @@ impl Site {
     pub fn new(disk: Arc<Disk>, jumped: &'static AtomicI64, data: PathBuf, catalog: Arc<Catalog>) -> Self {
         let of_gate = Arc::clone(&disk);
         let gate = Arc::new(Gate::new(move || of_gate.is_dead()));
-        Self { disk, gate, jumped, data, catalog, stop: Mutex::new(watch::channel(false).0) }
+        Self { disk, gate, jumped, data, catalog, stop: Mutex::default() }
     }
 
     /// Asks the process to end in order.
     pub fn stop(&self) {
-        self.stop.lock().unwrap_or_else(PoisonError::into_inner).send_replace(true);
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).cancel();
     }
 
     /// Its process.
     pub async fn run(self: Arc<Self>) -> turmoil::Result {
-        let (stop, stopped) = watch::channel(false);
-        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = stop;
+        let stop = CancellationToken::new();
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = stop.clone();
         let since = i64::try_from(turmoil::sim_elapsed().unwrap_or_default().as_micros())?;
         let clock = Clock::starting_at(BEGAN + since, self.jumped);
         let mut observer = Observer::default();
@@ -77,44 +79,51 @@ impl Site {
         let patient = Arc::new(Patient::new(Arc::clone(&log) as Arc<dyn RecordLog>, log, clock));
         let full_since = patient.full_since();
         let registry = Registry::of(&self.data);
-        let ingest = Ingest::new(patient, registry, assignments, clock, &observer, full_since, stopped.clone());
+        let ingest = Ingest::new(patient, registry, assignments, clock, &observer, full_since, stop.clone());
         let ingest = Arc::new(ingest);
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
         let gate = Arc::clone(&self.gate);
-        let connections = futures::stream::unfold((listener, gate), async |(listener, gate)| {
-            let accepted = listener.accept().await.map(|(stream, address)| {
-                let name = turmoil::reverse_lookup(address.ip()).unwrap_or_default();
-                // A clone has the certificate of the agent that it was made of.
-                let agent = name.replace("clone", "agent");
-                Wire::of_coordinator(stream, Arc::clone(&gate), &agent, address)
-            });
-            Some((accepted, (listener, gate)))
-        });
-        let mut stopping = stopped.clone();
-        let serving = Server::builder()
-            .max_concurrent_streams(16)
-            .http2_keepalive_interval(Some(std::time::Duration::from_secs(20)))
-            .http2_keepalive_timeout(Some(std::time::Duration::from_secs(10)))
-            .add_service(ingest.service())
-            .serve_with_incoming_shutdown(connections, async move {
-                drop(stopping.wait_for(|stopped| *stopped).await);
-            });
+        let greet = move |stream: TcpStream, address: SocketAddr| {
+            let name = turmoil::reverse_lookup(address.ip()).unwrap_or_default();
+            // A clone has the certificate of the agent that it was made of.
+            let agent = name.replace("clone", "agent").into();
+            let mut known = Extensions::new();
+            known.insert(AgentPeer { agent, address });
+            let stream = Wire::new(stream, Arc::clone(&gate));
+            async move { Ok((stream, known)) }
+        };
+        let router = Routes::new(ingest.service()).prepare().into_axum_router();
+        let serving = rpc::serve(Incoming(listener), rpc::AGENTS, router, greet, stop.clone());
         let watching = async {
             ingest.watch().await?;
             std::future::pending::<turmoil::Result>().await
         };
-        let mut stopping = stopped;
         let grace = async {
-            drop(stopping.wait_for(|stopped| *stopped).await);
+            stop.cancelled().await;
             tokio::time::sleep(GRACE).await;
         };
         tokio::select! {
             biased;
             () = writing => Ok(()),
-            served = serving => Ok(served?),
+            () = serving => Ok(()),
             watched = watching => watched,
             () = grace => Ok(()),
         }
+    }
+}
+
+/// The made-up network's way in.
+struct Incoming(TcpListener);
+
+impl rpc::Listener for Incoming {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.0.accept().await
+    }
+
+    fn prepare(_: &TcpStream) -> io::Result<()> {
+        Ok(())
     }
 }
 

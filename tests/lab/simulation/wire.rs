@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -11,9 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use faultline_coordinator::ingest::listener::AgentPeer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tonic::transport::server::Connected;
 use turmoil::net::TcpStream;
 
 /// What stops the connections of one process.
@@ -43,27 +40,12 @@ impl Gate {
 pub struct Wire {
     stream: TcpStream,
     gate: Arc<Gate>,
-    peer: Option<AgentPeer>,
 }
 
 impl Wire {
-    /// The agent's end.
-    pub fn of_agent(stream: TcpStream, gate: Arc<Gate>) -> Self {
-        Self { stream, gate, peer: None }
-    }
-
-    /// The coordinator's end; `agent` is who its certificate would name.
-    pub fn of_coordinator(stream: TcpStream, gate: Arc<Gate>, agent: &str, address: SocketAddr) -> Self {
-        Self { stream, gate, peer: Some(AgentPeer { agent: agent.into(), address }) }
-    }
-}
-
-impl Connected for Wire {
-    type ConnectInfo = AgentPeer;
-
-    fn connect_info(&self) -> AgentPeer {
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        self.peer.clone().unwrap_or_else(|| AgentPeer { agent: "nobody".into(), address: nowhere })
+    /// One end of it, that of the gate's process.
+    pub fn new(stream: TcpStream, gate: Arc<Gate>) -> Self {
+        Self { stream, gate }
     }
 }
 

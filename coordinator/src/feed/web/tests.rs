@@ -55,7 +55,7 @@ async fn streams_end_at_shutdown() {
     let site = Served::start().await;
     let mut reader = site.events("").await;
     assert_eq!(reader.event().await.kind, "tick");
-    site.stop.send_replace(true);
+    site.stop.cancel();
     let mut rest = String::new();
     reader.stream.read_to_string(&mut rest).await.expect("the stream ends by itself");
 }
@@ -78,7 +78,7 @@ struct Served {
     address: SocketAddr,
     hub: Arc<Hub>,
     log: Arc<SqliteLog>,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     _server: JoinSet<()>,
     _data: TempDir,
 }
@@ -88,8 +88,8 @@ impl Served {
         let data = tempfile::tempdir().expect("dir");
         let log = Arc::new(SqliteLog::open(data.path()).expect("log"));
         let hub = Arc::new(Hub::new(Board::new(log.feed_id()), Arc::clone(&log) as _, Clock::system()));
-        let (stop, stopped) = watch::channel(false);
-        let router = router(Arc::clone(&hub), Arc::new(Vec::new), stopped);
+        let stop = CancellationToken::new();
+        let router = router(Arc::clone(&hub), Arc::new(Vec::new), stop.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
         let mut server = JoinSet::new();

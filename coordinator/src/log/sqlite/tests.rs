@@ -80,15 +80,15 @@ async fn a_full_log_refuses_whole_and_goes_on_when_there_is_room() {
 
     let log = Arc::new(log);
     let patient = Patient::new(Arc::clone(&log) as _, Arc::clone(&log) as _, Clock::system());
-    let mut full_since = patient.full_since();
+    let full_since = patient.full_since();
     let room = async {
-        let since = *full_since.wait_for(Option::is_some).await.expect("it is full");
+        let since = full_since.other_than(None).await;
         log.limit(u64::MAX).await.expect("room");
         since
     };
     let (appended, since) = tokio::join!(patient.append(Admission::Batch { first_number: 1 }, large(number)), room);
     assert!(matches!(appended, Ok(Appended::At(_))));
-    assert!(since.is_some() && full_since.borrow().is_none(), "it is said, and taken back");
+    assert!(since.is_some() && full_since.get().is_none(), "it is said, and taken back");
     assert_eq!(log.publish(Cursor::nth(1), Timestamp::default(), changes).await.expect("room").len(), 20);
 
     log.limit(0).await.expect("limited");

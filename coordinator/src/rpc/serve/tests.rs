@@ -12,7 +12,7 @@ use super::{
 
 struct Port {
     address: SocketAddr,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     _serving: JoinSet<()>,
 }
 
@@ -20,12 +20,12 @@ impl Port {
     async fn open(limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
-        let (stop, stopped) = watch::channel(false);
+        let stop = CancellationToken::new();
         let router = Router::new()
             .route("/", get(async || "hello"))
             .route("/never", get(async || std::future::pending::<&str>().await));
         let greet = |stream, _| async move { Ok((stream, Extensions::new())) };
-        let mut serving = JoinSet::new();
+        let (mut serving, stopped) = (JoinSet::new(), stop.clone());
         serving.spawn(async move { serve(listener, limits, router, greet, stopped).await });
         Self { address, stop, _serving: serving }
     }
@@ -77,7 +77,7 @@ async fn one_too_many_is_closed_at_once() {
 async fn shutdown_ends_what_is_open() {
     let port = Port::open(FEED).await;
     let (idle, busy) = (port.ask("/").await, port.ask("/never").await);
-    port.stop.send_replace(true);
+    port.stop.cancel();
     let (idle, busy) = tokio::join!(rest(idle), rest(busy));
     assert!(idle.is_empty() || idle.ends_with("hello"), "{idle}");
     assert_eq!(busy, "");

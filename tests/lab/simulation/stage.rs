@@ -22,6 +22,7 @@ use super::{
     log::{Backup, Disk},
     plan::{self, Death, Fault, Plan},
     spool::SpoolDisk,
+    wire::Gate,
 };
 
 /// Virtual time of one step: messages arrive, and processes die, between two.
@@ -164,7 +165,7 @@ impl Stage<'_> {
 
     fn dies(&mut self, name: &str, death: Death) {
         if self.sim.is_host_running(name) {
-            self.sim.crash(name);
+            self.gate(name).ends(|| self.sim.crash(name));
         }
         if name == COORDINATOR {
             self.site.disk.crash();
@@ -180,8 +181,14 @@ impl Stage<'_> {
     fn starts(&mut self, name: &str) {
         self.starts.remove(name);
         if !self.sim.is_host_running(name) {
-            self.sim.bounce(name);
+            // What is left of the process that ended by itself ends first.
+            self.gate(name).ends(|| self.sim.bounce(name));
         }
+    }
+
+    fn gate(&self, name: &str) -> Arc<Gate> {
+        let vm = self.vms.iter().chain(&self.clone).find(|vm| vm.name == name);
+        Arc::clone(vm.map_or(&self.site.gate, |vm| &vm.gate))
     }
 
     fn breaks(&mut self, fault: Fault) {

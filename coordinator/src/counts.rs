@@ -1,18 +1,19 @@
-//! Counts: per minute, how many runs of each target, looked at from each vantage group, ended how. They outlive the
-//! results that they were counted from.
+//! Counts: per minute, how many runs of each target and of each element, looked at from each vantage group, ended how. They
+//! outlive the results that they were counted from.
 //!
 //! The minute is that in which a run began, by the coordinator's clock; a run that came late counts in the minute in which it
-//! began. A run that failed counts at the layer at which it failed. What an element comes to is the sum over its targets.
+//! began. A run that failed counts at the layer at which it failed. What an element comes to is the sum over the targets of
+//! which the catalog of that time says that they exercise it; an endpoint's own element is its target.
 //!
 //! A part holds what some stretch of the log adds to one hour of one target, in postcard: for each group and each way to
 //! end, runs of equal minutes, `(minutes since the last run, how many minutes, how many results in each)`. Parts add up.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
-use faultline_attribution::{Layer, Outcome, TargetId, Timestamp, Vantage};
+use faultline_attribution::{ElementKind, Layer, Outcome, TargetId, Timestamp, Vantage, elements_of};
 use faultline_proto::{agent::v1::ResultBatch, convert};
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     log::Cursor,
     observe,
-    record::{Record, RecordKind, SlotTable},
+    record::{CatalogRecord, Record, RecordKind, SlotTable},
 };
 
 const MINUTE: i64 = 60_000_000;
@@ -56,7 +57,17 @@ impl From<Outcome> for Ended {
     }
 }
 
-/// Counts of one hour of one target.
+/// What is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// Runs of a target
+    #[default]
+    Target,
+    /// Runs of all targets that exercise an element
+    Element,
+}
+
+/// Counts of one hour of one target or element.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Part(BTreeMap<(String, Ended), BTreeMap<u8, u32>>);
 
@@ -87,13 +98,13 @@ impl Part {
         Some(part)
     }
 
-    /// Adds another part of the same hour and target.
-    pub fn add(&mut self, other: Self) {
-        for (key, minutes) in other.0 {
-            let mine = self.0.entry(key).or_default();
+    /// Adds another part of the same hour.
+    pub fn add(&mut self, other: &Self) {
+        for (key, minutes) in &other.0 {
+            let mine = self.0.entry(key.clone()).or_default();
             for (minute, results) in minutes {
-                let sum = mine.entry(minute).or_default();
-                *sum = sum.saturating_add(results);
+                let sum = mine.entry(*minute).or_default();
+                *sum = sum.saturating_add(*results);
             }
         }
     }
@@ -128,7 +139,9 @@ pub struct Tally {
     /// The last record of the stretch.
     pub through: Cursor,
     /// By hour since the epoch and target.
-    pub parts: BTreeMap<(i64, TargetId), Part>,
+    pub targets: BTreeMap<(i64, TargetId), Part>,
+    /// By hour since the epoch and element.
+    pub elements: BTreeMap<(i64, String), Part>,
     /// Hours before this one are forgotten.
     pub forgotten_before: i64,
 }
@@ -153,6 +166,8 @@ pub struct Run<'a> {
 pub struct Runs {
     tables: HashMap<String, SlotTable>,
     groups: HashMap<String, String>,
+    /// Names of the elements of each target that ever was in a catalog.
+    elements: HashMap<TargetId, BTreeSet<String>>,
 }
 
 impl Runs {
@@ -162,6 +177,16 @@ impl Runs {
             RecordKind::Assignment => {
                 if let Ok(table) = record.content() {
                     self.tables.insert(record.agent.clone(), table);
+                }
+            }
+            RecordKind::Catalog => {
+                if let Ok(CatalogRecord { targets }) = record.content() {
+                    self.elements.extend(targets.into_iter().map(|(id, target)| {
+                        let elements = elements_of(&id, &target).into_iter();
+                        let shared = elements.filter(|element| element.kind != ElementKind::Endpoint);
+                        let names = shared.map(|element| element.name).collect();
+                        (id, names)
+                    }));
                 }
             }
             RecordKind::Vantage => {
@@ -211,7 +236,7 @@ impl Counter {
         tally.through = cursor;
         runs.take(record, |run| {
             let minute = run.at.micros().div_euclid(MINUTE);
-            let part = tally.parts.entry((minute.div_euclid(60), run.target.clone())).or_default();
+            let part = tally.targets.entry((minute.div_euclid(60), run.target.clone())).or_default();
             let minutes = part.0.entry((run.group.to_owned(), run.ended)).or_default();
             let count = minutes.entry(u8::try_from(minute.rem_euclid(60)).unwrap_or_default()).or_default();
             *count = count.saturating_add(1);
@@ -228,7 +253,13 @@ impl Counter {
     pub fn tally(&mut self) -> Tally {
         self.results = 0;
         let through = self.tally.through;
-        std::mem::replace(&mut self.tally, Tally { through, ..Tally::default() })
+        let mut tally = std::mem::replace(&mut self.tally, Tally { through, ..Tally::default() });
+        for ((hour, target), part) in &tally.targets {
+            for element in self.runs.elements.get(target).into_iter().flatten() {
+                tally.elements.entry((*hour, element.clone())).or_default().add(part);
+            }
+        }
+        tally
     }
 }
 
@@ -262,7 +293,7 @@ mod tests {
             part.0.insert(("home-fra".into(), Ended::Passed), counts.clone());
             part.0.insert(("home-fra".into(), Ended::Dns), more);
             assert_eq!(Part::from_bytes(&part.to_bytes()), Some(part.clone()), "seed {seed}");
-            part.add(part.clone());
+            part.add(&part.clone());
             for (minute, count) in counts {
                 assert!(part.rows().contains(&(minute, "home-fra", Ended::Passed, count * 2)), "seed {seed}");
             }

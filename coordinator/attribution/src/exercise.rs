@@ -112,6 +112,13 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// What a catalog says that runs of a target exercise, at any of its layers, whoever looks: its region, zone and service, its
+/// CDN, DNS operator, identity provider, owner, and itself.
+pub fn elements_of(id: &TargetId, target: &Target) -> BTreeSet<Element> {
+    let seen = Seen::new(target, None);
+    target.layers().flat_map(|layer| far((id, &seen), layer, &Way::System)).collect()
+}
+
 /// Elements that the target brings.
 pub(crate) fn far((id, seen): (&TargetId, &Seen<'_>), layer: Layer, way: &Way) -> BTreeSet<Element> {
     let target = seen.target;

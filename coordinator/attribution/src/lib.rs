@@ -35,6 +35,7 @@ pub use element::{Element, ElementKind};
 pub use engine::{
     Engine, Input, LookAgain, Maker, Observation, Output, SessionChange, SessionState, SnapshotError, Way,
 };
+pub use exercise::elements_of;
 pub use explanation::{Explanation, Residual, Residuals};
 pub use settings::Settings;
 pub use time::Timestamp;

@@ -10,7 +10,7 @@ use faultline_attribution::Timestamp;
 
 use super::{Format, Usage, replay::instant, say, say_error};
 use crate::{
-    counts::{self, Ended},
+    counts::{self, By, Ended},
     log::sqlite::SqliteReader,
     results::export::{self, ExportError, Span},
     world_file,
@@ -20,7 +20,7 @@ use crate::{
 pub(super) enum Results {
     /// Print the results of a data directory, one JSON object a line; a coordinator may be running on it
     Export(Export),
-    /// Print how many runs of each target ended how, by minute and vantage group: for 400 days
+    /// Print how many runs of each target or element ended how, by minute and vantage group: for 400 days
     Counts(Counts),
     /// Print what stays of incidents that ended: runs that failed, by minute and vantage group, and latencies
     History(History),
@@ -50,12 +50,15 @@ pub(super) struct Export {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Example:\n  faultline results counts --data-dir ./data --from 2026-10-29T15:00:00Z --to 2026-10-29T16:00:00Z"
+    before_help = "Example:\n  faultline results counts --data-dir ./data --from 2026-10-29T15:00:00Z --to 2026-10-29T16:00:00Z\n  faultline results counts --data-dir ./data --by element"
 )]
 pub(super) struct Counts {
     /// Where the log is
     #[arg(long, visible_alias = "data", env = "FAULTLINE_DATA_DIR", default_value = "faultline-data")]
     data_dir: PathBuf,
+    /// What is counted
+    #[arg(long, value_enum, default_value_t)]
+    by: By,
     /// Runs that began then or later
     #[arg(long, value_name = "RFC3339", value_parser = instant)]
     from: Option<Timestamp>,
@@ -113,7 +116,10 @@ impl History {
 #[derive(serde::Serialize)]
 struct Count<'a> {
     minute: Timestamp,
-    target: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    element: Option<&'a str>,
     group: &'a str,
     ended: Ended,
     results: u32,
@@ -125,13 +131,17 @@ impl Counts {
         let mut out = BufWriter::new(io::stdout().lock());
         let from = self.from.map_or(i64::MIN, counts::hour);
         let to = self.to.map_or(i64::MAX, |to| counts::hour(to) + 1);
-        let counted = log.counts::<ExportError>((from, to), |hour, target, part| {
+        let counted = log.counts::<ExportError>(self.by, (from, to), |hour, name, part| {
             for (minute, group, ended, results) in part.rows() {
                 let minute = counts::minute_of(hour, minute);
                 let is_asked = self.from.is_none_or(|from| minute >= from) && self.to.is_none_or(|to| minute < to);
                 if is_asked {
-                    serde_json::to_writer(&mut out, &Count { minute, target, group, ended, results })
-                        .map_err(io::Error::from)?;
+                    let (target, element) = match self.by {
+                        By::Target => (Some(name), None),
+                        By::Element => (None, Some(name)),
+                    };
+                    let count = Count { minute, target, element, group, ended, results };
+                    serde_json::to_writer(&mut out, &count).map_err(io::Error::from)?;
                     out.write_all(b"\n")?;
                 }
             }

@@ -1,5 +1,7 @@
 //! What stays of a log in its limits, and what it reads like.
 
+use std::collections::BTreeMap;
+
 use faultline_attribution::{SessionState, Target, TargetId, Vantage};
 use faultline_proto::{
     agent::v1::{Loss, LossReason, ResultBatch},
@@ -10,7 +12,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::{
-    counts::Ended,
+    counts::{By, Ended},
     log::{Admission, Appended, sqlite::check},
     record::{CatalogRecord, Record, RecordKind, SessionRecord, SlotTable},
     results::export::{self, Span},
@@ -33,7 +35,7 @@ impl Kept {
         let data = tempfile::tempdir().expect("dir");
         let log = Arc::new(SqliteLog::open(data.path()).expect("log"));
         let mut kept = Self { data, log, clock: Clock::system(), epochs: Vec::new(), numbers: vec![0, 0] };
-        let shop = r#"{"probe":"https","hosted_on":"other","depends_on":[],"verified":true}"#;
+        let shop = r#"{"probe":"https","host":"shop.example","hosted_on":"aws","region":"eu-west-1","depends_on":[],"verified":true}"#;
         let shop: Target = serde_json::from_str(shop).expect("a target");
         let targets = CatalogRecord { targets: [(TargetId::from("shop"), shop)].into() };
         kept.own(Record::own(RecordKind::Catalog, Timestamp::from_micros(at), "", &targets)).await;
@@ -107,12 +109,23 @@ impl Kept {
         lines
     }
 
+    /// Runs of the one target that passed; those of its region are the same.
     fn counted(&self) -> u64 {
-        let mut passed = 0;
+        let shop = self.counts(By::Target);
+        assert_eq!(shop.keys().map(String::as_str).collect::<Vec<_>>(), ["shop"]);
+        let elements = self.counts(By::Element);
+        assert_eq!(elements["aws/eu-west-1"], shop["shop"]);
+        assert_eq!(elements["tld/example"], shop["shop"]);
+        shop["shop"]
+    }
+
+    fn counts(&self, by: By) -> BTreeMap<String, u64> {
+        let mut passed = BTreeMap::new();
         let reader = SqliteReader::open(self.data.path()).expect("log");
-        let counts = reader.counts::<LogError>((i64::MIN, i64::MAX), |_, target, part| {
-            assert_eq!(target, "shop");
-            passed += part.rows().iter().filter(|row| row.2 == Ended::Passed).map(|row| u64::from(row.3)).sum::<u64>();
+        let counts = reader.counts::<LogError>(by, (i64::MIN, i64::MAX), |_, name, part| {
+            let rows = part.rows();
+            let runs: u64 = rows.iter().filter(|row| row.2 == Ended::Passed).map(|row| u64::from(row.3)).sum();
+            *passed.entry(name.to_owned()).or_default() += runs;
             Ok(())
         });
         assert_eq!(counts.expect("counts"), 0);

@@ -15,6 +15,7 @@ use super::{
     tally, trim,
 };
 use crate::{
+    counts::By,
     observe::Observer,
     record::{Record, RecordKind},
 };
@@ -81,10 +82,13 @@ pub fn check(data: &Path, depth: Depth, mut progress: impl FnMut(u64, u64)) -> R
     changes(&connection, depth, &mut found).map_err(fail)?;
     admitted(&connection, &mut found).map_err(fail)?;
     if depth == Depth::Whole && found.schema >= 3 {
-        let parts = tally::each(&connection, (i64::MIN, i64::MAX), |_, _, _| Ok::<_, rusqlite::Error>(()));
-        match parts.map_err(fail)? {
-            0 => {}
-            parts => found.add("counts", format!("counts: {parts} parts are damaged")),
+        let counted: &[By] = if found.schema >= 4 { &[By::Target, By::Element] } else { &[By::Target] };
+        for by in counted {
+            let parts = tally::each(&connection, *by, (i64::MIN, i64::MAX), |_, _, _| Ok::<_, rusqlite::Error>(()));
+            match parts.map_err(fail)? {
+                0 => {}
+                parts => found.add("counts", format!("counts: {parts} parts are damaged")),
+            }
         }
         let kept: i64 = connection.query_row("SELECT count(*) FROM history", [], |row| row.get(0)).map_err(fail)?;
         let whole = tally::histories(&connection).map_err(fail)?.len();

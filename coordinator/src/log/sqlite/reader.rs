@@ -11,7 +11,7 @@ use super::{
     tally, trim,
 };
 use crate::{
-    counts::Part,
+    counts::{By, Part},
     history::History,
     log::{Cursor, LogError},
     record::Record,
@@ -112,10 +112,11 @@ impl SqliteReader {
         })
     }
 
-    /// Hands out the counts of the hours from `from` until before `to` (since the epoch), in order of hour and target. Returns
+    /// Hands out the counts of the hours from `from` until before `to` (since the epoch), in order of hour and name. Returns
     /// how many parts of them are damaged and left out.
     pub fn counts<E: From<LogError>>(
         &self,
+        by: By,
         hours: (i64, i64),
         mut give: impl FnMut(i64, &str, &Part) -> Result<(), E>,
     ) -> Result<u64, E> {
@@ -129,7 +130,7 @@ impl SqliteReader {
             }
         }
         let given =
-            tally::each(&self.connection, hours, |hour, target, part| give(hour, target, part).map_err(Stopped::Given));
+            tally::each(&self.connection, by, hours, |hour, name, part| give(hour, name, part).map_err(Stopped::Given));
         given.map_err(|stopped| match stopped {
             Stopped::Log(source) => LogError::Store { path: self.path.clone(), source }.into(),
             Stopped::Given(error) => error,

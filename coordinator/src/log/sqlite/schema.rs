@@ -8,15 +8,17 @@
 //! * 3: the coordinator's own records are found without reading the batches between them; `kept` names the records that a
 //!   trim left because later ones refer to them; `tally` holds the counts, `history` what stays of incidents.
 //!
+//! * 4: `element_tally` holds the counts by element.
+//!
 //! Files that begin at 3 give freed pages back to the file system; older ones use them again.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Version of the tables.
-pub(super) const SCHEMA: i64 = 3;
+pub(super) const SCHEMA: i64 = 4;
 
 /// What leads to each version from the one before it; the first makes the tables of a new file.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
 CREATE TABLE record (
   cursor INTEGER PRIMARY KEY AUTOINCREMENT, format INTEGER NOT NULL, kind INTEGER NOT NULL, received_at INTEGER NOT NULL,
@@ -41,6 +43,11 @@ CREATE TABLE tally (
   hour INTEGER NOT NULL, target TEXT NOT NULL, through INTEGER NOT NULL, crc32c INTEGER NOT NULL, payload BLOB NOT NULL,
   PRIMARY KEY (hour, target, through)) WITHOUT ROWID;
 CREATE TABLE history (incident TEXT PRIMARY KEY, crc32c INTEGER NOT NULL, payload BLOB NOT NULL);
+",
+    "
+CREATE TABLE element_tally (
+  hour INTEGER NOT NULL, element TEXT NOT NULL, through INTEGER NOT NULL, crc32c INTEGER NOT NULL, payload BLOB NOT NULL,
+  PRIMARY KEY (hour, element, through)) WITHOUT ROWID;
 ",
 ];
 

@@ -1,5 +1,5 @@
-//! Counts in the log's file: parts by hour, target and the stretch of the log that they were counted from; and the
-//! histories of incidents.
+//! Counts in the log's file: parts by hour, target or element, and the stretch of the log that they were counted from; and
+//! the histories of incidents.
 //!
 //! Rule: a stretch is counted once: its parts and how far the counts reach (`meta.counted`) are one transaction.
 
@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::{Cursor, read::entry};
 use crate::{
-    counts::{Part, Tally},
+    counts::{By, Part, Tally},
     feed::Published,
     history::History,
 };
@@ -24,16 +24,30 @@ pub(super) fn counted(connection: &Connection) -> rusqlite::Result<Cursor> {
     Ok(Cursor(through.unwrap_or_default()))
 }
 
+/// The table, and the column of what is counted.
+fn table(by: By) -> (&'static str, &'static str) {
+    match by {
+        By::Target => ("tally", "target"),
+        By::Element => ("element_tally", "element"),
+    }
+}
+
 /// Adds counts, unless they were added before.
 pub(super) fn add(transaction: &Transaction<'_>, tally: &Tally) -> rusqlite::Result<()> {
-    transaction.prepare_cached("DELETE FROM tally WHERE hour < ?1")?.execute([tally.forgotten_before])?;
+    for by in [By::Target, By::Element] {
+        let forget = format!("DELETE FROM {} WHERE hour < ?1", table(by).0);
+        transaction.prepare_cached(&forget)?.execute([tally.forgotten_before])?;
+    }
     if tally.through <= counted(transaction)? {
         return Ok(());
     }
-    let mut insert = transaction.prepare_cached("INSERT INTO tally VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for ((hour, target), part) in tally.parts.iter().filter(|((hour, _), _)| *hour >= tally.forgotten_before) {
+    let targets = tally.targets.iter().map(|((hour, target), part)| (By::Target, *hour, target.as_str(), part));
+    let elements = tally.elements.iter().map(|((hour, element), part)| (By::Element, *hour, element.as_str(), part));
+    for (by, hour, name, part) in targets.chain(elements).filter(|(_, hour, ..)| *hour >= tally.forgotten_before) {
         let payload = part.to_bytes();
-        insert.execute(params![hour, target.as_str(), tally.through.0, crc32c::crc32c(&payload), payload])?;
+        transaction
+            .prepare_cached(&format!("INSERT INTO {} VALUES (?1, ?2, ?3, ?4, ?5)", table(by).0))?
+            .execute(params![hour, name, tally.through.0, crc32c::crc32c(&payload), payload])?;
     }
     transaction
         .prepare_cached("INSERT OR REPLACE INTO meta VALUES ('counted', CAST(?1 AS TEXT))")?
@@ -41,16 +55,18 @@ pub(super) fn add(transaction: &Transaction<'_>, tally: &Tally) -> rusqlite::Res
     Ok(())
 }
 
-/// Hands out the counts of the hours from `from` until before `to`, in order of hour and target. A part that is damaged is
+/// Hands out the counts of the hours from `from` until before `to`, in order of hour and name. A part that is damaged is
 /// left out; returns how many were.
 pub(super) fn each<E: From<rusqlite::Error>>(
     connection: &Connection,
+    by: By,
     (from, to): (i64, i64),
     mut give: impl FnMut(i64, &str, &Part) -> Result<(), E>,
 ) -> Result<u64, E> {
-    let mut statement = connection.prepare(
-        "SELECT hour, target, crc32c, payload FROM tally WHERE hour >= ?1 AND hour < ?2 ORDER BY hour, target",
-    )?;
+    let (table, name) = table(by);
+    let mut statement = connection.prepare(&format!(
+        "SELECT hour, {name}, crc32c, payload FROM {table} WHERE hour >= ?1 AND hour < ?2 ORDER BY hour, {name}"
+    ))?;
     let mut rows = statement.query([from, to])?;
     let mut damaged = 0;
     let mut open: Option<(_, Part)> = None;
@@ -63,16 +79,16 @@ pub(super) fn each<E: From<rusqlite::Error>>(
             continue;
         };
         match &mut open {
-            Some((same, sum)) if *same == place => sum.add(part),
+            Some((same, sum)) if *same == place => sum.add(&part),
             _ => {
-                if let Some(((hour, target), sum)) = open.replace((place, part)) {
-                    give(hour, &target, &sum)?;
+                if let Some(((hour, name), sum)) = open.replace((place, part)) {
+                    give(hour, &name, &sum)?;
                 }
             }
         }
     }
-    if let Some(((hour, target), sum)) = open {
-        give(hour, &target, &sum)?;
+    if let Some(((hour, name), sum)) = open {
+        give(hour, &name, &sum)?;
     }
     Ok(damaged)
 }

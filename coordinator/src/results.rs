@@ -7,6 +7,8 @@
 //! the microsecond, because the place of a line among the others follows from them.
 
 pub mod export;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 mod read;
 mod value;
 

@@ -8,17 +8,19 @@ use std::{
 
 use faultline_attribution::Timestamp;
 
-use super::{Format, Usage, replay::instant, say, say_error};
+use super::{Usage, replay::instant, say, say_error};
+#[cfg(feature = "parquet")]
+use crate::results::parquet;
 use crate::{
     counts::{self, By, Ended},
     log::sqlite::SqliteReader,
-    results::export::{self, ExportError, Span},
+    results::export::{self, ExportError, Exported, Span},
     world_file,
 };
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Results {
-    /// Print the results of a data directory, one JSON object a line; a coordinator may be running on it
+    /// Print the results of a data directory as JSON lines or Parquet; a coordinator may be running on it
     Export(Export),
     /// Print how many runs of each target or element ended how, by minute and vantage group: for 400 days
     Counts(Counts),
@@ -43,9 +45,20 @@ pub(super) struct Export {
     /// Write here where the agents look from, for `faultline replay --world`
     #[arg(long, value_name = "FILE")]
     write_world: Option<PathBuf>,
-    /// ndjson is the only one
-    #[arg(short, long, default_value = "ndjson")]
-    output: Format,
+    /// How results are written; builds with the cargo feature `parquet` know that too
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Form,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// One JSON object a line
+    #[default]
+    Ndjson,
+    /// One row a run
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
 #[derive(Debug, clap::Args)]
@@ -159,16 +172,16 @@ impl Counts {
 
 impl Export {
     fn run(self) -> anyhow::Result<ExitCode> {
-        if self.output != Format::Ndjson {
-            return Err(Usage("results are written as ndjson alone: -o ndjson".into()).into());
-        }
         let log = open(&self.data_dir)?;
-        let mut out = BufWriter::new(io::stdout().lock());
-        let exported = export::export(&log, Span { from: self.from, to: self.to }, |line| {
-            serde_json::to_writer(&mut out, line)?;
-            out.write_all(b"\n")
-        });
-        let exported = exported.and_then(|exported| Ok(out.flush().map(|()| exported)?));
+        let exported = match self.output {
+            Form::Ndjson => self.ndjson(&log),
+            #[cfg(feature = "parquet")]
+            Form::Parquet if io::IsTerminal::is_terminal(&io::stdout()) => {
+                return Err(Usage("a Parquet file is nothing to read: add > results.parquet".into()).into());
+            }
+            #[cfg(feature = "parquet")]
+            Form::Parquet => self.parquet(&log),
+        };
         let exported = match exported {
             Err(ExportError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Ok(ExitCode::SUCCESS);
@@ -183,5 +196,27 @@ impl Export {
                 .map_err(|error| anyhow::anyhow!("--write-world {}: {error}", path.display()))?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn span(&self) -> Span {
+        Span { from: self.from, to: self.to }
+    }
+
+    fn ndjson(&self, log: &SqliteReader) -> Result<Exported, ExportError> {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let exported = export::export(log, self.span(), |line| {
+            serde_json::to_writer(&mut out, line)?;
+            out.write_all(b"\n")
+        })?;
+        out.flush()?;
+        Ok(exported)
+    }
+
+    #[cfg(feature = "parquet")]
+    fn parquet(&self, log: &SqliteReader) -> Result<Exported, ExportError> {
+        let mut out = parquet::Writer::new(BufWriter::new(io::stdout()))?;
+        let exported = export::export(log, self.span(), |line| out.write(line))?;
+        out.finish()?;
+        Ok(exported)
     }
 }

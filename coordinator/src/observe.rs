@@ -199,73 +199,74 @@ impl Observer {
             self.learner.forget_agent(&agent);
         }
         let stamps = Stamps::of(&batch, record.received_at);
+        let slots = self.tables.get(agent).map(|table| &table.slots);
+        let facts = self.facts.get(agent).and_then(|facts| facts.incarnation(&record.incarnation));
         let mut inputs = Vec::with_capacity(batch.results.len());
         for result in &batch.results {
-            let Some(target) = self.target_of(agent, result.slot).cloned() else {
+            let Some(id) = slots.and_then(|slots| slots.get(&result.slot)) else {
                 continue; // refused at ingest; a log from elsewhere may still hold it
             };
             let Some(outcome) = outcome(result) else { continue };
+            let target = self.targets.get(id);
+            let held = facts.and_then(|facts| facts.get(&result.facts));
             if outcome == Outcome::Passed {
-                inputs.extend(self.learn((agent, &target), record, result));
+                let sighting = (target, held.map(|held| &held.1));
+                inputs.extend(learn(&mut self.learner, (agent, id), sighting, result));
             }
-            let run = self.run((agent, &target), (record, stamps), result, outcome);
-            inputs.push(Input::Observation(run.observation(agent.clone(), target)));
+            let run = run((record, stamps), (target, held.map(|held| &held.0)), result, outcome);
+            inputs.push(Input::Observation(run.observation(agent.clone(), id.clone())));
         }
         Ok(inputs)
     }
+}
 
-    /// What is known of a run.
-    fn run(
-        &self,
-        (agent, target): (&AgentId, &TargetId),
-        (record, stamps): (&Record, Stamps),
-        result: &wire::ProbeResult,
-        outcome: Outcome,
-    ) -> Run {
-        let facts = self.facts_of(agent, &record.incarnation, result.facts);
-        let status = u16::try_from(result.status).ok().filter(|status| *status != 0);
-        let header = |name: &str| facts.and_then(|facts| facts.edge.get(name)).map(String::as_str);
-        let failed_with = status.filter(|_| matches!(outcome, Outcome::Failed { .. }));
-        let timings = result.timings.unwrap_or_default();
-        let slowest = run::slowest([
-            (Layer::Dns, timings.dns_us.into()),
-            (Layer::Connect, timings.connect_us.into()),
-            (Layer::Tls, timings.tls_us.into()),
-            (Layer::Http, u64::from(timings.first_byte_us) + u64::from(timings.body_us)),
-        ]);
-        Run {
-            at: stamps.began(result),
-            received_at: record.received_at,
-            outcome,
-            status,
-            way: run::way(facts.map_or("", |facts| &facts.resolver), self.targets.get(target)),
-            maker: failed_with.and_then(|status| edges::maker(header, status)),
-            took: (timings.total_us != 0).then(|| Duration::from_micros(timings.total_us.into())),
-            slowest,
-            is_backlog: i32::from(record.lane) == Lane::Backfill as i32,
-            is_clock_suspect: stamps.is_clock_suspect,
-            is_on_demand: result.on_demand,
-        }
+/// What is known of a run.
+fn run(
+    (record, stamps): (&Record, Stamps),
+    (target, facts): (Option<&Target>, Option<&wire::Facts>),
+    result: &wire::ProbeResult,
+    outcome: Outcome,
+) -> Run {
+    let status = u16::try_from(result.status).ok().filter(|status| *status != 0);
+    let header = |name: &str| facts.and_then(|facts| facts.edge.get(name)).map(String::as_str);
+    let failed_with = status.filter(|_| matches!(outcome, Outcome::Failed { .. }));
+    let timings = result.timings.unwrap_or_default();
+    let slowest = run::slowest([
+        (Layer::Dns, timings.dns_us.into()),
+        (Layer::Connect, timings.connect_us.into()),
+        (Layer::Tls, timings.tls_us.into()),
+        (Layer::Http, u64::from(timings.first_byte_us) + u64::from(timings.body_us)),
+    ]);
+    Run {
+        at: stamps.began(result),
+        received_at: record.received_at,
+        outcome,
+        status,
+        way: run::way(facts.map_or("", |facts| &facts.resolver), target),
+        maker: failed_with.and_then(|status| edges::maker(header, status)),
+        took: (timings.total_us != 0).then(|| Duration::from_micros(timings.total_us.into())),
+        slowest,
+        is_backlog: i32::from(record.lane) == Lane::Backfill as i32,
+        is_clock_suspect: stamps.is_clock_suspect,
+        is_on_demand: result.on_demand,
     }
+}
 
-    /// What healthy probes see of a target, when most agents see it the same way.
-    fn learn(
-        &mut self,
-        (agent, target): (&AgentId, &TargetId),
-        record: &Record,
-        result: &wire::ProbeResult,
-    ) -> Option<Input> {
-        let known = self.facts.get(agent).and_then(|facts| facts.of(&record.incarnation, result.facts));
-        let reading = known.map(|held| &held.1);
-        // The address of a dns run is that of the server that was asked.
-        let is_dns = self.targets.get(target).is_some_and(|target| target.probe == ProbeKind::Dns);
-        let address = address(&result.address).filter(|_| !is_dns);
-        if reading.is_none() && address.is_none() {
-            return None; // a run that saw nothing teaches nothing
-        }
-        let learned = self.learner.learn_from(agent, target, reading.unwrap_or(&Reading::default()), address)?;
-        Some(Input::World(WorldChange::Learned(target.clone(), learned)))
+/// What healthy probes see of a target, when most agents see it the same way.
+fn learn(
+    learner: &mut Learner,
+    (agent, id): (&AgentId, &TargetId),
+    (target, reading): (Option<&Target>, Option<&Reading>),
+    result: &wire::ProbeResult,
+) -> Option<Input> {
+    // The address of a dns run is that of the server that was asked.
+    let is_dns = target.is_some_and(|target| target.probe == ProbeKind::Dns);
+    let address = address(&result.address).filter(|_| !is_dns);
+    if reading.is_none() && address.is_none() {
+        return None; // a run that saw nothing teaches nothing
     }
+    let news = learner.learn_from(agent, id, reading.unwrap_or(&Reading::default()), address)?;
+    Some(Input::World(WorldChange::Learned(id.clone(), news)))
 }
 
 /// How a result ended; `None` when it contradicts itself.

@@ -78,9 +78,14 @@ impl FactsOfAgent {
         self.tables.push_back(Table { incarnation, facts, bytes });
     }
 
+    /// What the numbers of an incarnation mean.
+    pub(super) fn incarnation(&self, incarnation: &[u8]) -> Option<&BTreeMap<u32, Held>> {
+        self.tables.iter().rev().find(|table| table.incarnation == incarnation).map(|table| &table.facts)
+    }
+
     /// What a number means in the incarnation.
     pub(super) fn of(&self, incarnation: &[u8], number: u32) -> Option<&Held> {
-        self.tables.iter().rev().find(|table| table.incarnation == incarnation)?.facts.get(&number)
+        self.incarnation(incarnation)?.get(&number)
     }
 }
 

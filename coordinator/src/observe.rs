@@ -92,7 +92,9 @@ impl Observer {
         Ok(match record.kind {
             RecordKind::Batch => return self.batch(&agent, record),
             RecordKind::Assignment => {
-                self.tables.insert(agent, record.content()?);
+                let mut table: SlotTable = record.content()?;
+                share_names(&self.targets, &mut table);
+                self.tables.insert(agent, table);
                 Vec::new()
             }
             RecordKind::Catalog => self.catalog(record.content::<CatalogRecord>()?.targets),
@@ -217,6 +219,15 @@ impl Observer {
             inputs.push(Input::Observation(run.observation(agent.clone(), id.clone())));
         }
         Ok(inputs)
+    }
+}
+
+/// Lets a table name its targets by the catalog's own names: each agent has a table, and nearly the same one.
+fn share_names(targets: &BTreeMap<TargetId, Target>, table: &mut SlotTable) {
+    for id in table.slots.values_mut() {
+        if let Some((held, _)) = targets.get_key_value(id) {
+            *id = held.clone();
+        }
     }
 }
 

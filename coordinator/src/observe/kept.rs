@@ -15,7 +15,7 @@ use faultline_proto::types::v1 as wire;
 use prost::Message as _;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{FactsOfAgent, Observer, pool::Held};
+use super::{FactsOfAgent, Observer, pool::Held, share_names};
 use crate::ranges::{Ranges, compact::CompactError};
 
 /// Bytes that are no observer of this build.
@@ -88,6 +88,8 @@ impl Observer {
             }
             observer.facts.insert(agent, known);
         }
+        let targets = &observer.targets;
+        observer.tables.values_mut().for_each(|table| share_names(targets, table));
         let ranges = if observer.ranges.is_empty() { Ranges::default() } else { Ranges::from_bytes(&observer.ranges)? };
         observer.learner.come_back(Arc::new(ranges));
         Ok(observer)

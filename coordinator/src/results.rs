@@ -7,7 +7,7 @@
 //! the microsecond, because the place of a line among the others follows from them.
 
 pub mod export;
-#[cfg(feature = "parquet")]
+#[cfg(any(test, feature = "parquet"))]
 pub mod parquet;
 mod read;
 mod value;

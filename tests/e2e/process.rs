@@ -2,14 +2,16 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Output, Stdio},
-    sync::OnceLock,
     time::{Duration, Instant},
 };
 
 use faultline_coordinator::log::{ChangeLog as _, sqlite::SqliteLog};
-use faultline_lab::stage::{self, Witnesses, is_behind_front_door};
+use faultline_lab::{
+    programs::built,
+    stage::{self, Witnesses, is_behind_front_door},
+};
 use faultline_proto::clock::Clock;
 
 /// Everything here takes seconds; this is a hang.
@@ -48,26 +50,8 @@ interval = "10s"
 timeout = "5s"
 "#;
 
-/// Both programs, built as this test was.
-fn program(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let test = std::env::current_exe().expect("own path");
-        let folder = test.parent().and_then(Path::parent).expect("target folder").to_owned();
-        let mut build = Command::new(env!("CARGO"));
-        // All of it: with other features than the tests have, every dependency would be built anew.
-        build.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.status().expect("cargo").success(), "the programs do not build");
-        folder
-    });
-    folder.join(name)
-}
-
 fn faultline(arguments: &[&str]) -> Output {
-    Command::new(program("faultline")).args(arguments).output().expect("runs")
+    Command::new(built("faultline")).args(arguments).output().expect("runs")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -83,7 +67,7 @@ struct Served {
 
 impl Served {
     fn start(data: &Path, catalog: &Path, more: &[&str]) -> Self {
-        let mut child = Command::new(program("faultline"))
+        let mut child = Command::new(built("faultline"))
             .args(["serve", "--no-ranges-refresh", "--agents-listen", "127.0.0.1:0"])
             .args(["--feed-listen", "127.0.0.1:0", "--data-dir"])
             .arg(data)
@@ -196,7 +180,7 @@ fn a_killed_coordinator_comes_back_with_the_same_board() {
 
 /// The first incident that `watch -o ndjson` writes; every line before it must say first what it is.
 fn watched_incident(feed: &str) -> String {
-    let mut watch = Command::new(program("faultline"))
+    let mut watch = Command::new(built("faultline"))
         .args(["watch", "-o", "ndjson", "--feed", feed])
         .stdout(Stdio::piped())
         .spawn()
@@ -226,7 +210,7 @@ fn a_port_in_use_is_one_clear_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = taken.local_addr().expect("address").to_string();
     let catalog = data.path().join("catalog.toml");
-    let output = Command::new(program("faultline"))
+    let output = Command::new(built("faultline"))
         .args(["serve", "--no-ranges-refresh", "--agents-listen", "127.0.0.1:0"])
         .args(["--feed-listen", &address, "--data-dir"])
         .arg(data.path())
@@ -276,7 +260,7 @@ fn an_agent_that_is_issued_by_hand_joins_and_says_goodbye() {
     std::fs::write(&catalog, NOWHERE).expect("catalog");
     let served = Served::start(data.path(), &catalog, &[]);
     let out = data.path().join("fra-1");
-    let issued = Command::new(program("faultline"))
+    let issued = Command::new(built("faultline"))
         .args(["agent", "issue", "fra-1", "--isp", "hetzner-de", "--country", "de", "--asn", "24940", "--data-dir"])
         .arg(data.path())
         .args(["--coordinator", &format!("https://{}", served.agents), "--out"])
@@ -284,7 +268,7 @@ fn an_agent_that_is_issued_by_hand_joins_and_says_goodbye() {
         .output()
         .expect("runs");
     assert!(issued.status.success(), "{}", text(&issued.stderr));
-    let mut agent = Command::new(program("faultline-agent"))
+    let mut agent = Command::new(built("faultline-agent"))
         .args(["run", "--config"])
         .arg(out.join("agent.toml"))
         .stderr(Stdio::null())

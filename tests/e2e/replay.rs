@@ -6,12 +6,12 @@ mod told;
 use std::{
     fs,
     io::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output, Stdio},
-    sync::OnceLock,
 };
 
 use faultline_attribution::Timestamp;
+use faultline_lab::programs::built;
 use serde_json::Value;
 
 /// 20 October 2025, 06:00 UTC.
@@ -39,20 +39,8 @@ const TARGETS: [(&str, &str, &str, &str); 12] = [
     ("other", "", "four", "four"),
 ];
 
-fn faultline() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().expect("own path");
-        let folder = test.parent().and_then(Path::parent).expect("target folder");
-        let mut build = Command::new(env!("CARGO"));
-        // All of it: with other features than the tests have, every dependency would be built anew.
-        build.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.status().expect("cargo").success(), "the program does not build");
-        folder.join("faultline")
-    })
+fn faultline() -> PathBuf {
+    built("faultline")
 }
 
 fn text(bytes: &[u8]) -> String {

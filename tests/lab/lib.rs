@@ -18,6 +18,7 @@ pub mod load;
 pub mod net;
 pub mod parity;
 pub mod play;
+pub mod programs;
 pub mod restart;
 pub mod scenario;
 pub mod score;

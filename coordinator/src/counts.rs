@@ -3,7 +3,7 @@
 //!
 //! The minute is that in which a run began, by the coordinator's clock; a run that came late counts in the minute in which it
 //! began. A run that failed counts at the layer at which it failed. What an element comes to is the sum over the targets of
-//! which the catalog of that time says that they exercise it; an endpoint's own element is its target.
+//! which the catalog of that time says that they exercise it, at whatever layer; an endpoint's own element is its target.
 //!
 //! A part holds what some stretch of the log adds to one hour of one target, in postcard: for each group and each way to
 //! end, runs of equal minutes, `(minutes since the last run, how many minutes, how many results in each)`. Parts add up.

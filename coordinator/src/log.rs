@@ -107,6 +107,19 @@ pub enum LogError {
         /// The newest schema known.
         known: i64,
     },
+    /// A file of an older build, that only a coordinator may bring up to date.
+    #[error(
+        "log {}: schema {found} does not hold this, schema {needed} does: start a coordinator on it once, that brings it up to date",
+        path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// The schema found.
+        found: i64,
+        /// The first that holds it.
+        needed: i64,
+    },
     /// The writer is gone.
     #[error("log {}: closed", .0.display())]
     Closed(PathBuf),

@@ -82,9 +82,9 @@ pub fn check(data: &Path, depth: Depth, mut progress: impl FnMut(u64, u64)) -> R
     changes(&connection, depth, &mut found).map_err(fail)?;
     admitted(&connection, &mut found).map_err(fail)?;
     if depth == Depth::Whole && found.schema >= 3 {
-        let counted: &[By] = if found.schema >= 4 { &[By::Target, By::Element] } else { &[By::Target] };
-        for by in counted {
-            let parts = tally::each(&connection, *by, (i64::MIN, i64::MAX), |_, _, _| Ok::<_, rusqlite::Error>(()));
+        let schema = found.schema;
+        for by in [By::Target, By::Element].into_iter().filter(|by| schema >= tally::since(*by)) {
+            let parts = tally::each(&connection, by, (i64::MIN, i64::MAX), |_, _, _| Ok::<_, rusqlite::Error>(()));
             match parts.map_err(fail)? {
                 0 => {}
                 parts => found.add("counts", format!("counts: {parts} parts are damaged")),

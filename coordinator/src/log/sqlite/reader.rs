@@ -129,6 +129,10 @@ impl SqliteReader {
                 Self::Log(error)
             }
         }
+        let (found, needed) = (self.ask(schema::version)?, tally::since(by));
+        if found < needed {
+            return Err(LogError::Older { path: self.path.clone(), found, needed }.into());
+        }
         let given =
             tally::each(&self.connection, by, hours, |hour, name, part| give(hour, name, part).map_err(Stopped::Given));
         given.map_err(|stopped| match stopped {

@@ -24,6 +24,14 @@ pub(super) fn counted(connection: &Connection) -> rusqlite::Result<Cursor> {
     Ok(Cursor(through.unwrap_or_default()))
 }
 
+/// The first schema that has these counts.
+pub(super) fn since(by: By) -> i64 {
+    match by {
+        By::Target => 3,
+        By::Element => 4,
+    }
+}
+
 /// The table, and the column of what is counted.
 fn table(by: By) -> (&'static str, &'static str) {
     match by {

@@ -6,6 +6,7 @@ use rusqlite::params;
 
 use super::*;
 use crate::{
+    counts::By,
     log::{conformance, patient::Patient},
     record::RecordKind,
 };
@@ -231,8 +232,17 @@ async fn a_file_of_the_first_build_opens_reads_and_takes_more() {
     )
     .expect("the rest");
     drop(old);
+    let counts = |by| {
+        let reader = SqliteReader::open(data.path()).expect("reads");
+        reader.counts::<LogError>(by, (i64::MIN, i64::MAX), |_, _, _| Ok(())).map_err(|error| error.to_string())
+    };
+    for by in [By::Target, By::Element] {
+        let error = counts(by).expect_err("it has none");
+        assert!(error.contains("schema 1") && error.contains("start a coordinator"), "{error}");
+    }
     for _ in 0..2 {
         let log = SqliteLog::open(data.path()).expect("opens");
+        assert_eq!((counts(By::Target), counts(By::Element)), (Ok(0), Ok(0)));
         assert_eq!(log.feed_id(), "fee1");
         let kinds: Vec<_> =
             log.next(Cursor::START, 2).await.expect("reads").into_iter().map(|(_, record)| record.kind).collect();

@@ -7,7 +7,6 @@
 //! the microsecond, because the place of a line among the others follows from them.
 
 pub mod export;
-#[cfg(any(test, feature = "parquet"))]
 pub mod parquet;
 mod read;
 mod value;

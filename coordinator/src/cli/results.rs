@@ -1,7 +1,7 @@
 //! `faultline results`: what the log holds, as lines that `faultline replay` reads.
 
 use std::{
-    io::{self, BufWriter, Write as _},
+    io::{self, BufWriter, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -9,12 +9,13 @@ use std::{
 use faultline_attribution::Timestamp;
 
 use super::{Usage, replay::instant, say, say_error};
-#[cfg(feature = "parquet")]
-use crate::results::parquet;
 use crate::{
     counts::{self, By, Ended},
     log::sqlite::SqliteReader,
-    results::export::{self, ExportError, Exported, Span},
+    results::{
+        export::{self, ExportError, Exported, Span},
+        parquet,
+    },
     world_file,
 };
 
@@ -30,7 +31,7 @@ pub(super) enum Results {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Example:\n  faultline results export --data-dir ./data --write-world world.toml > results.ndjson\n  faultline replay --catalog catalog.toml --world world.toml results.ndjson"
+    before_help = "Example:\n  faultline results export --data-dir ./data --write-world world.toml > results.ndjson\n  faultline replay --catalog catalog.toml --world world.toml results.ndjson\n  faultline results export --data-dir ./data --from 2026-10-29T15:00:00Z -o parquet > results.parquet"
 )]
 pub(super) struct Export {
     /// Where the log is
@@ -45,7 +46,7 @@ pub(super) struct Export {
     /// Write here where the agents look from, for `faultline replay --world`
     #[arg(long, value_name = "FILE")]
     write_world: Option<PathBuf>,
-    /// How results are written; builds with the cargo feature `parquet` know that too
+    /// How results are written
     #[arg(short, long, value_enum, default_value_t)]
     output: Form,
 }
@@ -57,7 +58,6 @@ enum Form {
     #[default]
     Ndjson,
     /// One row a run
-    #[cfg(feature = "parquet")]
     Parquet,
 }
 
@@ -175,11 +175,9 @@ impl Export {
         let log = open(&self.data_dir)?;
         let exported = match self.output {
             Form::Ndjson => self.ndjson(&log),
-            #[cfg(feature = "parquet")]
-            Form::Parquet if io::IsTerminal::is_terminal(&io::stdout()) => {
+            Form::Parquet if io::stdout().is_terminal() => {
                 return Err(Usage("a Parquet file is nothing to read: add > results.parquet".into()).into());
             }
-            #[cfg(feature = "parquet")]
             Form::Parquet => self.parquet(&log),
         };
         let exported = match exported {
@@ -212,7 +210,6 @@ impl Export {
         Ok(exported)
     }
 
-    #[cfg(feature = "parquet")]
     fn parquet(&self, log: &SqliteReader) -> Result<Exported, ExportError> {
         let mut out = parquet::Writer::new(BufWriter::new(io::stdout()))?;
         let exported = export::export(log, self.span(), |line| out.write(line))?;

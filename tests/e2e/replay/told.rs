@@ -2,6 +2,7 @@
 
 use std::{fs, process::Command, sync::Arc};
 
+use bytes::Bytes;
 use faultline_attribution::{Settings, TargetId, Timestamp};
 use faultline_coordinator::{
     catalog::Catalog,
@@ -16,6 +17,7 @@ use faultline_proto::{
     convert,
     types::v1 as wire,
 };
+use parquet::file::{reader::FileReader as _, serialized_reader::SerializedFileReader};
 use prost::Message as _;
 
 use super::{Recording, START_S, changes, faultline, text};
@@ -91,6 +93,18 @@ fn what_was_told_live_is_told_again() {
     let told = again.told();
     let told: Vec<&str> = told.lines().collect();
     assert_eq!(told, live, "{:#?}", changes(&told.join("\n")));
+
+    let table = Command::new(faultline())
+        .args(["results", "export", "-o", "parquet", "--data"])
+        .arg(data.path())
+        .output()
+        .expect("runs");
+    assert!(table.status.success(), "{}", text(&table.stderr));
+    let table = SerializedFileReader::new(Bytes::from(table.stdout)).expect("a Parquet file");
+    let rows = usize::try_from(table.metadata().file_metadata().num_rows()).expect("a number");
+    assert_eq!(rows, again.lines.len());
+    let row = table.get_row_iter(None).expect("rows").next().expect("a row").expect("whole").to_string();
+    assert!(row.contains(r#"cnames: ["edge.example"]"#), "{row}");
 
     let span = Command::new(faultline())
         .args(["results", "export", "--from", "2025-10-20T06:01:00Z", "--to", "2025-10-20T06:02:00Z", "--data"])

@@ -1,7 +1,7 @@
 //! Results as a Parquet file: one row a run, with the fields of a result line as columns.
 //!
 //! What is unknown is null. Instants are microseconds in UTC, durations microseconds; lists are Parquet's own. Rows are
-//! written in groups of [`GROUP`], so that what waits in memory is bounded.
+//! written in groups of 65,536, so that what waits in memory is bounded.
 
 use std::{
     borrow::Cow,

@@ -32,6 +32,25 @@ pub struct Board {
     pub notices: Vec<String>,
     incidents: BTreeMap<IncidentId, VecDeque<Change>>,
     cells: BTreeMap<(String, String, Layer), CellChange>,
+    newest: BTreeMap<Subject, (u64, Timestamp)>,
+}
+
+/// What a change is of: a later one of the same replaces it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Incident(IncidentId),
+    Cell(String, String, Layer),
+    Visibility,
+}
+
+impl Subject {
+    fn of(published: &Published) -> Self {
+        match published {
+            Published::Incident(change) => Self::Incident(change.incident.clone()),
+            Published::Cell(cell) => Self::Cell(cell.provider.clone(), cell.region.clone(), cell.layer),
+            Published::Visibility(_) => Self::Visibility,
+        }
+    }
 }
 
 /// What a look at the board comes to: also the exit codes of `faultline status`.
@@ -67,6 +86,7 @@ impl Board {
     /// Takes a published change in.
     pub fn apply(&mut self, entry: &Entry) {
         self.sequence = entry.sequence;
+        self.newest.insert(Subject::of(&entry.published), (entry.sequence, entry.published_at));
         match &entry.published {
             Published::Incident(change) => {
                 let revisions = self.incidents.entry(change.incident.clone()).or_default();
@@ -79,6 +99,28 @@ impl Board {
                 self.cells.insert((cell.provider.clone(), cell.region.clone(), cell.layer), cell.clone());
             }
             Published::Visibility(visibility) => self.visibility = visibility.clone(),
+        }
+    }
+
+    /// The newest change of everything that changed after this place, in order, each with its place and when it was
+    /// published.
+    pub fn newest_after(&self, sequence: u64) -> Vec<(u64, Timestamp, Published)> {
+        let newer = self.newest.iter().filter(|(_, (newest, _))| *newest > sequence);
+        let mut newest: Vec<_> =
+            newer.filter_map(|(subject, (place, at))| Some((*place, *at, self.state_of(subject)?))).collect();
+        newest.sort_by_key(|(place, ..)| *place);
+        newest
+    }
+
+    fn state_of(&self, subject: &Subject) -> Option<Published> {
+        match subject {
+            Subject::Incident(id) => {
+                self.incidents.get(id)?.back().map(|change| Published::Incident(Box::new(change.clone())))
+            }
+            Subject::Cell(provider, region, layer) => {
+                self.cells.get(&(provider.clone(), region.clone(), *layer)).map(|cell| Published::Cell(cell.clone()))
+            }
+            Subject::Visibility => Some(Published::Visibility(self.visibility.clone())),
         }
     }
 

@@ -5,6 +5,7 @@
 //! moment, so that nothing falls between; the queue is bounded, and who reads too slowly is told so and may resume.
 
 pub mod convert;
+pub mod filter;
 pub mod grpc;
 pub mod page;
 pub mod web;

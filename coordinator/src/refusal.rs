@@ -1,6 +1,6 @@
 //! Refusals: `google.rpc.Status` with exactly one `ErrorInfo`, whose reason never changes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use faultline_proto::ERROR_DOMAIN;
 use tonic::{Code, Status};
@@ -15,6 +15,33 @@ pub(crate) fn status(code: Code, reason: &str, message: impl Into<String>) -> St
 pub(crate) fn with(code: Code, reason: &str, message: impl Into<String>, metadata: HashMap<String, String>) -> Status {
     let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata);
     Status::with_error_details(code, message, details)
+}
+
+/// A refusal that passes: the peer may try again after the pause.
+pub(crate) fn later(reason: &str, message: impl Into<String>, pause: Duration) -> Status {
+    let code = if reason == "COORDINATOR_BUSY" { Code::Unavailable } else { Code::ResourceExhausted };
+    with_pause(code, reason, message, HashMap::new(), pause)
+}
+
+/// The same with what a program needs to act.
+pub(crate) fn with_pause(
+    code: Code,
+    reason: &str,
+    message: impl Into<String>,
+    metadata: HashMap<String, String>,
+    pause: Duration,
+) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata);
+    details.set_retry_info(Some(pause));
+    Status::with_error_details(code, message, details)
+}
+
+/// A refusal of a request of which one field is wrong.
+pub(crate) fn field(reason: &str, field: &str, why: impl Into<String>) -> Status {
+    let why = why.into();
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
+    details.add_bad_request_violation(field, &why);
+    Status::with_error_details(Code::InvalidArgument, format!("{field}: {why}"), details)
 }
 
 /// A refusal inside a stream that lives on.

@@ -77,7 +77,7 @@ impl Keeper {
                 *self.revisions.entry((incident.incident.clone(), incident.revision)).or_default() += 1;
                 Some(incident)
             }
-            Message::Bookmark(_) | Message::Closing(_) => {
+            Message::Bookmark(_) | Message::Closing(_) | Message::Gap(_) => {
                 assert_eq!((response.sequence, response.prev_sequence), (self.held, self.held));
                 None
             }
@@ -173,7 +173,7 @@ async fn unary_calls_tell_the_same_and_a_restart_changes_nothing() {
 }
 
 async fn snapshot(client: &mut FeedServiceClient<Channel>) -> (String, Vec<Incident>) {
-    let snapshot = client.get_snapshot(GetSnapshotRequest {}).await.expect("snapshot").into_inner().snapshot;
+    let snapshot = client.get_snapshot(GetSnapshotRequest::default()).await.expect("snapshot").into_inner().snapshot;
     let snapshot = snapshot.expect("snapshot");
     (snapshot.feed_id, snapshot.incidents)
 }

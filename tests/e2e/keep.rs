@@ -143,7 +143,7 @@ async fn a_damaged_record_is_shown_and_stops_nothing() {
     drop(log);
     for _ in 0..2 {
         let coordinator = start(data.path()).await;
-        let snapshot = feed(&coordinator).await.get_snapshot(GetSnapshotRequest {}).await.expect("a snapshot");
+        let snapshot = feed(&coordinator).await.get_snapshot(GetSnapshotRequest::default()).await.expect("a snapshot");
         let notices = snapshot.into_inner().snapshot.expect("a snapshot").notices;
         assert_eq!(notices.len(), 1, "{notices:?}");
         assert!(notices[0].contains("damaged and left out: 1, "), "{}", notices[0]);

@@ -132,7 +132,7 @@ impl<'a> Play<'a> {
                         Some(Change::Visibility(visibility)) => self.see(&visibility),
                         Some(Change::Cell(_)) | None => {}
                     },
-                    Some(Message::Bookmark(_) | Message::Closing(_)) | None => {}
+                    Some(Message::Bookmark(_) | Message::Closing(_) | Message::Gap(_)) | None => {}
                 },
                 error = lag.too_much() => bail!(error),
                 () = time::sleep(Duration::from_millis(20)) => {}
@@ -250,7 +250,8 @@ impl<'a> Play<'a> {
 async fn warm_up(client: &mut FeedServiceClient<Channel>, clock: Clock) -> anyhow::Result<Visibility> {
     let all_live = async {
         loop {
-            let snapshot = client.get_snapshot(GetSnapshotRequest {}).await?.into_inner().snapshot.unwrap_or_default();
+            let snapshot =
+                client.get_snapshot(GetSnapshotRequest::default()).await?.into_inner().snapshot.unwrap_or_default();
             let visibility = snapshot.visibility.unwrap_or_default();
             if visibility.total_groups > 0 && visibility.live_groups == visibility.total_groups {
                 return Ok(visibility);

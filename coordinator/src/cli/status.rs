@@ -39,7 +39,7 @@ impl Status {
     fn look(&self) -> anyhow::Result<Standing> {
         let snapshot = runtime()?.block_on(async {
             let mut client = subscriber::connect(&self.feed.feed).await?;
-            let answer = client.get_snapshot(GetSnapshotRequest {}).await?.into_inner();
+            let answer = client.get_snapshot(GetSnapshotRequest::default()).await?.into_inner();
             answer.snapshot.ok_or_else(|| anyhow::anyhow!("the coordinator sent no snapshot"))
         })?;
         let standing = standing(&snapshot);

@@ -94,6 +94,7 @@ impl Watch {
             start: Some(start),
             bookmark_interval: None,
             client_name: concat!("faultline-watch/", env!("CARGO_PKG_VERSION")).into(),
+            ..SubscribeRequest::default()
         };
         let mut stream = match client.subscribe(request).await {
             Ok(answer) => answer.into_inner(),
@@ -121,6 +122,7 @@ impl Watch {
                     let after = convert::std_duration(closing.retry_after.as_ref()).unwrap_or(BACKOFF.0);
                     return Ok(End::Again(after));
                 }
+                Some(Message::Gap(_)) => say_error("this reader is too slow: what follows is the newest state alone"),
                 None => {}
             }
         }

@@ -8,29 +8,33 @@ use faultline_attribution::{
 };
 use faultline_proto::{convert, feed::v1 as feed, types::v1 as wire};
 
-use super::Published;
-use crate::{board::Board, log::Entry};
+use super::{Published, filter::Filter};
+use crate::board::Board;
 
-/// The snapshot of a board.
-pub fn snapshot(board: &Board, now: Timestamp) -> feed::Snapshot {
+/// The snapshot of a board, as a filter lets it pass: incidents of which any revision passes.
+pub fn snapshot(board: &Board, filter: &Filter, now: Timestamp) -> feed::Snapshot {
+    let is_told = |change: &&Change| {
+        let mut revisions = board.revisions(&change.incident).into_iter().flatten();
+        filter.is_open() || revisions.any(|revision| filter.passes_incident(revision))
+    };
     feed::Snapshot {
         feed_id: board.feed_id.clone(),
         sequence: board.sequence,
-        incidents: board.recent(now).map(incident).collect(),
-        cells: board.cells().map(cell).collect(),
+        incidents: board.recent(now).filter(is_told).map(incident).collect(),
+        cells: board.cells().filter(|cell| filter.passes_cell(&cell.provider, &cell.region)).map(cell).collect(),
         visibility: Some(visibility(&board.sight())),
         notices: board.all_notices(),
     }
 }
 
 /// A change of the feed.
-pub fn event(entry: &Entry) -> feed::FeedEvent {
-    let change = match &entry.published {
+pub fn event(published_at: Timestamp, published: &Published) -> feed::FeedEvent {
+    let change = match published {
         Published::Incident(change) => feed::feed_event::Change::Incident(incident(change)),
         Published::Cell(change) => feed::feed_event::Change::Cell(cell(change)),
         Published::Visibility(change) => feed::feed_event::Change::Visibility(visibility(change)),
     };
-    feed::FeedEvent { published_at: Some(at(entry.published_at)), change: Some(change) }
+    feed::FeedEvent { published_at: Some(at(published_at)), change: Some(change) }
 }
 
 /// An incident.

@@ -1,11 +1,11 @@
-//! The gRPC feed: a snapshot, then whole objects in order, with bookmarks, one queue for all of it.
+//! The gRPC feed: what the board shows, a call each, and [`subscription`], what happens from then on.
 //!
-//! Rules: `prev_sequence` of a message is the place of the message before it on this stream, so that loss is arithmetic;
-//! a resumed stream begins right after the place held; who reads too slowly is told and may resume; nothing is ever
-//! dropped in silence.
+//! Rules: answers come from one look at the board; a bad request is told which field is wrong; streams are bounded, one too
+//! many is refused and those that are open stay.
+
+mod subscription;
 
 use std::{
-    collections::HashMap,
     pin::Pin,
     sync::{
         Arc,
@@ -18,36 +18,29 @@ use faultline_attribution::{IncidentId, Timestamp};
 use faultline_proto::{
     convert,
     feed::v1::{
-        Bookmark, Closing, GetIncidentRequest, GetIncidentResponse, GetSnapshotRequest, GetSnapshotResponse,
-        ListIncidentsRequest, ListIncidentsResponse, ResumeAfter, SubscribeRequest, SubscribeResponse,
-        feed_service_server::FeedService, subscribe_request::Start, subscribe_response::Message,
+        FeedFilter, GetIncidentRequest, GetIncidentResponse, GetSnapshotRequest, GetSnapshotResponse,
+        ListIncidentsRequest, ListIncidentsResponse, ResumeAfter, SlowPolicy, SubscribeRequest, SubscribeResponse,
+        feed_service_server::FeedService, subscribe_request::Start,
     },
 };
 use futures::Stream;
-use tokio::{
-    sync::{broadcast, mpsc},
-    task::JoinSet,
-    time,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
-use super::{Hub, convert as wire};
-use crate::{log::Entry, refusal};
-
-/// Messages that wait for a subscriber to read them; beyond that its changes wait in the hub's queue.
-const QUEUE: usize = 64;
+use self::subscription::{BOOKMARK, QUEUE, Slow, Subscription};
+use super::{
+    Hub, convert as wire,
+    filter::{Filter, Sieve},
+};
+use crate::refusal;
 
 /// Streams at once. Beyond it new ones are refused and old ones kept.
 const STREAMS: usize = 1024;
 
-/// Changes read from the log at once while catching up.
-const CHUNK: usize = 500;
-
-/// Bookmarks come within these.
-const BOOKMARK: (Duration, Duration, Duration) =
-    (Duration::from_secs(1), Duration::from_secs(15), Duration::from_mins(1));
+/// Who found no place comes back after this.
+const STREAM_PAUSE: Duration = Duration::from_secs(5);
 
 /// Incidents on a page: default and most.
 const PAGE: (usize, usize) = (50, 500);
@@ -59,6 +52,7 @@ pub struct Feed {
     streams: Arc<AtomicUsize>,
 }
 
+/// A message of a stream, or why it ends.
 type Reply = Result<SubscribeResponse, Status>;
 
 impl Feed {
@@ -78,13 +72,15 @@ impl FeedService for Feed {
 
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
         let request = request.into_inner();
+        let filter = filter(request.filter.as_ref())?;
+        let slow = slow(request.slow_policy)?;
         let place = Place::take(&self.streams)
-            .ok_or_else(|| refusal::status(Code::ResourceExhausted, "STREAM_LIMIT", "too many streams: try again"))?;
+            .ok_or_else(|| refusal::later("STREAM_LIMIT", "too many streams: try again", STREAM_PAUSE))?;
         let bookmark = convert::std_duration(request.bookmark_interval.as_ref())
             .map_or(BOOKMARK.1, |asked| asked.clamp(BOOKMARK.0, BOOKMARK.2));
         let now = self.now();
         let ((snapshot, feed_id), live) =
-            self.hub.subscribe(|board| (wire::snapshot(board, now), board.feed_id.clone()));
+            self.hub.subscribe(|board| (wire::snapshot(board, &filter, now), board.feed_id.clone()));
         let latest = snapshot.sequence;
         let (first, held) = match request.start {
             Some(Start::ResumeAfter(after)) => (None, check_resume(&after, &feed_id, latest)?),
@@ -92,19 +88,19 @@ impl FeedService for Feed {
             Some(Start::FromSnapshot(_)) | None => (Some(snapshot), latest),
         };
         let (replies, receiver) = mpsc::channel(QUEUE);
-        let mut subscription =
-            Subscription { hub: Arc::clone(&self.hub), replies, held, live, shutdown: self.shutdown.clone(), bookmark };
+        let subscription = Subscription {
+            hub: Arc::clone(&self.hub),
+            replies,
+            sieve: Sieve::new(filter),
+            slow,
+            held,
+            passed: held,
+            live,
+            shutdown: self.shutdown.clone(),
+            bookmark,
+        };
         let mut task = JoinSet::new();
-        task.spawn(async move {
-            if let Some(snapshot) = first
-                && subscription.send(snapshot.sequence, Message::Snapshot(snapshot)).await.is_err()
-            {
-                return;
-            }
-            if let Err(status) = subscription.run(latest).await {
-                drop(subscription.replies.send(Err(status)).await);
-            }
-        });
+        task.spawn(subscription.run(first, latest));
         // The task and the place live as long as the stream does.
         let stream = ReceiverStream::new(receiver).map(move |reply| {
             let _held = (&task, &place);
@@ -113,8 +109,12 @@ impl FeedService for Feed {
         Ok(Response::new(Box::pin(stream)))
     }
 
-    async fn get_snapshot(&self, _: Request<GetSnapshotRequest>) -> Result<Response<GetSnapshotResponse>, Status> {
-        let snapshot = Some(wire::snapshot(&self.hub.board(), self.now()));
+    async fn get_snapshot(
+        &self,
+        request: Request<GetSnapshotRequest>,
+    ) -> Result<Response<GetSnapshotResponse>, Status> {
+        let filter = filter(request.into_inner().filter.as_ref())?;
+        let snapshot = Some(wire::snapshot(&self.hub.board(), &filter, self.now()));
         Ok(Response::new(GetSnapshotResponse { snapshot }))
     }
 
@@ -126,11 +126,13 @@ impl FeedService for Feed {
         let size = match usize::try_from(request.page_size) {
             Ok(0) => PAGE.0,
             Ok(size) => size.min(PAGE.1),
-            Err(_) => return Err(refusal::status(Code::InvalidArgument, "PAGE_SIZE_INVALID", "page_size is negative")),
+            Err(_) => return Err(refusal::field("PAGE_SIZE_INVALID", "page_size", "is negative")),
         };
+        let filter = filter(request.filter.as_ref())?;
         let after = page_token(&request.page_token)?;
         let board = self.hub.board();
-        let mut rest = board.incidents().skip_while(|change| match &after {
+        let listed = board.incidents().filter(|change| filter.passes_incident(change));
+        let mut rest = listed.skip_while(|change| match &after {
             Some((at, id)) => (change.opened_at, change.incident.as_str()) >= (*at, id.as_str()),
             None => false,
         });
@@ -158,87 +160,6 @@ impl FeedService for Feed {
     }
 }
 
-/// One subscriber's stream.
-struct Subscription {
-    hub: Arc<Hub>,
-    replies: mpsc::Sender<Reply>,
-    /// Place of the last message sent.
-    held: u64,
-    live: broadcast::Receiver<Arc<Entry>>,
-    shutdown: CancellationToken,
-    bookmark: Duration,
-}
-
-impl Subscription {
-    /// What was missed up to `latest`, then what comes, until somebody leaves.
-    async fn run(&mut self, latest: u64) -> Result<(), Status> {
-        while self.held < latest {
-            let missed = self.hub.changes().published_after(self.held, CHUNK).await.map_err(|error| {
-                tracing::error!(%error, "feed cannot read the log");
-                refusal::status(Code::Unavailable, "COORDINATOR_BUSY", "the log cannot be read")
-            })?;
-            if missed.is_empty() {
-                break;
-            }
-            for entry in missed.iter().filter(|entry| entry.sequence <= latest) {
-                self.change(entry).await?;
-            }
-            if missed.last().is_some_and(|entry| entry.sequence > latest) {
-                break;
-            }
-        }
-        self.mark().await?;
-        let shutdown = self.shutdown.clone();
-        let mut marks = time::interval(self.bookmark);
-        marks.reset();
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return self.close("DRAIN", jitter()).await,
-                entry = self.live.recv() => match entry {
-                    Ok(entry) if entry.sequence > self.held => self.change(&entry).await?,
-                    Ok(_) => {}
-                    Err(broadcast::error::RecvError::Closed) => return Ok(()),
-                    Err(broadcast::error::RecvError::Lagged(missed)) => {
-                        self.close("SLOW_CONSUMER", Duration::from_secs(1)).await?;
-                        let message = format!("{missed} changes behind: resume after {}", self.held);
-                        let metadata = HashMap::from([("sequence".to_owned(), self.held.to_string())]);
-                        return Err(refusal::with(Code::ResourceExhausted, "SLOW_CONSUMER", message, metadata));
-                    }
-                },
-                _ = marks.tick() => self.mark().await?,
-            }
-        }
-    }
-
-    async fn change(&mut self, entry: &Entry) -> Result<(), Status> {
-        self.send(entry.sequence, Message::Event(wire::event(entry))).await
-    }
-
-    async fn mark(&mut self) -> Result<(), Status> {
-        let (feed_id, visibility) = {
-            let board = self.hub.board();
-            (board.feed_id.clone(), wire::visibility(&board.sight()))
-        };
-        let server_time = Some(convert::timestamp(self.hub.clock().now_micros()));
-        let bookmark = Bookmark { feed_id, server_time, visibility: Some(visibility), oldest_sequence: 0 };
-        self.send(self.held, Message::Bookmark(bookmark)).await
-    }
-
-    async fn close(&mut self, reason: &str, retry_after: Duration) -> Result<(), Status> {
-        let closing = Closing { reason: reason.into(), retry_after: Some(convert::duration(retry_after)) };
-        self.send(self.held, Message::Closing(closing)).await
-    }
-
-    async fn send(&mut self, sequence: u64, message: Message) -> Result<(), Status> {
-        let prev_sequence = if matches!(message, Message::Snapshot(_)) { sequence } else { self.held };
-        let response = SubscribeResponse { sequence, prev_sequence, message: Some(message) };
-        self.replies.send(Ok(response)).await.map_err(|_| Status::cancelled("the subscriber is gone"))?;
-        self.held = sequence;
-        Ok(())
-    }
-}
-
 /// Where a resumed stream begins, or why it cannot.
 fn check_resume(after: &ResumeAfter, feed_id: &str, latest: u64) -> Result<u64, Status> {
     if after.feed_id != feed_id {
@@ -252,6 +173,18 @@ fn check_resume(after: &ResumeAfter, feed_id: &str, latest: u64) -> Result<u64, 
     Ok(after.sequence)
 }
 
+fn filter(asked: Option<&FeedFilter>) -> Result<Filter, Status> {
+    Filter::of(asked).map_err(|wrong| refusal::field("FILTER_INVALID", &wrong.field, wrong.why))
+}
+
+fn slow(policy: i32) -> Result<Slow, Status> {
+    match SlowPolicy::try_from(policy) {
+        Ok(SlowPolicy::Unspecified | SlowPolicy::Disconnect) => Ok(Slow::Disconnect),
+        Ok(SlowPolicy::Coalesce) => Ok(Slow::Coalesce),
+        Err(_) => Err(refusal::field("SLOW_POLICY_INVALID", "slow_policy", format!("{policy} is no policy"))),
+    }
+}
+
 fn page_token(token: &str) -> Result<Option<(Timestamp, String)>, Status> {
     if token.is_empty() {
         return Ok(None);
@@ -259,13 +192,8 @@ fn page_token(token: &str) -> Result<Option<(Timestamp, String)>, Status> {
     let parsed = token.split_once('.').and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned())));
     match parsed {
         Some((at, id)) => Ok(Some((Timestamp::from_micros(at), id))),
-        None => Err(refusal::status(Code::InvalidArgument, "PAGE_TOKEN_INVALID", "page_token is not of this feed")),
+        None => Err(refusal::field("PAGE_TOKEN_INVALID", "page_token", "is none of this feed's")),
     }
-}
-
-/// A pause that keeps subscribers from coming back all at once.
-fn jitter() -> Duration {
-    Duration::from_millis(u64::from(rand::random::<u16>()) % 5000)
 }
 
 /// A place among the streams, given back when dropped.
@@ -283,3 +211,6 @@ impl Drop for Place {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,7 +91,7 @@ impl Coordinator {
 
     /// The last tick that was evaluated: all that was durable before it is in the windows.
     pub async fn evaluated_through(&mut self) -> anyhow::Result<Timestamp> {
-        let answer = self.feed.get_snapshot(GetSnapshotRequest {}).await;
+        let answer = self.feed.get_snapshot(GetSnapshotRequest::default()).await;
         let answer = answer.with_context(|| format!("the coordinator: {}", part::last_words(&self.log)))?;
         let visibility = answer.into_inner().snapshot.and_then(|snapshot| snapshot.visibility);
         let at = visibility.and_then(|visibility| convert::micros(visibility.evaluated_through.as_ref()));

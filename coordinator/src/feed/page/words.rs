@@ -8,6 +8,8 @@ use std::time::Duration;
 use faultline_attribution::{Change, Element, Layer, State, Timestamp, Verdict};
 use maud::{Markup, html};
 
+use crate::feed::filter::Band;
+
 /// What a banner, a row of incidents or the whole page stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
@@ -138,13 +140,7 @@ pub(super) fn span(span: Duration) -> String {
 
 /// A confidence in words: bands that are the same everywhere.
 pub(super) fn band(confidence: f64) -> &'static str {
-    if confidence >= 0.95 {
-        "HIGH"
-    } else if confidence >= 0.8 {
-        "MEDIUM"
-    } else {
-        "LOW"
-    }
+    Band::of(confidence).as_str()
 }
 
 /// How strongly an alibi of so many nats refutes, in words: decisive from what a culprit takes to be named, strong from

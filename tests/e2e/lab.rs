@@ -16,7 +16,7 @@ use faultline_proto::clock::Clock;
 async fn the_feed_names_front_door_and_clears_aws() {
     let world = World::standard();
     let scenario = Scenario::find(scenario::DEFAULT, &world).expect("scenario");
-    let clock = Clock::emulated(4.0);
+    let clock = Clock::emulated(2.0);
     let data = tempfile::tempdir().expect("dir");
     let net = Net::start(&world, clock, 1).expect("net");
     let feed = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -15,6 +15,7 @@ mod serve;
 mod snapshot;
 mod status;
 mod subscriber;
+mod subscribers;
 mod watch;
 
 use std::{
@@ -50,6 +51,9 @@ enum Command {
     /// Issue and list agents
     #[command(subcommand, visible_alias = "agents")]
     Agent(agent::Agent),
+    /// Make, list and revoke tokens for the feed
+    #[command(subcommand, visible_alias = "subscribers")]
+    Subscriber(subscribers::Subscribers),
     /// Show and check catalogs
     #[command(subcommand)]
     Catalog(catalog::Catalog),
@@ -125,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Init(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Agent(command) => command.run(),
+        Command::Subscriber(command) => command.run(),
         Command::Catalog(command) => command.run(),
         Command::Ranges(command) => command.run(),
         Command::Status(command) => Ok(command.run()),

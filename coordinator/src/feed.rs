@@ -8,6 +8,7 @@ pub mod convert;
 pub mod filter;
 pub mod grpc;
 pub mod page;
+pub mod port;
 pub mod web;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

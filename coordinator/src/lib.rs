@@ -4,6 +4,7 @@
 //! [`feed`]. [`fold`] drives that path tick by tick; [`serve`] starts all rooms. [`replay`] drives the
 //! same engine from recorded [`results`].
 
+pub mod access;
 pub mod assignment;
 pub mod backup;
 pub mod board;

@@ -10,16 +10,16 @@ use std::{
 };
 
 use faultline_attribution::{Settings, Timestamp};
-use faultline_proto::{DESCRIPTORS, clock::Clock, feed::v1::feed_service_server::FeedServiceServer};
-use http::Extensions;
+use faultline_proto::clock::Clock;
 use tokio::{net::TcpListener, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::{
+    access::{Policy, tls::TlsError},
     assignment::Assignments,
     catalog::{Catalog, CatalogError, CatalogSource},
-    feed::{Hub, grpc::Feed, web},
+    feed::{Hub, port::FeedPort},
     fold::{Fold, FoldError, Keep, Snapshots},
     ingest::{Ingest, listener::Greeter},
     local_agent::{LocalAgent, LocalAgentError},
@@ -45,9 +45,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// After this the rooms that have not ended are dropped. An orderly end takes less than 5 s all told.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// Largest message that a subscriber may send: its questions are short.
-const MAX_QUESTION: usize = 64 << 10;
-
 /// What to serve, and where.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -59,6 +56,8 @@ pub struct Options {
     pub agents_listen: SocketAddr,
     /// Where people and subscribers connect.
     pub feed_listen: SocketAddr,
+    /// Who may read the feed.
+    pub access: Policy,
     /// The clock.
     pub clock: Clock,
     /// Whether to run an agent beside the coordinator.
@@ -99,6 +98,15 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// The feed's certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A feed that others could read on its way.
+    #[error(
+        "the feed on {0} could be read on its way: give --tls-cert and --tls-key, or listen on loopback \
+         (--feed-plaintext where a proxy before it speaks TLS)"
+    )]
+    Plaintext(SocketAddr),
     /// The data directory.
     #[error("data directory {}: {source}", path.display())]
     Data {
@@ -144,6 +152,7 @@ impl Coordinator {
         let clock = options.clock;
         Authority::open(data)?;
         let tls = Arc::new(pki::agent_port(data)?);
+        let port = FeedPort::new(&options)?;
         let lock = lock(data)?;
         let agents = listen(options.agents_listen, "agents", "--agents-listen").await?;
         let feed = listen(options.feed_listen, "the feed", "--feed-listen").await?;
@@ -200,7 +209,14 @@ impl Coordinator {
         let watching = Arc::clone(&ingest);
         tasks.spawn(async move { Ok(watching.watch().await?) });
         tasks.spawn(serve_agents(agents, tls, Arc::clone(&ingest), stop.clone()));
-        tasks.spawn(serve_feed(feed, Arc::clone(&hub), Arc::clone(&ingest), stop.clone()));
+        if let Some(certificate) = port.certificate() {
+            let until = stop.clone();
+            tasks.spawn(async move {
+                certificate.keep_fresh(until).await;
+                Ok(())
+            });
+        }
+        tasks.spawn(port.serve(feed, Arc::clone(&hub), Arc::clone(&ingest), stop.clone()));
         if let Some(publishers) = options.publishers {
             let fresh = keep::keep_fresh(records, ranges, store, publishers, clock, stop.clone());
             tasks.spawn(async move { Ok(fresh.await?) });
@@ -286,39 +302,6 @@ async fn serve_agents(
     let greeter = Greeter::new(tls);
     let greet = move |stream, peer| greeter.clone().greet(stream, peer);
     rpc::serve(agents, rpc::AGENTS, router, greet, stopped).await;
-    Ok(())
-}
-
-async fn serve_feed(
-    feed: TcpListener,
-    hub: Arc<Hub>,
-    ingest: Arc<Ingest>,
-    stopped: CancellationToken,
-) -> Result<(), ServeError> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<FeedServiceServer<Feed>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(|error| ServeError::Task(error.to_string()))?;
-    let service = FeedServiceServer::new(Feed::new(Arc::clone(&hub), stopped.clone()))
-        .max_decoding_message_size(MAX_QUESTION)
-        .max_encoding_message_size(rpc::MAX_ENCODING);
-    let health = health.max_decoding_message_size(MAX_QUESTION).max_encoding_message_size(rpc::MAX_ENCODING);
-    let reflection = reflection.max_decoding_message_size(MAX_QUESTION).max_encoding_message_size(rpc::MAX_ENCODING);
-    let grpc = Routes::new(service).add_service(health).add_service(reflection);
-    let agents = Arc::new(move || ingest.agents());
-    let router = grpc.prepare().into_axum_router().merge(web::router(hub, agents, stopped.clone()));
-    let leaving = stopped.clone();
-    tokio::select! {
-        () = rpc::serve(feed, rpc::FEED, router, async |stream, _| Ok((stream, Extensions::new())), stopped) => {}
-        () = async {
-            leaving.cancelled().await;
-            reporter.set_not_serving::<FeedServiceServer<Feed>>().await;
-            std::future::pending::<()>().await;
-        } => {}
-    }
     Ok(())
 }
 

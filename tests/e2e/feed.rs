@@ -1,6 +1,9 @@
 //! The feed as subscribers know it: health, reflection, a snapshot, and every revision exactly once, whatever happens to
 //! the subscriber or the coordinator.
 
+#[path = "feed/access.rs"]
+mod access;
+
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use faultline_coordinator::serve::Coordinator;

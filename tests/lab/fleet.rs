@@ -11,6 +11,7 @@ use faultline_agent::{
     probe::{ResolverChoice, Roots, certificates},
 };
 use faultline_coordinator::{
+    access,
     catalog::CatalogSource,
     pki::Authority,
     registry::{Place, Registry, bundle},
@@ -49,6 +50,8 @@ impl Fleet {
             catalogs: vec![CatalogSource::File(catalog)],
             agents_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             feed_listen,
+            // Wherever it is asked to listen: there is nothing to protect.
+            access: access::Policy { plaintext: true, ..access::Policy::default() },
             clock,
             with_agent: false,
             publishers: None,

@@ -7,10 +7,11 @@ use std::{
 };
 
 use faultline_coordinator::{
+    access::Policy,
     catalog::CatalogSource,
     pki::Authority,
     registry::Place,
-    serve::{Coordinator, Options},
+    serve::{Coordinator, Options, ServeError},
 };
 use faultline_proto::{
     clock::Clock,
@@ -57,18 +58,29 @@ pub async fn start(data: &Path, clock: Clock) -> anyhow::Result<Coordinator> {
 
 /// The same with a port for agents that is known before; 0 is a free one.
 pub async fn start_at(data: &Path, clock: Clock, agents_port: u16) -> anyhow::Result<Coordinator> {
+    Ok(start_with(data, clock, |options| options.agents_listen.set_port(agents_port)).await?)
+}
+
+/// The same with other options.
+pub async fn start_with(
+    data: &Path,
+    clock: Clock,
+    change: impl FnOnce(&mut Options),
+) -> Result<Coordinator, ServeError> {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    let options = Options {
+    let mut options = Options {
         data_dir: data.to_owned(),
         catalogs: vec![CatalogSource::File(data.join("catalog.toml"))],
-        agents_listen: SocketAddr::new(local.ip(), agents_port),
+        agents_listen: local,
         feed_listen: local,
+        access: Policy::default(),
         clock,
         with_agent: false,
         publishers: None,
         retention: faultline_coordinator::retention::Retention::default(),
     };
-    Ok(Coordinator::start(options).await?)
+    change(&mut options);
+    Coordinator::start(options).await
 }
 
 /// Scripted witnesses, all of them in networks of their own.

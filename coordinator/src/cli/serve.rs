@@ -1,12 +1,14 @@
 //! `faultline serve`: the coordinator.
 
-use std::{net::SocketAddr, process::ExitCode, str::FromStr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
 use faultline_proto::clock::Clock;
 use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
 
 use super::{DataDir, runtime, say, start_logs};
 use crate::{
+    access::Policy,
     catalog::CatalogSource,
     pki::Authority,
     retention::Retention,
@@ -29,6 +31,21 @@ pub(super) struct Serve {
     /// Where people and subscribers connect
     #[arg(long, default_value = "127.0.0.1:7444")]
     feed_listen: SocketAddr,
+    /// Certificate chain of the feed, PEM; looked at again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Let others reach a feed without TLS: for a proxy before it that speaks TLS. Tokens are refused over it
+    #[arg(long)]
+    feed_plaintext: bool,
+    /// What callers without a token may do
+    #[arg(long, value_enum, default_value_t)]
+    anonymous: Anonymous,
+    /// Origin whose pages may read the feed in a visitor's browser (scheme and host), or `*`; repeats
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    cors_origin: Vec<String>,
     /// Run an agent beside the coordinator; makes the data directory if there is none
     #[arg(long)]
     with_agent: bool,
@@ -60,16 +77,23 @@ impl Serve {
             catalogs: self.catalog.iter().map(|word| CatalogSource::from(word.as_str())).collect(),
             agents_listen: self.agents_listen,
             feed_listen: self.feed_listen,
+            access: Policy {
+                anonymous: self.anonymous == Anonymous::Read,
+                cors: self.cors_origin,
+                tls: self.tls_cert.zip(self.tls_key),
+                plaintext: self.feed_plaintext,
+            },
             clock,
             with_agent: self.with_agent,
             retention: Retention { results_for: self.keep_results, results_bytes: self.keep_bytes.0 },
             publishers: (!self.no_ranges_refresh).then(|| self.publishers.publishers()),
         };
+        let scheme = if options.access.tls.is_some() { "https" } else { "http" };
         runtime()?.block_on(async {
             let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             let coordinator = Coordinator::start(options).await?;
             say(&format!("agents  {}", coordinator.agents_address))?;
-            say(&format!("page    http://{}/", coordinator.feed_address))?;
+            say(&format!("page    {scheme}://{}/", coordinator.feed_address))?;
             let stop = async move {
                 tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
                 tracing::info!("stopping");
@@ -78,6 +102,23 @@ impl Serve {
             Ok(ExitCode::SUCCESS)
         })
     }
+}
+
+/// What callers without a token may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Anonymous {
+    /// Read the page and the feed
+    #[default]
+    Read,
+    /// Nothing
+    None,
+}
+
+/// An origin as browsers send it: scheme, host, port if it is another than the scheme's, and no more.
+fn origin(word: &str) -> Result<String, String> {
+    let as_sent = |url: Url| url.origin().ascii_serialization();
+    let is_origin = word == "*" || Url::parse(word).is_ok_and(|url| url.has_host() && as_sent(url) == word);
+    if is_origin { Ok(word.to_owned()) } else { Err("an origin is as in https://status.example.org, or `*`".into()) }
 }
 
 /// A size: a whole number and `B`, `KiB`, `MiB`, `GiB` or `TiB`.
@@ -102,6 +143,16 @@ impl FromStr for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends() {
+        for good in ["*", "https://status.example.org", "http://localhost:8080"] {
+            assert_eq!(origin(good).as_deref(), Ok(good));
+        }
+        for bad in ["status.example.org", "https://status.example.org/", "https://a.example:443", "null", ""] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_size_names_its_unit() {

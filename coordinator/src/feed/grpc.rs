@@ -5,14 +5,7 @@
 
 mod subscription;
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{pin::Pin, sync::Arc};
 
 use faultline_attribution::{IncidentId, Timestamp};
 use faultline_proto::{
@@ -34,13 +27,10 @@ use super::{
     Hub, convert as wire,
     filter::{Filter, Sieve},
 };
-use crate::refusal;
-
-/// Streams at once. Beyond it new ones are refused and old ones kept.
-const STREAMS: usize = 1024;
-
-/// Who found no place comes back after this.
-const STREAM_PAUSE: Duration = Duration::from_secs(5);
+use crate::{
+    access::{self, Access, Caller, Denied},
+    refusal,
+};
 
 /// Incidents on a page: default and most.
 const PAGE: (usize, usize) = (50, 500);
@@ -48,8 +38,8 @@ const PAGE: (usize, usize) = (50, 500);
 /// The feed service.
 pub struct Feed {
     hub: Arc<Hub>,
+    access: Arc<Access>,
     shutdown: CancellationToken,
-    streams: Arc<AtomicUsize>,
 }
 
 /// A message of a stream, or why it ends.
@@ -57,8 +47,8 @@ type Reply = Result<SubscribeResponse, Status>;
 
 impl Feed {
     /// The feed of a hub, until shutdown.
-    pub fn new(hub: Arc<Hub>, shutdown: CancellationToken) -> Self {
-        Self { hub, shutdown, streams: Arc::default() }
+    pub fn new(hub: Arc<Hub>, access: Arc<Access>, shutdown: CancellationToken) -> Self {
+        Self { hub, access, shutdown }
     }
 
     fn now(&self) -> Timestamp {
@@ -71,11 +61,11 @@ impl FeedService for Feed {
     type SubscribeStream = Pin<Box<dyn Stream<Item = Reply> + Send>>;
 
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
+        let caller = caller(&request)?;
+        let place = self.access.stream(&caller).map_err(access::status)?;
         let request = request.into_inner();
         let filter = filter(request.filter.as_ref())?;
         let slow = slow(request.slow_policy)?;
-        let place = Place::take(&self.streams)
-            .ok_or_else(|| refusal::later("STREAM_LIMIT", "too many streams: try again", STREAM_PAUSE))?;
         let bookmark = convert::std_duration(request.bookmark_interval.as_ref())
             .map_or(BOOKMARK.1, |asked| asked.clamp(BOOKMARK.0, BOOKMARK.2));
         let now = self.now();
@@ -90,6 +80,8 @@ impl FeedService for Feed {
         let (replies, receiver) = mpsc::channel(QUEUE);
         let subscription = Subscription {
             hub: Arc::clone(&self.hub),
+            access: Arc::clone(&self.access),
+            caller,
             replies,
             sieve: Sieve::new(filter),
             slow,
@@ -173,6 +165,12 @@ fn check_resume(after: &ResumeAfter, feed_id: &str, latest: u64) -> Result<u64, 
     Ok(after.sequence)
 }
 
+/// Who asks, as the guard found out.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| access::status(Denied::TokenRequired))
+}
+
 fn filter(asked: Option<&FeedFilter>) -> Result<Filter, Status> {
     Filter::of(asked).map_err(|wrong| refusal::field("FILTER_INVALID", &wrong.field, wrong.why))
 }
@@ -193,22 +191,6 @@ fn page_token(token: &str) -> Result<Option<(Timestamp, String)>, Status> {
     match parsed {
         Some((at, id)) => Ok(Some((Timestamp::from_micros(at), id))),
         None => Err(refusal::field("PAGE_TOKEN_INVALID", "page_token", "is none of this feed's")),
-    }
-}
-
-/// A place among the streams, given back when dropped.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(streams: &Arc<AtomicUsize>) -> Option<Self> {
-        let taken = streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < STREAMS).then_some(n + 1));
-        taken.ok().map(|_| Self(Arc::clone(streams)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -11,7 +11,8 @@
 //! `cell` and `visibility` theirs; `tick` comes every five seconds with the moment evaluated through, also when nothing
 //! changes. A reader that comes back with `Last-Event-ID` (or first with `?after=`) sees every change after that place
 //! once, then the live ones. `reset` says that the place is not of this feed: look again from the start. Rules: a
-//! reader that is too slow is ended and resumes by itself; streams are bounded, one too many is told to come back.
+//! reader that is too slow is ended and resumes by itself; streams are bounded, one too many is told to come back; a stream
+//! whose token was revoked ends with the next tick.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,7 +22,7 @@ use std::{
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Path, Query, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware,
@@ -35,7 +36,7 @@ use faultline_attribution::{IncidentId, Timestamp};
 use futures::stream;
 use serde::Deserialize;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, broadcast},
+    sync::broadcast,
     time::{self, Interval, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
@@ -45,12 +46,10 @@ use super::{
     page::{self, View},
 };
 use crate::{
+    access::{self, Access, Caller, StreamPlace},
     ingest::AgentView,
     log::{Entry, LogError},
 };
-
-/// Event streams at once. Beyond it new ones are refused and old ones kept.
-const STREAMS: usize = 512;
 
 /// Spacing of ticks. In real time: a person waits for them.
 const TICK: Duration = Duration::from_secs(5);
@@ -78,16 +77,18 @@ const POLICY: [(HeaderName, HeaderValue); 3] = [
 type Agents = Arc<dyn Fn() -> Vec<AgentView> + Send + Sync>;
 
 /// The page and its events, until shutdown.
-pub fn router(hub: Arc<Hub>, agents: Agents, shutdown: CancellationToken) -> Router {
-    let site = Site { hub, agents, shutdown, streams: Arc::new(Semaphore::new(STREAMS)) };
+pub fn router(hub: Arc<Hub>, agents: Agents, access: Arc<Access>, shutdown: CancellationToken) -> Router {
+    let site = Site { hub, agents, access, shutdown };
     Router::new()
         .route("/", get(async |State(site): State<Site>| site.front()))
         .route("/incidents/{id}", get(async |State(site): State<Site>, Path(id): Path<String>| site.incident(&id)))
         .route(
             "/events",
-            get(async |State(site): State<Site>, Query(start): Query<Start>, headers: HeaderMap| {
-                site.events(&start, &headers)
-            }),
+            get(
+                async |State(site): State<Site>, caller: Extension<Caller>, start: Query<Start>, headers: HeaderMap| {
+                    site.events(caller.0, &start, &headers)
+                },
+            ),
         )
         .route("/favicon.svg", get(async |State(site): State<Site>| site.icon()))
         .route("/style.css", get(async || asset("text/css; charset=utf-8", include_str!("style.css"))))
@@ -104,8 +105,8 @@ pub fn router(hub: Arc<Hub>, agents: Agents, shutdown: CancellationToken) -> Rou
 struct Site {
     hub: Arc<Hub>,
     agents: Agents,
+    access: Arc<Access>,
     shutdown: CancellationToken,
-    streams: Arc<Semaphore>,
 }
 
 /// Where a reader that has no `Last-Event-ID` yet goes on from.
@@ -142,13 +143,13 @@ impl Site {
         look(&View { board: &self.hub.board(), agents: &agents, now })
     }
 
-    fn events(&self, start: &Start, headers: &HeaderMap) -> Response {
-        let Ok(place) = Arc::clone(&self.streams).try_acquire_owned() else {
-            let headers = [(header::RETRY_AFTER, "5")];
-            return (StatusCode::SERVICE_UNAVAILABLE, headers, "too many event streams: try again\n").into_response();
+    fn events(&self, caller: Caller, start: &Start, headers: &HeaderMap) -> Response {
+        let place = match self.access.stream(&caller) {
+            Ok(place) => place,
+            Err(denied) => return access::refuse(denied, false),
         };
         let held = headers.get("last-event-id").and_then(|id| id.to_str().ok()).or(start.after.as_deref());
-        let reader = Reader::new(self, held, place);
+        let reader = Reader::new(self, caller, held, place);
         let events = stream::unfold(reader, async |mut reader| {
             let event = reader.next().await?;
             Some((Ok::<_, Infallible>(event), reader))
@@ -176,8 +177,10 @@ struct Reader {
     latest: u64,
     missed: VecDeque<Entry>,
     ticks: Interval,
+    access: Arc<Access>,
+    caller: Caller,
     /// The reader's place among the streams, given back when it leaves.
-    _place: OwnedSemaphorePermit,
+    _place: StreamPlace,
 }
 
 /// Why a stream ends before its reader leaves.
@@ -190,7 +193,7 @@ enum EventError {
 }
 
 impl Reader {
-    fn new(site: &Site, held: Option<&str>, place: OwnedSemaphorePermit) -> Self {
+    fn new(site: &Site, caller: Caller, held: Option<&str>, place: StreamPlace) -> Self {
         let (latest, live) = site.hub.subscribe(|board| board.sequence);
         let mut opening = VecDeque::from([Event::default().retry(RETRY)]);
         let held = match held.map(str::parse) {
@@ -212,6 +215,8 @@ impl Reader {
             latest,
             missed: VecDeque::new(),
             ticks,
+            access: Arc::clone(&site.access),
+            caller,
             _place: place,
         }
     }
@@ -245,6 +250,7 @@ impl Reader {
                 _ = self.ticks.tick() => None,
             };
             match entry {
+                None if !self.access.is_welcome(&self.caller) => return Ok(None),
                 None => return self.tick().map(Some),
                 Some(Ok(entry)) if entry.sequence > self.held => return self.take(&entry).map(Some),
                 Some(Ok(_)) => {}

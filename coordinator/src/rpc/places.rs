@@ -3,7 +3,8 @@
 //! Rule: a place is free again when it is dropped, and nothing is kept of origins that hold none.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
+    hash::Hash,
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -17,64 +18,79 @@ pub struct Share {
     pub of_one: usize,
 }
 
-/// The places of one port.
-#[derive(Clone, Debug)]
-pub(super) struct Places {
+/// Places, counted by origin.
+#[derive(Debug)]
+pub(crate) struct Places<Origin = IpAddr> {
     share: Share,
-    taken: Arc<Mutex<Taken>>,
+    taken: Arc<Mutex<Taken<Origin>>>,
 }
 
-#[derive(Debug, Default)]
-struct Taken {
+#[derive(Debug)]
+struct Taken<Origin> {
     all: usize,
-    of: HashMap<IpAddr, usize>,
+    of: HashMap<Origin, usize>,
 }
 
 /// One place; free again when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    of: Places,
-    origin: IpAddr,
+pub(crate) struct Place<Origin: Eq + Hash = IpAddr> {
+    of: Places<Origin>,
+    origin: Origin,
 }
 
 impl Places {
-    pub(super) fn new(share: Share) -> Self {
-        Self { share, taken: Arc::default() }
-    }
-
     /// A place for somebody at the address, if there is one.
     pub(super) fn take(&self, address: IpAddr) -> Option<Place> {
-        let origin = origin(address);
+        self.take_of(origin(address), self.share.of_one)
+    }
+}
+
+impl<Origin> Clone for Places<Origin> {
+    fn clone(&self) -> Self {
+        Self { share: self.share, taken: Arc::clone(&self.taken) }
+    }
+}
+
+impl<Origin: Eq + Hash + Clone> Places<Origin> {
+    pub(crate) fn new(share: Share) -> Self {
+        Self { share, taken: Arc::new(Mutex::new(Taken { all: 0, of: HashMap::new() })) }
+    }
+
+    /// A place for this origin, which may have so many, if there is one.
+    pub(crate) fn take_of(&self, origin: Origin, of_one: usize) -> Option<Place<Origin>> {
         let mut taken = self.taken();
         let here = taken.of.get(&origin).copied().unwrap_or_default();
-        if taken.all >= self.share.all || here >= self.share.of_one {
+        if taken.all >= self.share.all || here >= of_one {
             return None;
         }
         taken.all += 1;
-        taken.of.insert(origin, here + 1);
+        taken.of.insert(origin.clone(), here + 1);
         Some(Place { of: self.clone(), origin })
     }
+}
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+impl<Origin> Places<Origin> {
+    fn taken(&self) -> MutexGuard<'_, Taken<Origin>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Place {
+impl<Origin: Eq + Hash> Drop for Place<Origin> {
     fn drop(&mut self) {
         let mut taken = self.of.taken();
         taken.all -= 1;
-        if let Entry::Occupied(mut here) = taken.of.entry(self.origin) {
-            *here.get_mut() -= 1;
-            if *here.get() == 0 {
-                here.remove();
-            }
+        let is_last = taken.of.get_mut(&self.origin).is_some_and(|here| {
+            *here -= 1;
+            *here == 0
+        });
+        if is_last {
+            taken.of.remove(&self.origin);
         }
     }
 }
 
 /// What counts as one place of origin.
-pub(super) fn origin(address: IpAddr) -> IpAddr {
+pub(crate) fn origin(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
         v4 @ IpAddr::V4(_) => v4,

@@ -7,7 +7,7 @@
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc};
 
 use axum::{Router, body::Body, response::IntoResponse as _};
-use http::{Extensions, Request, Response, StatusCode, header};
+use http::{Extensions, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -205,15 +205,15 @@ type Answering = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible
 
 /// Answers a request, unless too many of the connection are under way.
 fn answer(life: &Arc<Life>, router: &Router, known: &Extensions, mut request: Request<Incoming>) -> Answering {
-    let is_grpc = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|content| content.as_bytes().starts_with(b"application/grpc"));
+    let content = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_grpc = content.starts_with(b"application/grpc");
+    // Of gRPC-Web, the text form is base64 and no row of messages.
+    let is_row = is_grpc && !content.starts_with(b"application/grpc-web-text");
     let Some(open) = life.begin() else {
         return Box::pin(async move { Ok(busy(is_grpc)) });
     };
     request.extensions_mut().extend(known.clone());
-    let request = request.map(|body| Body::new(Watched::new(body, is_grpc, Arc::clone(life))));
+    let request = request.map(|body| Body::new(Watched::new(body, is_row, Arc::clone(life))));
     let router = router.clone();
     Box::pin(async move {
         let answer = match router.oneshot(request).await {

@@ -17,6 +17,7 @@ use faultline_agent::{
     status,
 };
 use faultline_coordinator::{
+    access::Policy,
     catalog::CatalogSource,
     serve::{Coordinator, Options},
 };
@@ -68,6 +69,7 @@ pub async fn run(setup: &Setup, told: &mut dyn FnMut(String)) -> anyhow::Result<
         catalogs: vec![CatalogSource::File(stage.data().join("catalog.toml"))],
         agents_listen: ([127, 0, 0, 1], 0).into(),
         feed_listen: ([127, 0, 0, 1], 0).into(),
+        access: Policy::default(),
         clock,
         with_agent: false,
         publishers: None,

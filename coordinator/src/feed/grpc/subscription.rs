@@ -2,7 +2,8 @@
 //!
 //! Rules: `prev_sequence` of a message is the place of the message before it on this stream, so that loss is arithmetic, also
 //! under a filter; a resumed stream begins right after the place held; who reads too slowly is cut off with a place to resume
-//! from, or asked to be told the newest state alone, and is told that too; nothing is ever dropped in silence.
+//! from, or asked to be told the newest state alone, and is told that too; nothing is ever dropped in silence; whose token was
+//! revoked hears so by the next bookmark.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ use tonic::{Code, Status};
 
 use super::Reply;
 use crate::{
+    access::{self, Access, Caller, Denied},
     feed::{Hub, Published, convert as wire, filter::Sieve},
     log::Entry,
     refusal,
@@ -47,6 +49,8 @@ pub(super) enum Slow {
 /// One subscriber's stream.
 pub(super) struct Subscription {
     pub(super) hub: Arc<Hub>,
+    pub(super) access: Arc<Access>,
+    pub(super) caller: Caller,
     pub(super) replies: mpsc::Sender<Reply>,
     pub(super) sieve: Sieve,
     pub(super) slow: Slow,
@@ -107,7 +111,12 @@ impl Subscription {
                         Slow::Disconnect => return self.cut_off(missed).await,
                     },
                 },
-                _ = marks.tick() => self.mark().await?,
+                _ = marks.tick() => {
+                    if !self.access.is_welcome(&self.caller) {
+                        return Err(access::status(Denied::TokenUnknown));
+                    }
+                    self.mark().await?;
+                }
             }
         }
     }

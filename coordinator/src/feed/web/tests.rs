@@ -13,6 +13,7 @@ use tokio::{
 
 use super::*;
 use crate::{
+    access::{Peer, Policy},
     board::Board,
     log::{ChangeLog as _, Cursor, sqlite::SqliteLog},
 };
@@ -89,7 +90,11 @@ impl Served {
         let log = Arc::new(SqliteLog::open(data.path()).expect("log"));
         let hub = Arc::new(Hub::new(Board::new(log.feed_id()), Arc::clone(&log) as _, Clock::system()));
         let stop = CancellationToken::new();
-        let router = router(Arc::clone(&hub), Arc::new(Vec::new), stop.clone());
+        let access = Arc::new(Access::new(&Policy::default(), data.path(), Clock::system()));
+        let peer = Peer { address: ([127, 0, 0, 1], 1).into(), is_private: true };
+        let router = router(Arc::clone(&hub), Arc::new(Vec::new), Arc::clone(&access), stop.clone())
+            .layer(middleware::from_fn_with_state(access, access::guard))
+            .layer(Extension(peer));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
         let mut server = JoinSet::new();

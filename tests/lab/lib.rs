@@ -5,6 +5,7 @@
 
 pub mod alone;
 pub mod attack;
+pub mod audience;
 pub mod case;
 pub mod chaos;
 pub mod fleet;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod attack;
+mod feed;
 mod ingest;
 mod reconnect;
 mod restart;
@@ -44,6 +45,8 @@ enum Subject {
     Ingest(ingest::Ingest),
     /// What honest agents lose while the coordinator is attacked
     Attack(attack::Attack),
+    /// What a thousand subscribers hear while they die and resume, how soon, and what they cost
+    Feed(feed::Feed),
     /// How soon thousands of agents are back after the coordinator died, and what it holds then
     Reconnect(reconnect::Reconnect),
     /// Seconds until a coordinator serves after a restart, from a snapshot and without one
@@ -88,6 +91,7 @@ impl Bench {
             Subject::Engine(engine) => engine.run(),
             Subject::Agent(agent) => agent.run(),
             Subject::Attack(attack) => attack.run(),
+            Subject::Feed(feed) => feed.run(),
             Subject::Reconnect(reconnect) => reconnect.run(),
             Subject::Ingest(ingest) => ingest.run(),
             Subject::Restart(restart) => restart.run(),

@@ -126,11 +126,13 @@ fn a_filter_that_means_nothing_is_refused_with_its_field() {
         (asked(|filter| filter.elements = vec!["aws".into(); 101]), "filter.elements: more than 100 values"),
         (asked(|filter| filter.elements = vec!["aws//s3".into()]), "filter.elements[0]: an element has no empty part"),
         (asked(|filter| filter.elements = vec!["a".repeat(201)]), "filter.elements[0]: longer than 200 bytes"),
-        (asked(|filter| filter.elements = vec!["aws us".into()]), "filter.elements[0]: an element has neither spaces"),
+        (asked(|filter| filter.elements = vec!["aws\n".into()]), "filter.elements[0]: an element has no control"),
     ];
     for (asked, why) in rows {
         let error = Filter::of(Some(&asked)).expect_err(why).to_string();
         assert!(error.starts_with(why), "{error}");
     }
+    let spaced = filter(|filter| filter.elements = vec!["ca/Amazon RSA 2048 M02".into()]);
+    assert!(!spaced.is_open(), "a certificate authority's name may have spaces");
     assert!(Filter::of(None).expect("open").is_open());
 }

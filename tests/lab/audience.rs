@@ -1,0 +1,231 @@
+//! An audience: a thousand subscribers of one coordinator while incidents change, killed and resumed at random, each with a
+//! filter of its own.
+//!
+//! The coordinator is a process of its own on loopback, and what changes is what scripted agents report. One subscriber without a
+//! filter is never killed: what it hears is what there was. Rules: every other one must hear exactly what its filter lets pass of
+//! that, in order and once; only changes that came live count for the latency, from the tick that made them, by the
+//! machine's clock; minutes with a stalled reader and without one take turns, so that a noisy one is everybody's.
+
+mod reader;
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use faultline_coordinator::feed::filter::Filter;
+use faultline_proto::{
+    clock::Clock,
+    feed::v1::{ChangeKind, ConfidenceBand, FeedFilter},
+    types::v1::Verdict,
+};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde::Serialize;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{self, Instant},
+};
+
+use self::reader::{Heard, Reader, Stalled};
+use crate::{
+    alone::Alone,
+    load::usage::Memory,
+    score::stats,
+    stage::{Witnesses, is_behind_front_door},
+};
+
+/// What to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Subscribers.
+    pub subscribers: usize,
+    /// Pairs of slices, one without a stalled reader and one with it.
+    pub pairs: usize,
+    /// Length of a slice.
+    pub slice: Duration,
+    /// Share of the subscribers that is killed each second.
+    pub kills: f64,
+    /// Decides who is killed when.
+    pub seed: u64,
+}
+
+/// What the subscribers went through.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Changes that there were, all kinds, and revisions of incidents among them.
+    pub changes: usize,
+    /// Revisions of incidents among them.
+    pub revisions: usize,
+    /// Messages that all subscribers together were to hear, and heard.
+    pub heard: usize,
+    /// Subscribers killed and resumed.
+    pub kills: u64,
+    /// What was wrong, a sentence each; empty when every subscriber heard what it was to hear.
+    pub wrong: Vec<String>,
+    /// Latency of a change, from the tick that made it to a subscriber, milliseconds, at the median, the 99th percentile and the
+    /// most; a slice each, without a stalled reader.
+    pub alone_ms: Vec<[f64; 3]>,
+    /// The same with one.
+    pub beside_stalled_ms: Vec<[f64; 3]>,
+    /// What the coordinator held before the subscribers came, and after.
+    pub memory: [Memory; 2],
+    /// CPU that the coordinator used while they were there, seconds.
+    pub cpu_s: f64,
+}
+
+/// A look of all agents at all targets each: so often, so that something changes at almost every tick.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What is broken when: Front Door, its owners one by one, a region's service, and nothing, so many looks each.
+const SPELL: u32 = 24;
+
+/// Subscribers of one address.
+const OF_ONE: usize = 100;
+
+/// All have heard all long before, or never.
+const HANG: Duration = Duration::from_mins(1);
+
+/// Runs a plan against the lab's binary at this path.
+///
+/// # Errors
+///
+/// When the coordinator or a subscriber cannot be run; what subscribers heard wrongly is in the outcome.
+pub async fn run(program: &Path, data: &Path, plan: Plan, progress: impl Fn(usize)) -> anyhow::Result<Outcome> {
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    let coordinator = Alone::start(program, data).await?;
+    let mut witnesses = Witnesses::join(data, coordinator.agents, Clock::system()).await?;
+    let before = coordinator.memory()?;
+    let mut agents = JoinSet::new();
+    agents.spawn(async move {
+        for round in 0_u32.. {
+            witnesses.look(|target| is_broken(target, round)).await?;
+            time::sleep(LOOK).await;
+        }
+        anyhow::Ok(())
+    });
+
+    let stop = watch::Sender::new(None);
+    let mut everything = Reader::new(coordinator.feed, address(0), FeedFilter::default(), 0.0, plan.seed)?;
+    everything.begin().await.context("the first subscriber")?;
+    let mut readers = JoinSet::new();
+    for n in 0..plan.subscribers {
+        let mut reader =
+            Reader::new(coordinator.feed, address(1 + n / OF_ONE), filter(n), plan.kills, plan.seed + n as u64)?;
+        reader.begin().await.with_context(|| format!("subscriber {n}"))?;
+        readers.spawn(reader.follow(stop.subscribe()));
+    }
+    let mut whole = JoinSet::new();
+    whole.spawn(everything.follow(stop.subscribe()));
+    let cpu = coordinator.cpu_ns()?;
+
+    let began = Clock::system().now_micros();
+    let mut slices = Vec::new();
+    for slice in 0..plan.pairs * 2 {
+        // Pairs in turn: without and with, with and without.
+        let is_stalled = matches!(slice % 4, 1 | 2);
+        let stalled = if is_stalled { Some(Stalled::open(coordinator.feed, address(0)).await?) } else { None };
+        let from = Clock::system().now_micros();
+        time::sleep(plan.slice).await;
+        slices.push((is_stalled, from, Clock::system().now_micros()));
+        drop(stalled);
+        progress(slice + 1);
+        ensure!(agents.try_join_next().is_none(), "the agents' sessions ended");
+    }
+    agents.shutdown().await;
+    let cpu_s = Duration::from_nanos(coordinator.cpu_ns()? - cpu).as_secs_f64();
+    // What is said last reaches everybody: all stop at the same place.
+    let last = reader::latest(coordinator.feed).await?;
+    stop.send_replace(Some(last));
+    let truth = time::timeout(HANG, whole.join_next()).await.context("the first subscriber hangs")?;
+    let truth = truth.context("it is there")???;
+    let mut heard = Vec::with_capacity(plan.subscribers);
+    let deadline = Instant::now() + HANG;
+    while let Some(reader) = time::timeout_at(deadline, readers.join_next()).await.context("a subscriber hangs")? {
+        heard.push(reader??);
+    }
+    let after = coordinator.memory()?;
+    coordinator.end().await?;
+    Ok(outcome(&truth, &heard, &slices, began, [before, after], cpu_s))
+}
+
+fn outcome(
+    truth: &Heard,
+    heard: &[Heard],
+    slices: &[(bool, i64, i64)],
+    began: i64,
+    memory: [Memory; 2],
+    cpu_s: f64,
+) -> Outcome {
+    let mut wrong = Vec::new();
+    for (n, reader) in heard.iter().enumerate() {
+        if let Err(why) = reader.is_what_passes_of(truth) {
+            wrong.push(format!("subscriber {n}: {why}"));
+        }
+    }
+    let quantiles = |from: i64, to: i64| {
+        let mut late: Vec<f64> = heard.iter().flat_map(|reader| reader.latencies_ms(from.max(began), to)).collect();
+        late.sort_by(f64::total_cmp);
+        [0.5, 0.99, 1.0].map(|q| stats::quantile_sorted(&late, q).unwrap_or(f64::NAN))
+    };
+    let of = |stalled: bool| {
+        let slices = slices.iter().filter(|(is_stalled, ..)| *is_stalled == stalled);
+        slices.map(|(_, from, to)| quantiles(*from, *to)).collect()
+    };
+    Outcome {
+        changes: truth.changes(),
+        revisions: truth.revisions(),
+        heard: heard.iter().map(Heard::changes).sum(),
+        kills: heard.iter().map(|reader| reader.kills).sum(),
+        wrong,
+        alone_ms: of(false),
+        beside_stalled_ms: of(true),
+        memory,
+        cpu_s,
+    }
+}
+
+fn is_broken(target: &str, round: u32) -> bool {
+    match (round / SPELL) % 4 {
+        0 => is_behind_front_door(target),
+        1 => target == "azure/eastus/blob",
+        2 => target == "air",
+        _ => false,
+    }
+}
+
+/// Addresses of the subscribers.
+fn address(n: usize) -> IpAddr {
+    let first = Ipv4Addr::new(127, 80, 0, 1).to_bits();
+    Ipv4Addr::from_bits(first + u32::try_from(n).unwrap_or_default()).into()
+}
+
+/// What the subscribers want to hear, in turn.
+fn filter(n: usize) -> FeedFilter {
+    let filter = FeedFilter::default();
+    match n % 5 {
+        0 => filter,
+        1 => FeedFilter { verdicts: vec![Verdict::Azure as i32], ..filter },
+        2 => FeedFilter { kinds: vec![ChangeKind::Incident as i32], ..filter },
+        3 => FeedFilter { elements: vec!["azure/front-door".into(), "aws/*".into()], ..filter },
+        _ => FeedFilter { min_band: ConfidenceBand::High as i32, kinds: vec![ChangeKind::Incident as i32], ..filter },
+    }
+}
+
+/// Pauses of somebody who was killed, until it comes back.
+fn pause(luck: &mut StdRng) -> Duration {
+    Duration::from_millis(luck.random_range(0..500))
+}
+
+/// Luck of one subscriber.
+fn luck(seed: u64) -> StdRng {
+    StdRng::seed_from_u64(seed)
+}
+
+/// A filter as the coordinator reads it.
+fn read(filter: &FeedFilter) -> anyhow::Result<Arc<Filter>> {
+    Ok(Arc::new(Filter::of(Some(filter))?))
+}

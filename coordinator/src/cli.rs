@@ -6,11 +6,16 @@
 mod agent;
 mod backup;
 mod catalog;
+mod colour;
+mod follow;
 mod init;
 mod log;
+mod only;
 mod ranges;
 mod replay;
 mod results;
+#[cfg(test)]
+mod samples;
 mod serve;
 mod snapshot;
 mod status;
@@ -49,16 +54,20 @@ enum Command {
     /// Run the coordinator
     Serve(serve::Serve),
     /// Issue and list agents
-    #[command(subcommand, visible_alias = "agents")]
+    #[command(
+        subcommand,
+        visible_alias = "agents",
+        before_help = "Example:\n  faultline agent issue fra-1 --coordinator https://probe.example.org:7443\n  faultline agent list"
+    )]
     Agent(agent::Agent),
     /// Make, list and revoke tokens for the feed
     #[command(subcommand, visible_alias = "subscribers")]
     Subscriber(subscribers::Subscribers),
     /// Show and check catalogs
-    #[command(subcommand)]
+    #[command(subcommand, before_help = "Example:\n  faultline catalog check mine.toml")]
     Catalog(catalog::Catalog),
     /// Show and refresh the published address ranges of clouds and CDNs
-    #[command(subcommand)]
+    #[command(subcommand, before_help = "Example:\n  faultline ranges show 13.107.246.40")]
     Ranges(ranges::Ranges),
     /// Print the picture once: exit 0 nothing attributed, 1 suspected, 2 attributed, 3 cannot see
     Status(status::Status),
@@ -67,17 +76,25 @@ enum Command {
     /// Attribute recorded results, as the coordinator would have
     Replay(replay::ReplayCommand),
     /// Print what the log holds
-    #[command(subcommand, visible_alias = "result")]
+    #[command(
+        subcommand,
+        visible_alias = "result",
+        before_help = "Example:\n  faultline results export --data-dir ./data > results.ndjson"
+    )]
     Results(results::Results),
     /// Look for damage
-    #[command(subcommand)]
+    #[command(subcommand, before_help = "Example:\n  faultline log check --data-dir ./data")]
     Log(log::Log),
     /// Copy keys, registry, log and changes into a folder, also while the coordinator runs
     Backup(backup::Backup),
     /// Make a data directory of a backup
     Restore(backup::Restore),
     /// Show what a restart goes on from, and prove it
-    #[command(subcommand, visible_alias = "snapshots")]
+    #[command(
+        subcommand,
+        visible_alias = "snapshots",
+        before_help = "Example:\n  faultline snapshot check --data-dir ./data"
+    )]
     Snapshot(snapshot::Snapshot),
 }
 

@@ -8,6 +8,7 @@ mod backup;
 mod catalog;
 mod colour;
 mod follow;
+mod incident;
 mod init;
 mod log;
 mod only;
@@ -73,6 +74,13 @@ enum Command {
     Status(status::Status),
     /// Follow the feed; resumes by itself
     Watch(watch::Watch),
+    /// List and show incidents, past and present
+    #[command(
+        subcommand,
+        visible_alias = "incidents",
+        before_help = "Example:\n  faultline incident list --state open\n  faultline incident get inc-20251029T154113Z-1"
+    )]
+    Incident(incident::Incident),
     /// Attribute recorded results, as the coordinator would have
     Replay(replay::ReplayCommand),
     /// Print what the log holds
@@ -151,6 +159,7 @@ pub fn main() -> ExitCode {
         Command::Ranges(command) => command.run(),
         Command::Status(command) => Ok(command.run()),
         Command::Watch(command) => command.run(),
+        Command::Incident(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Results(command) => command.run(),
         Command::Log(command) => command.run(),

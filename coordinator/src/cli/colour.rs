@@ -92,6 +92,15 @@ pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// The first characters of a text, `…` at the end where there are more.
+pub(super) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(width.saturating_sub(1)).collect();
+    head.trim_end().to_owned() + "…"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +112,13 @@ mod tests {
         assert!(!cleaned.chars().any(char::is_control), "{cleaned:?}");
         assert!(!cleaned.contains('\u{202e}') && cleaned.starts_with("down") && cleaned.contains("up"), "{cleaned:?}");
         assert_eq!(clean("Azure Front Door ± 20 s"), "Azure Front Door ± 20 s");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_says_so() {
+        assert_eq!(cut("front-door", 10), "front-door");
+        assert_eq!(cut("front-doors", 10), "front-doo…");
+        assert_eq!(cut("", 3), "");
     }
 
     #[test]

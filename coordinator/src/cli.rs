@@ -8,6 +8,7 @@ mod backup;
 mod catalog;
 mod colour;
 mod follow;
+mod history;
 mod incident;
 mod init;
 mod log;
@@ -81,6 +82,12 @@ enum Command {
         before_help = "Example:\n  faultline incident list --state open\n  faultline incident get inc-20251029T154113Z-1"
     )]
     Incident(incident::Incident),
+    /// Print what was published over time
+    #[command(
+        subcommand,
+        before_help = "Example:\n  faultline history cells --from 2026-10-29T15:00:00Z --to 2026-10-29T18:00:00Z --step 1m"
+    )]
+    History(history::History),
     /// Attribute recorded results, as the coordinator would have
     Replay(replay::ReplayCommand),
     /// Print what the log holds
@@ -160,6 +167,7 @@ pub fn main() -> ExitCode {
         Command::Status(command) => Ok(command.run()),
         Command::Watch(command) => command.run(),
         Command::Incident(command) => command.run(),
+        Command::History(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Results(command) => command.run(),
         Command::Log(command) => command.run(),

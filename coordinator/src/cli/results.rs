@@ -91,7 +91,7 @@ impl Results {
 }
 
 /// The log of a data directory that has one.
-fn open(data: &Path) -> anyhow::Result<SqliteReader> {
+pub(super) fn open(data: &Path) -> anyhow::Result<SqliteReader> {
     if !data.join("log.sqlite").is_file() {
         return Err(Usage(format!("--data-dir {}: no log there", data.display())).into());
     }

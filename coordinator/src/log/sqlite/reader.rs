@@ -6,14 +6,14 @@ use faultline_attribution::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::{
-    read::{COLUMNS, last_cursor, record, records},
+    read::{COLUMNS, changes, last_cursor, record, records},
     schema::{self, SCHEMA},
     tally, trim,
 };
 use crate::{
     counts::{By, Part},
     history::History,
-    log::{Cursor, LogError},
+    log::{Cursor, Entry, LogError},
     record::Record,
 };
 
@@ -53,6 +53,11 @@ impl SqliteReader {
     /// Records after the cursor, in order, `limit` at most.
     pub fn next(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Record)>, LogError> {
         records(&self.connection, &self.path, after, limit)
+    }
+
+    /// Changes after the sequence, in order, `limit` at most; damaged ones are left out.
+    pub fn changes(&self, sequence: u64, limit: usize) -> Result<Vec<Entry>, LogError> {
+        changes(&self.connection, &self.path, sequence, limit)
     }
 
     /// Identity of the feed of this log.

@@ -1,5 +1,7 @@
 //! `faultline agent`: issue and list agents.
 
+mod list;
+
 use std::{path::PathBuf, process::ExitCode};
 
 use faultline_proto::clock::Clock;
@@ -14,8 +16,8 @@ use crate::{
 pub(super) enum Agent {
     /// Write an agent's certificate and configuration
     Issue(Box<Issue>),
-    /// List issued agents
-    List(List),
+    /// List agents: session, group, place, network, when last heard of, and what troubles them
+    List(list::List),
 }
 
 #[derive(Debug, clap::Args)]
@@ -35,12 +37,6 @@ pub(super) struct Issue {
     out: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    data: DataDir,
 }
 
 impl Agent {
@@ -73,25 +69,6 @@ impl Issue {
             "next: copy that folder to the VM, then faultline-agent run --config {}/agent.toml",
             out.display()
         ))?;
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl List {
-    fn run(self) -> anyhow::Result<ExitCode> {
-        Authority::open(&self.data.data_dir)?;
-        for (name, place) in Registry::of(&self.data.data_dir).all() {
-            let part = |word: Option<String>| word.unwrap_or_else(|| "-".into());
-            let asn = place.asn.map(|asn| format!("AS{asn}"));
-            say(&format!(
-                "{name:24} {:8} {:16} {:16} {:4} {}",
-                part(place.hosted_on),
-                part(place.region),
-                part(place.isp),
-                part(place.country),
-                part(asn)
-            ))?;
-        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -4,6 +4,7 @@
 //! have a connection of their own.
 
 pub mod check;
+mod heard;
 mod read;
 mod reader;
 mod schema;
@@ -21,6 +22,7 @@ use faultline_attribution::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
+pub use heard::Heard;
 pub use reader::{SqliteReader, Upkeep};
 
 use self::{

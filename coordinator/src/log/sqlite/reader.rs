@@ -1,11 +1,15 @@
 //! Reads a log without writing to it, also while a coordinator has it open.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use faultline_attribution::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::{
+    heard::{Heard, heard},
     read::{COLUMNS, changes, last_cursor, record, records},
     schema::{self, SCHEMA},
     tally, trim,
@@ -103,6 +107,21 @@ impl SqliteReader {
             let rows = statement.query_map([through.0], |row| Ok((Cursor(row.get(0)?), record(row))))?;
             rows.collect()
         })
+    }
+
+    /// What it tells of each agent, by name.
+    pub fn heard(&self) -> Result<BTreeMap<String, Heard>, LogError> {
+        let (found, needed) = (self.ask(schema::version)?, 3);
+        if found < needed {
+            return Err(LogError::Older { path: self.path.clone(), found, needed });
+        }
+        self.ask(heard)
+    }
+
+    /// When its newest record came; `None` while it is empty.
+    pub fn ends_at(&self) -> Result<Option<Timestamp>, LogError> {
+        let sql = "SELECT received_at FROM record ORDER BY cursor DESC LIMIT 1";
+        self.ask(|connection| connection.query_row(sql, [], |row| row.get(0).map(Timestamp::from_micros)).optional())
     }
 
     /// How far its upkeep came.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use faultline_agent::{
     Config,
     once::{self, Transport},
@@ -71,6 +71,15 @@ enum Command {
     /// Run one probe once and tell it in full.
     #[command(before_help = "Example: faultline-agent probe https://dynamodb.us-east-1.amazonaws.com/ping")]
     Probe(ProbeArgs),
+    /// Print what a shell needs to complete commands and options.
+    #[command(
+        before_help = "Example: faultline-agent completions bash > ~/.local/share/bash-completion/completions/faultline-agent"
+    )]
+    Completions {
+        /// For which shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Args)]
@@ -181,11 +190,22 @@ async fn main() -> ExitCode {
         Command::Doctor(args) => command::doctor::doctor(args).await,
         Command::Prometheus(args) => command::prometheus::prometheus(args).await,
         Command::Probe(args) => probe(args).await,
+        Command::Completions { shell } => complete(shell),
     };
     done.unwrap_or_else(|error| {
         writeln!(std::io::stderr(), "faultline-agent: {}", told_once(&error)).ok();
         ExitCode::from(USAGE)
     })
+}
+
+/// Prints the completions of a shell. A reader that has gone away is no error.
+fn complete(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "faultline-agent", &mut script);
+    match std::io::stdout().write_all(&script) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        written => Ok(written.map(|()| ExitCode::SUCCESS)?),
+    }
 }
 
 /// The error and those of its causes that it does not already quote.
@@ -200,7 +220,11 @@ fn told_once(error: &anyhow::Error) -> String {
 fn default_filter(command: &Command) -> &'static str {
     match command {
         Command::Run { .. } | Command::Prometheus(_) => "info",
-        Command::CheckConfig { .. } | Command::Status(_) | Command::Doctor(_) | Command::Probe(_) => "off",
+        Command::CheckConfig { .. }
+        | Command::Status(_)
+        | Command::Doctor(_)
+        | Command::Probe(_)
+        | Command::Completions { .. } => "off",
     }
 }
 

@@ -7,6 +7,7 @@ mod agent;
 mod backup;
 mod catalog;
 mod colour;
+mod completions;
 mod follow;
 mod history;
 mod incident;
@@ -32,7 +33,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::{backup::BackupError, replay::ReplayError};
 
@@ -111,6 +112,8 @@ enum Command {
         before_help = "Example:\n  faultline snapshot check --data-dir ./data"
     )]
     Snapshot(snapshot::Snapshot),
+    /// Print what a shell needs to complete commands and options
+    Completions(completions::Completions),
 }
 
 /// Where the data directory is.
@@ -143,7 +146,10 @@ enum Format {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command())));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // A monitoring system must not take a typing error for an outage.
@@ -174,6 +180,7 @@ pub fn main() -> ExitCode {
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
         Command::Snapshot(command) => command.run(),
+        Command::Completions(completions) => completions.run(command()),
     };
     match result {
         Ok(code) => code,
@@ -189,6 +196,20 @@ pub fn main() -> ExitCode {
             ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
+}
+
+/// Exit codes of commands that do not say their own.
+const EXIT_CODES: &str = "Exit codes: 0 fine, 1 it did not work, 2 wrong usage or configuration";
+
+/// The commands as clap has them: the help of each says its exit codes.
+fn command() -> clap::Command {
+    fn with_exit_codes(command: clap::Command) -> clap::Command {
+        let helps = [command.get_before_help(), command.get_after_help()];
+        let says_them = helps.into_iter().flatten().any(|help| help.to_string().contains("Exit codes"));
+        let command = if says_them { command } else { command.after_help(EXIT_CODES) };
+        command.mut_subcommands(with_exit_codes)
+    }
+    with_exit_codes(Cli::command())
 }
 
 /// Wrong usage that clap cannot see.
@@ -249,4 +270,39 @@ fn start_logs() {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let is_terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every command with the words that lead to it.
+    fn all(path: &str, command: &clap::Command) -> Vec<(String, clap::Command)> {
+        let beneath = command.get_subcommands().flat_map(|sub| all(&format!("{path} {}", sub.get_name()), sub));
+        std::iter::once((path.to_owned(), command.clone())).chain(beneath).collect()
+    }
+
+    #[test]
+    fn every_help_begins_with_an_example_of_its_own_and_says_the_exit_codes() {
+        let commands = all("faultline", &command());
+        assert!(commands.len() > 25, "{}", commands.len());
+        for (path, mut command) in commands {
+            let help = command.render_long_help().to_string();
+            let example = help.strip_prefix("Example:\n").unwrap_or_else(|| panic!("{path}: {help}"));
+            assert!(example.trim_start().starts_with(&path), "{path}: an example of another command: {example}");
+            assert!(help.contains("Exit codes: 0"), "{path}: {help}");
+        }
+    }
+
+    #[test]
+    fn the_commands_are_sound_and_complete_in_every_shell() {
+        use clap::ValueEnum as _;
+        command().debug_assert();
+        for shell in clap_complete::Shell::value_variants() {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut command(), "faultline", &mut script);
+            let script = String::from_utf8(script).expect("text");
+            assert!(["watch", "incident", "completions"].iter().all(|word| script.contains(word)), "{shell}");
+        }
+    }
 }

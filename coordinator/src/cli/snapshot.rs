@@ -13,6 +13,7 @@ use crate::fold::{
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Snapshot {
     /// List the snapshots of a data directory, newest first
+    #[command(before_help = "Example:\n  faultline snapshot list --data-dir ./data")]
     List(DataDir),
     /// Fold the log up to the newest snapshot once more and compare every byte; a coordinator may be running on it
     #[command(

@@ -24,6 +24,7 @@ mod snapshot;
 mod status;
 mod subscriber;
 mod subscribers;
+pub mod top;
 mod watch;
 
 use std::{
@@ -76,6 +77,8 @@ enum Command {
     Status(status::Status),
     /// Follow the feed; resumes by itself
     Watch(watch::Watch),
+    /// Show the whole picture on the terminal, live
+    Top(top::Top),
     /// List and show incidents, past and present
     #[command(
         subcommand,
@@ -172,6 +175,7 @@ pub fn main() -> ExitCode {
         Command::Ranges(command) => command.run(),
         Command::Status(command) => Ok(command.run()),
         Command::Watch(command) => command.run(),
+        Command::Top(command) => command.run(),
         Command::Incident(command) => command.run(),
         Command::History(command) => command.run(),
         Command::Replay(command) => command.run(),

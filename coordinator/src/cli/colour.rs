@@ -70,6 +70,15 @@ impl Tone {
 }
 
 impl Colour {
+    /// Whether standard output gets colours.
+    pub(super) fn is_on(self) -> bool {
+        match self.color {
+            When::Auto => AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+            When::Always => true,
+            When::Never => false,
+        }
+    }
+
     /// Prints a line that may hold styles. A reader that has gone away is an error of its kind.
     pub(super) fn say(self, line: &str) -> io::Result<()> {
         let choice = match self.color {

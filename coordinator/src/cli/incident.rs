@@ -5,6 +5,8 @@ mod list;
 
 use std::process::ExitCode;
 
+pub(super) use get::detail;
+
 /// What is asked of incidents.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Incident {

@@ -111,6 +111,11 @@ fn unknown(incident: &str, newest: &[wire::Incident]) -> String {
     format!("no incident {incident}: the newest are {}; `faultline incident list` has all", ids.join(", "))
 }
 
+/// One revision in full, in lines of the terminal, with styles.
+pub(in crate::cli) fn detail(change: &Change, incident: &wire::Incident) -> Vec<String> {
+    lines(change, incident, &[])
+}
+
 /// Everything, in lines of the terminal, with styles.
 fn lines(change: &Change, incident: &wire::Incident, revisions: &[&Change]) -> Vec<String> {
     let mut lines = vec![

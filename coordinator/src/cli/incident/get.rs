@@ -210,7 +210,8 @@ fn alibi(alibi: &Alibi) -> String {
 
 fn evidence(row: &EvidenceRow) -> String {
     let failed = format!("{}/{}", row.failed, row.runs);
-    evidence_row([&clean(&row.group), &clean(&row.target), &failed, &format!("{}: {}", row.layer, row.cause_word())])
+    let cause = row.cause.map_or_else(|| format!("slow at {}", row.layer), |cause| cause.to_string());
+    evidence_row([&clean(&row.group), &clean(&row.target), &failed, &cause])
 }
 
 fn evidence_row([group, target, failed, cause]: [&str; 4]) -> String {
@@ -255,7 +256,7 @@ mod tests {
             "onset         2025-10-29 15:41:04Z ± 20 s\n",
             "seen by       41 of 44 vantage groups; controls fail too for 0\n",
             "  aws: 90 of 90 checks passed at connect, 30 vantage groups (112.5 nats)\n",
-            "  hetzner-de           air                      9/10      connect: connect_timeout\n",
+            "  hetzner-de           air                      9/10      connect_timeout\n",
             "  Nobody looks from South America.\n",
             "  r2   2025-10-29 15:42:20Z  attributed  azure 0.98  azure/front-door\n",
         ] {

@@ -1,7 +1,7 @@
 //! What `faultline top` holds: the picture as the feed tells it, and where the user looks. Time and keys are arguments.
 //!
-//! Rules: after three bookmarks without a word the picture is stale, and nothing in it counts as well; what is held is bounded by
-//! the feed's own snapshot: incidents that ended a day ago leave.
+//! Rules: after three bookmarks without a word the picture is stale, and nothing in it counts as well; what is held is bounded:
+//! incidents that ended a day ago leave, and beyond what a screen can show the oldest incidents and new cells are left out.
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
@@ -15,6 +15,9 @@ use crate::cli::{follow::News, subscriber};
 
 /// Incidents that ended longer ago than this leave the screen, as they leave the snapshot.
 const RECENT_MICROS: i64 = 24 * 3_600 * 1_000_000;
+
+/// Incidents, and rows of the matrix, that are held at most.
+pub(super) const MOST: usize = 2_000;
 
 /// Characters of a filter.
 const MAX_FILTER: usize = 60;
@@ -206,6 +209,10 @@ impl State {
         if incident.revision >= held {
             self.incidents.insert(incident.incident.clone(), incident);
         }
+        if self.incidents.len() > MOST {
+            // Ids begin with the time of their first publication.
+            self.incidents.pop_first();
+        }
     }
 
     fn cell(&mut self, cell: Cell) {
@@ -216,8 +223,10 @@ impl State {
             Layer::Http => 3,
             Layer::Unspecified => return,
         };
-        let row = self.cells.entry(format!("{}/{}", cell.provider, cell.region)).or_default();
-        row[column] = Some(cell);
+        let name = format!("{}/{}", cell.provider, cell.region);
+        if self.cells.len() < MOST || self.cells.contains_key(&name) {
+            self.cells.entry(name).or_default()[column] = Some(cell);
+        }
     }
 
     fn forget(&mut self) {

@@ -11,7 +11,7 @@ use ratatui::{Terminal, backend::TestBackend};
 
 use super::{
     BOOKMARKS, draw,
-    state::{Flow, Key, Open, State},
+    state::{Flow, Key, MOST, Open, State},
 };
 use crate::cli::{follow::News, samples};
 
@@ -149,7 +149,7 @@ fn enter_opens_the_evidence_and_escape_goes_back() {
     let mut state = state(vec![samples::incident()]);
     assert_eq!(state.press(Key::Enter, 10), Flow::On);
     let text = frame(&state, Duration::ZERO, (80, 40)).join("\n");
-    for wanted in ["hetzner-de           air", "connect: connect_timeout", "aws: 90 of 90 checks", "Esc back"] {
+    for wanted in ["hetzner-de           air", "9/10      connect_timeout", "aws: 90 of 90 checks", "Esc back"] {
         assert!(text.contains(wanted), "{wanted} in\n{text}");
     }
     state.press(Key::Char('q'), 10);
@@ -168,7 +168,7 @@ fn an_open_incident_that_left_says_where_it_is() {
 
 #[test]
 fn arrows_and_tab_move_and_never_leave_what_there_is() {
-    let second = Incident { incident: "inc-2".into(), headline: "the second".into(), ..samples::incident() };
+    let second = Incident { incident: "inc-3".into(), headline: "the second".into(), ..samples::incident() };
     let mut state = state(vec![samples::incident(), second]);
     for _ in 0..9 {
         state.press(Key::Down, 10);
@@ -244,6 +244,18 @@ fn what_ended_a_day_ago_leaves() {
     let visibility = snapshot(Vec::new()).visibility;
     state.take(News::Bookmark(Bookmark { server_time: tomorrow, visibility, ..Bookmark::default() }), Duration::ZERO);
     assert!(text(&state).contains("none in the last day"), "{}", text(&state));
+}
+
+#[test]
+fn a_feed_without_end_fills_no_memory() {
+    let mut state = state(Vec::new());
+    for n in 0..MOST + 10 {
+        let incident = Incident { incident: format!("inc-{n:06}"), ..samples::incident() };
+        state.take(event(Change::Incident(incident)), Duration::ZERO);
+        state.take(event(Change::Cell(cell(&format!("aws/{n}"), Layer::Tls, CellState::Ok))), Duration::ZERO);
+    }
+    assert_eq!((state.incidents().len(), state.rows(Duration::ZERO).len()), (MOST, MOST));
+    assert!(state.incidents().iter().any(|incident| incident.incident == format!("inc-{:06}", MOST + 9)), "the newest");
 }
 
 #[test]

@@ -131,9 +131,18 @@ struct DataDir {
 #[derive(Debug, Args)]
 struct FeedAddress {
     /// Feed of the coordinator
-    #[arg(long, env = "FAULTLINE_FEED", default_value = "http://127.0.0.1:7444")]
+    #[arg(long, env = "FAULTLINE_FEED", default_value = DEFAULT_FEED)]
     feed: String,
+    /// File with a token for it, as `faultline subscriber create` prints one
+    #[arg(long, env = "FAULTLINE_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Certificate authority of a feed whose certificate is no public one, PEM
+    #[arg(long, env = "FAULTLINE_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
+
+/// The feed of a coordinator on this machine.
+const DEFAULT_FEED: &str = "http://127.0.0.1:7444";
 
 /// How output is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -10,16 +10,16 @@ use faultline_proto::{
     convert,
     feed::v1::{
         Bookmark, FeedEvent, FromNow, FromSnapshot, ResumeAfter, Snapshot, SubscribeRequest, SubscribeResponse,
-        feed_service_client::FeedServiceClient, subscribe_request::Start, subscribe_response::Message,
+        subscribe_request::Start, subscribe_response::Message,
     },
 };
 use tokio::time;
-use tonic::{
-    Code, Status, Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Status, Streaming};
 
-use super::{Usage, subscriber};
+use super::{
+    Usage,
+    subscriber::{self, Client, Source},
+};
 
 /// Pauses between attempts: the first, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -72,8 +72,7 @@ pub(super) enum News {
 
 /// A subscriber and where it stands.
 pub(super) struct Follower {
-    endpoint: Endpoint,
-    feed: String,
+    source: Source,
     name: &'static str,
     bookmarks: Duration,
     begin: Begin,
@@ -85,11 +84,10 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// A subscriber of this name that wants a bookmark so often. An address that is none is wrong usage.
-    pub(super) fn new(feed: &str, name: &'static str, begin: Begin, bookmarks: Duration) -> Result<Self, Usage> {
-        Ok(Self {
-            endpoint: subscriber::endpoint(feed)?,
-            feed: feed.to_owned(),
+    /// A subscriber of this name that wants a bookmark so often.
+    pub(super) fn new(source: Source, name: &'static str, begin: Begin, bookmarks: Duration) -> Self {
+        Self {
+            source,
             name,
             bookmarks,
             begin,
@@ -98,7 +96,7 @@ impl Follower {
             stream: None,
             pause: BACKOFF.0,
             wait: None,
-        })
+        }
     }
 
     /// Identity of the feed; empty before anything came.
@@ -170,7 +168,7 @@ impl Follower {
     }
 
     async fn open(&mut self) -> anyhow::Result<()> {
-        let mut client = subscriber::client(&self.endpoint, &self.feed).await?;
+        let mut client = self.source.connect().await?;
         let is_first = self.held.is_none();
         let start = match (self.held, self.begin) {
             (Some(sequence), _) => Start::ResumeAfter(ResumeAfter { feed_id: self.feed_id.clone(), sequence }),
@@ -199,7 +197,7 @@ impl Follower {
     }
 
     /// Which feed this is: the first bookmark says so.
-    async fn identity(&self, client: &mut FeedServiceClient<Channel>) -> anyhow::Result<String> {
+    async fn identity(&self, client: &mut Client) -> anyhow::Result<String> {
         let mut stream = client.subscribe(self.request(Start::FromNow(FromNow {}))).await?.into_inner();
         let first = time::timeout(3 * self.bookmarks, stream.message()).await;
         match first.map_err(|_| anyhow::anyhow!("no word from the coordinator"))?? {
@@ -249,8 +247,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_waits_longer_after_each_failure_but_never_gives_up() {
         // Port 1 of the loopback takes no connection.
-        let mut follower =
-            Follower::new("http://127.0.0.1:1", "test", Begin::Snapshot, Duration::from_secs(15)).expect("an address");
+        let source = Source::at("http://127.0.0.1:1").expect("an address");
+        let mut follower = Follower::new(source, "test", Begin::Snapshot, Duration::from_secs(15));
         let mut longest = Duration::ZERO;
         for _ in 0..10 {
             let News::Trouble { why, again_in } = follower.next().await.expect("no end") else { panic!("connected") };

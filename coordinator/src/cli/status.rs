@@ -51,7 +51,7 @@ impl Status {
 
     fn look(&self) -> anyhow::Result<Standing> {
         let snapshot = runtime()?.block_on(async {
-            let mut client = subscriber::connect(&self.feed.feed).await?;
+            let mut client = subscriber::connect(&self.feed).await?;
             let answer = client.get_snapshot(GetSnapshotRequest::default()).await;
             let answer = answer.map_err(|status| anyhow::anyhow!("{}", subscriber::said(&status)))?.into_inner();
             answer.snapshot.ok_or_else(|| anyhow::anyhow!("the coordinator sent no snapshot"))

@@ -1,6 +1,6 @@
 //! What commands that read the feed share: the connection, and one line for an incident.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use faultline_proto::{
     convert,
@@ -8,41 +8,120 @@ use faultline_proto::{
     types::v1::{Incident, IncidentState, Verdict},
 };
 use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
+use url::{Host, Url};
 
 use super::{
-    Usage,
+    DEFAULT_FEED, FeedAddress, Usage,
     colour::{Tone, clean},
 };
 
 /// Connecting takes no longer than this.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// A client of a feed.
+pub(super) type Client = FeedServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// Where a feed is, and by what right it is read.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    endpoint: Endpoint,
+    bearer: Bearer,
+    feed: String,
+}
+
+/// Sends a token along.
+#[derive(Clone, Debug)]
+pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Source {
+    /// The feed that the options name.
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage: an address that is none, files that cannot be read, a token that others could read on its way.
+    pub(super) fn of(address: &FeedAddress) -> Result<Self, Usage> {
+        let FeedAddress { feed, token_file, ca_file } = address;
+        let url = Url::parse(feed).ok().filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
+        let url = url.ok_or_else(|| Usage(format!("--feed {feed:?} is no URL, as in {DEFAULT_FEED}")))?;
+        let wrong = |error: tonic::transport::Error| Usage(format!("--feed {feed:?}: {}", root_cause(&error)));
+        let mut endpoint = Endpoint::from_shared(feed.clone()).map_err(wrong)?;
+        if url.scheme() == "https" {
+            let mut tls = ClientTlsConfig::new().with_native_roots();
+            if let Some(file) = ca_file {
+                let pem = fs::read(file).map_err(|error| Usage(format!("--ca-file {}: {error}", file.display())))?;
+                tls = tls.ca_certificate(Certificate::from_pem(pem));
+            }
+            endpoint = endpoint.tls_config(tls).map_err(wrong)?;
+        }
+        let token = token_file.as_ref().map(|file| token(file)).transpose()?;
+        if token.is_some() && url.scheme() == "http" && !is_loopback(&url) {
+            return Err(Usage(format!("--feed {feed:?}: a token must not go over plaintext: use https")));
+        }
+        let endpoint = endpoint
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .keep_alive_while_idle(true);
+        Ok(Self { endpoint, bearer: Bearer(token), feed: feed.clone() })
+    }
+
+    /// The feed at this address, read as anybody may.
+    pub(super) fn at(feed: &str) -> Result<Self, Usage> {
+        Self::of(&FeedAddress { feed: feed.to_owned(), token_file: None, ca_file: None })
+    }
+
+    /// Its address, for people.
+    pub(super) fn feed(&self) -> &str {
+        &self.feed
+    }
+
+    /// Connects there.
+    pub(super) async fn connect(&self) -> anyhow::Result<Client> {
+        let channel = self
+            .endpoint
+            .connect()
+            .await
+            .map_err(|error| anyhow::anyhow!("no coordinator at {}: {}", self.feed, root_cause(&error)))?;
+        let client = FeedServiceClient::with_interceptor(channel, self.bearer.clone());
+        Ok(client.max_decoding_message_size(16 << 20))
+    }
+}
+
 /// Connects to a feed.
-pub(super) async fn connect(feed: &str) -> anyhow::Result<FeedServiceClient<Channel>> {
-    client(&endpoint(feed)?, feed).await
+pub(super) async fn connect(address: &FeedAddress) -> anyhow::Result<Client> {
+    Source::of(address)?.connect().await
 }
 
-/// The address of a feed; one that is none is wrong usage.
-pub(super) fn endpoint(feed: &str) -> Result<Endpoint, Usage> {
-    let endpoint = Endpoint::from_shared(feed.to_owned())
-        .map_err(|_| Usage(format!("--feed {feed:?} is no URL, as in http://127.0.0.1:7444")))?;
-    Ok(endpoint
-        .connect_timeout(CONNECT)
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .keep_alive_while_idle(true))
+fn token(file: &Path) -> Result<MetadataValue<Ascii>, Usage> {
+    let wrong = |why: &str| Usage(format!("--token-file {}: {why}", file.display()));
+    let text = fs::read_to_string(file).map_err(|error| wrong(&error.to_string()))?;
+    let mut token: MetadataValue<Ascii> =
+        format!("Bearer {}", text.trim()).parse().map_err(|_| wrong("holds no token"))?;
+    token.set_sensitive(true);
+    Ok(token)
 }
 
-/// Connects there.
-pub(super) async fn client(endpoint: &Endpoint, feed: &str) -> anyhow::Result<FeedServiceClient<Channel>> {
-    let channel = endpoint
-        .connect()
-        .await
-        .map_err(|error| anyhow::anyhow!("no coordinator at {feed}: {}", root_cause(&error)))?;
-    Ok(FeedServiceClient::new(channel).max_decoding_message_size(16 << 20))
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {

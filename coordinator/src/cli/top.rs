@@ -37,6 +37,7 @@ use super::{
     colour::Colour,
     follow::{Begin, Follower, News},
     runtime, say,
+    subscriber::Source,
 };
 
 /// Spacing of bookmarks asked for: three of them without a word, and the screen is stale.
@@ -80,7 +81,7 @@ impl Top {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         if self.once {
             let frame = runtime()?.block_on(async {
-                let mut frames = Frames::of(&self.feed.feed, self.size)?;
+                let mut frames = Frames::from(Source::of(&self.feed)?, self.size)?;
                 time::timeout(ONCE, frames.first()).await.map_err(|_| anyhow::anyhow!("no picture within 20 s"))?
             })?;
             return match say(frame.trim_end()) {
@@ -94,7 +95,7 @@ impl Top {
                 Usage("this is no terminal: --once prints one frame, `faultline watch` every change".into()).into()
             );
         }
-        let follower = Follower::new(&self.feed.feed, "faultline-top", Begin::Snapshot, BOOKMARKS)?;
+        let follower = Follower::new(Source::of(&self.feed)?, "faultline-top", Begin::Snapshot, BOOKMARKS);
         runtime()?.block_on(self.live(follower))
     }
 
@@ -228,10 +229,15 @@ pub struct Frames {
 
 impl Frames {
     /// Frames of so many columns and rows. Fails where the address is none.
-    pub fn of(feed: &str, (columns, rows): (u16, u16)) -> anyhow::Result<Self> {
+    pub fn of(feed: &str, size: (u16, u16)) -> anyhow::Result<Self> {
+        Self::from(Source::at(feed)?, size)
+    }
+
+    fn from(source: Source, (columns, rows): (u16, u16)) -> anyhow::Result<Self> {
+        let state = State::new(source.feed(), BOOKMARKS);
         Ok(Self {
-            follower: Follower::new(feed, "faultline-top", Begin::Snapshot, BOOKMARKS)?,
-            state: State::new(feed, BOOKMARKS),
+            follower: Follower::new(source, "faultline-top", Begin::Snapshot, BOOKMARKS),
+            state,
             terminal: Terminal::new(TestBackend::new(columns, rows))?,
             began: Instant::now(),
         })

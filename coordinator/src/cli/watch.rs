@@ -29,7 +29,8 @@ use super::{
     colour::{Colour, Tone, clean},
     follow::{Begin, Follower, News},
     only::{Wanted, any_touches},
-    runtime, say, say_error, subscriber,
+    runtime, say, say_error,
+    subscriber::{self, Source},
 };
 use crate::feed::convert as wire;
 
@@ -170,7 +171,7 @@ struct Place<'a> {
 
 impl Watch {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let follower = Follower::new(&self.feed.feed, "faultline-watch", self.from, BOOKMARKS)?;
+        let follower = Follower::new(Source::of(&self.feed)?, "faultline-watch", self.from, BOOKMARKS);
         let ended = runtime()?.block_on(async {
             match self.lasting {
                 Some(lasting) => tokio::time::timeout(lasting, self.follow(follower)).await.ok().transpose(),

@@ -13,7 +13,7 @@ use faultline_coordinator::{
     access::{Policy, tokens::Tokens},
     serve::{Coordinator, ServeError},
 };
-use faultline_lab::stage;
+use faultline_lab::{programs::built, stage};
 use faultline_proto::{
     clock::Clock,
     convert,
@@ -161,6 +161,40 @@ async fn a_new_certificate_is_served_without_a_restart_and_a_broken_one_is_not()
     .await
     .expect("the new certificate is served");
     assert!(shake(feed, &old).await.is_err());
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_reads_a_feed_with_a_token_over_tls_and_never_sends_it_in_the_open() {
+    let program = &built("faultline");
+    let (data, coordinator) = serve(|data, access| {
+        let (chain, key, _) = certificate(data);
+        access.tls = Some((chain, key));
+        access.anonymous = false;
+    })
+    .await;
+    let coordinator = coordinator.expect("serves");
+    let (feed, file) = (format!("https://localhost:{}", coordinator.feed_address.port()), data.path().join("token"));
+    std::fs::write(&file, token(data.path(), "noc")).expect("written");
+    let status = async |feed: &str, options: &[(&str, &Path)]| {
+        let mut command = tokio::process::Command::new(program);
+        command.args(["status", "-o", "json", "--feed", feed]);
+        options.iter().for_each(|(option, file)| {
+            command.arg(option).arg(file);
+        });
+        let output = time::timeout(HANG, command.output()).await.expect("in time").expect("runs");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let authority = data.path().join("feed.pem");
+    let (ca, by_token) = (("--ca-file", authority.as_path()), ("--token-file", file.as_path()));
+    let seen = status(&feed, &[ca, by_token]).await;
+    assert!(seen.contains("\"below_quorum\""), "{seen}");
+    let refused = status(&feed, &[ca]).await;
+    assert!(refused.contains("a token is needed"), "{refused}");
+    let distrusted = status(&feed, &[by_token]).await;
+    assert!(distrusted.contains("certificate"), "{distrusted}");
+    let open = status("http://192.0.2.1:7444", &[by_token]).await;
+    assert!(open.contains("must not go over plaintext"), "{open}");
     coordinator.stop().await;
 }
 

@@ -63,7 +63,7 @@ impl Get {
 
     /// The newest revision and the earlier ones; `None` where there is none, which was said.
     async fn ask(&self) -> anyhow::Result<Option<(wire::Incident, Vec<wire::Incident>)>> {
-        let mut client = subscriber::connect(&self.feed.feed).await?;
+        let mut client = subscriber::connect(&self.feed).await?;
         match client.get_incident(GetIncidentRequest { incident: self.incident.clone() }).await {
             Ok(answer) => {
                 let answer = answer.into_inner();

@@ -124,7 +124,7 @@ impl List {
 
     /// Hands out every incident of the feed, newest first.
     async fn pages(&self, mut give: impl FnMut(wire::Incident)) -> anyhow::Result<()> {
-        let mut client = subscriber::connect(&self.feed.feed).await?;
+        let mut client = subscriber::connect(&self.feed).await?;
         let mut token = String::new();
         loop {
             let mut request = ListIncidentsRequest { page_size: PAGE, ..ListIncidentsRequest::default() };

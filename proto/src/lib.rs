@@ -53,6 +53,7 @@ pub mod feed {
 
 pub mod assignment;
 pub mod clock;
+pub mod contracts;
 pub mod convert;
 pub mod failpoint;
 pub mod page;

@@ -66,6 +66,18 @@ pub enum Standing {
     Blind = 3,
 }
 
+impl Standing {
+    /// The word, as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quiet => "quiet",
+            Self::Suspected => "suspected",
+            Self::Attributed => "attributed",
+            Self::Blind => "blind",
+        }
+    }
+}
+
 impl Board {
     /// An empty board of a feed.
     pub fn new(feed_id: String) -> Self {

@@ -6,10 +6,13 @@
 
 pub mod convert;
 pub mod filter;
+pub mod formats;
 pub mod grpc;
 pub mod page;
 pub mod port;
 pub mod web;
+
+pub(crate) use page::LATE;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -72,6 +75,11 @@ impl Hub {
     pub fn subscribe<T>(&self, look: impl FnOnce(&Board) -> T) -> (T, broadcast::Receiver<Arc<Entry>>) {
         let board = self.board();
         (look(&board), self.sender.subscribe())
+    }
+
+    /// Streams that are open.
+    pub fn readers(&self) -> usize {
+        self.sender.receiver_count()
     }
 
     /// The durable changes.

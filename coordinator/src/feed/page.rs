@@ -20,7 +20,7 @@ use self::words::Mark;
 use crate::{board::Board, ingest::AgentView};
 
 /// A picture older than this says nothing of the present.
-const LATE: Duration = Duration::from_mins(1);
+pub(crate) const LATE: Duration = Duration::from_mins(1);
 
 /// What a page shows.
 pub struct View<'a> {

@@ -6,6 +6,7 @@
 //! | `/events` | server-sent events, below |
 //! | `/style.css`, `/app.js`, `/favicon.svg` | what the page needs; nothing comes from another host |
 //! | `/healthz` | `ok` while the server answers |
+//! | what programs read | see [`super::formats`] |
 //!
 //! **Events.** `id` is the place in the feed's sequence. `change` carries an incident's revision (the Change object),
 //! `cell` and `visibility` theirs; `tick` comes every five seconds with the moment evaluated through, also when nothing
@@ -42,7 +43,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Hub, Published,
+    Hub, Published, formats,
     page::{self, View},
 };
 use crate::{
@@ -93,6 +94,7 @@ pub fn router(hub: Arc<Hub>, agents: Agents, access: Arc<Access>, shutdown: Canc
         .route("/favicon.svg", get(async |State(site): State<Site>| site.icon()))
         .route("/style.css", get(async || asset("text/css; charset=utf-8", include_str!("style.css"))))
         .route("/app.js", get(async || asset("text/javascript; charset=utf-8", include_str!("app.js"))))
+        .merge(formats::router(&site.hub))
         .route("/healthz", get(async || asset("text/plain; charset=utf-8", "ok\n")))
         .layer(middleware::map_response(async |mut response: Response| {
             response.headers_mut().extend(POLICY);

@@ -1,0 +1,84 @@
+//! What programs read of the feed, beside gRPC and server-sent events.
+//!
+//! | path | what | room |
+//! |---|---|---|
+//! | `/api/v1/...` | the picture and the incidents as JSON, with its `OpenAPI` description | `api` |
+//! | `/proto/` | the gRPC contracts as text | `contracts` |
+//!
+//! Rules: each answer is a pure function of one board at one moment, so that no part of it contradicts another and its tests
+//! need no server; blindness is said in every format, and never as well-being; all text is escaped for the format that it
+//! stands in; an answer says when it may be asked for again, and one that did not change since is not sent again.
+
+mod answer;
+mod api;
+mod contracts;
+
+use std::sync::Arc;
+
+use axum::Router;
+use faultline_attribution::Timestamp;
+
+use super::{Hub, LATE};
+use crate::board::{Board, Standing};
+
+/// All of them.
+pub fn router<S: Clone + Send + Sync + 'static>(hub: &Arc<Hub>) -> Router<S> {
+    Router::new().merge(api::router(Arc::clone(hub))).merge(contracts::router())
+}
+
+/// One board at one moment.
+struct Picture<'a> {
+    board: &'a Board,
+    now: Timestamp,
+}
+
+impl Hub {
+    /// The picture as it is: nothing is published while `look` looks.
+    fn picture<T>(&self, look: impl FnOnce(&Picture<'_>) -> T) -> T {
+        let now = Timestamp::from_micros(self.clock().now_micros());
+        look(&Picture { board: &self.board(), now })
+    }
+}
+
+impl Picture<'_> {
+    /// Why we cannot see, if we cannot: no quorum, a log that cannot be written, or a picture that has stopped.
+    fn blindness(&self) -> Option<String> {
+        let sight = self.board.sight();
+        if sight.below_quorum {
+            return Some(if sight.reason.is_empty() { "too few vantages".into() } else { sight.reason });
+        }
+        let last = sight.evaluated_through;
+        (self.now.since(last) > LATE).then(|| format!("nothing was evaluated since {last}: the coordinator is behind"))
+    }
+
+    /// What it all comes to. Rule: a picture that has stopped is blind, whatever it showed last (test
+    /// `a_picture_that_has_stopped_is_blind`).
+    fn standing(&self) -> Standing {
+        match self.board.standing() {
+            Standing::Attributed => Standing::Attributed,
+            standing if self.blindness().is_none() => standing,
+            _ => Standing::Blind,
+        }
+    }
+}
+
+#[cfg(test)]
+mod examples;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{
+        examples::{self, NOW},
+        *,
+    };
+
+    #[test]
+    fn a_picture_that_has_stopped_is_blind() {
+        let board = examples::board(Vec::new());
+        let standing = |now| Picture { board: &board, now }.standing();
+        assert_eq!(standing(NOW), Standing::Quiet);
+        assert_eq!(standing(NOW.after(Duration::from_mins(5))), Standing::Blind);
+    }
+}

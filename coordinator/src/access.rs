@@ -142,6 +142,7 @@ const REMEMBERED: usize = 100_000;
 /// Who may ask the feed port, and how much.
 pub struct Access {
     anonymous: bool,
+    scheme: &'static str,
     tokens: Tokens,
     clock: Clock,
     streams: Places<Key>,
@@ -158,12 +159,18 @@ impl Access {
         };
         Self {
             anonymous: policy.anonymous,
+            scheme: if policy.tls.is_some() { "https" } else { "http" },
             tokens: Tokens::of(data),
             clock,
             streams: Places::new(STREAMS),
             calls: limiter(CALLS),
             token_calls: limiter(TOKEN_CALLS),
         }
+    }
+
+    /// What the port itself speaks, as in a URL: `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        self.scheme
     }
 
     /// Who this is, by what it brought along.

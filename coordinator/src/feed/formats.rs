@@ -3,6 +3,7 @@
 //! | path | what | room |
 //! |---|---|---|
 //! | `/api/v1/...` | the picture and the incidents as JSON, with its `OpenAPI` description | `api` |
+//! | `/api/v2/*.json` | the same in the shape of Statuspage's API, version 2 | `statuspage` |
 //! | `/proto/` | the gRPC contracts as text | `contracts` |
 //!
 //! Rules: each answer is a pure function of one board at one moment, so that no part of it contradicts another and its tests
@@ -11,7 +12,10 @@
 
 mod answer;
 mod api;
+mod base;
 mod contracts;
+mod rows;
+mod statuspage;
 
 use std::sync::Arc;
 
@@ -21,9 +25,12 @@ use faultline_attribution::Timestamp;
 use super::{Hub, LATE};
 use crate::board::{Board, Standing};
 
-/// All of them.
-pub fn router<S: Clone + Send + Sync + 'static>(hub: &Arc<Hub>) -> Router<S> {
-    Router::new().merge(api::router(Arc::clone(hub))).merge(contracts::router())
+/// All of them, on a port that speaks this scheme.
+pub fn router<S: Clone + Send + Sync + 'static>(hub: &Arc<Hub>, scheme: &'static str) -> Router<S> {
+    Router::new()
+        .merge(api::router(Arc::clone(hub)))
+        .merge(statuspage::router(Arc::clone(hub), scheme))
+        .merge(contracts::router())
 }
 
 /// One board at one moment.

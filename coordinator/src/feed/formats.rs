@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `/api/v1/...` | the picture and the incidents as JSON, with its `OpenAPI` description | `api` |
 //! | `/api/v2/*.json` | the same in the shape of Statuspage's API, version 2 | `statuspage` |
+//! | `/history.atom`, `/history.rss` | incidents for feed readers | `syndication` |
 //! | `/proto/` | the gRPC contracts as text | `contracts` |
 //!
 //! Rules: each answer is a pure function of one board at one moment, so that no part of it contradicts another and its tests
@@ -16,6 +17,7 @@ mod base;
 mod contracts;
 mod rows;
 mod statuspage;
+mod syndication;
 
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(hub: &Arc<Hub>, scheme: &'static
     Router::new()
         .merge(api::router(Arc::clone(hub)))
         .merge(statuspage::router(Arc::clone(hub), scheme))
+        .merge(syndication::router(Arc::clone(hub), scheme))
         .merge(contracts::router())
 }
 

@@ -5,6 +5,7 @@
 //! | `/api/v1/...` | the picture and the incidents as JSON, with its `OpenAPI` description | `api` |
 //! | `/api/v2/*.json` | the same in the shape of Statuspage's API, version 2 | `statuspage` |
 //! | `/history.atom`, `/history.rss` | incidents for feed readers | `syndication` |
+//! | `/badge/{provider}.svg`, `/badge/{provider}/{region}.svg` | one word for a README | `badge` |
 //! | `/proto/` | the gRPC contracts as text | `contracts` |
 //!
 //! Rules: each answer is a pure function of one board at one moment, so that no part of it contradicts another and its tests
@@ -13,6 +14,7 @@
 
 mod answer;
 mod api;
+mod badge;
 mod base;
 mod contracts;
 mod rows;
@@ -33,6 +35,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(hub: &Arc<Hub>, scheme: &'static
         .merge(api::router(Arc::clone(hub)))
         .merge(statuspage::router(Arc::clone(hub), scheme))
         .merge(syndication::router(Arc::clone(hub), scheme))
+        .merge(badge::router(Arc::clone(hub)))
         .merge(contracts::router())
 }
 

@@ -23,12 +23,15 @@ pub(super) enum Freshness {
     Live,
     /// As [`Freshness::Live`], for what only a new build changes.
     Fixed,
+    /// Kept for half a minute without asking.
+    Brief,
 }
 
 impl Freshness {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Live | Self::Fixed => "no-cache",
+            Self::Brief => "public, max-age=30",
         }
     }
 }

@@ -21,6 +21,7 @@ mod look_again;
 mod presence;
 mod service;
 mod session;
+mod taken;
 
 use std::{
     collections::BTreeMap,
@@ -40,10 +41,12 @@ pub use self::{
     look_again::{LOOKS_A_SECOND, LookCounts},
     presence::{AgentView, RefusedTarget, Told},
     service::Sessions,
+    taken::TakenCounts,
 };
 use self::{
     look_again::{Looks, Outbound},
     presence::Presence,
+    taken::Taken,
 };
 use crate::{
     assignment::Assignments,
@@ -82,6 +85,7 @@ pub struct Ingest {
     looks: Mutex<Looks>,
     budget: Arc<Semaphore>,
     open: AtomicUsize,
+    taken: Taken,
     full_since: FullSince,
     shutdown: CancellationToken,
     /// Whom batches wait for.
@@ -119,6 +123,7 @@ impl Ingest {
             looks: Mutex::default(),
             budget: Arc::new(Semaphore::new(BUDGET / BUDGET_UNIT)),
             open: AtomicUsize::new(0),
+            taken: Taken::default(),
             full_since,
             shutdown,
             pace: Arc::default(),
@@ -139,6 +144,16 @@ impl Ingest {
     /// Every agent that has ever said hello.
     pub fn agents(&self) -> Vec<AgentView> {
         self.presences().iter().map(|(agent, presence)| presence.view(agent)).collect()
+    }
+
+    /// Sessions that are open.
+    pub fn sessions_open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// What was taken in since the start.
+    pub fn taken(&self) -> TakenCounts {
+        self.taken.counts()
     }
 
     /// Records silence until shutdown.

@@ -18,6 +18,7 @@ pub mod history;
 pub mod ingest;
 pub mod local_agent;
 pub mod log;
+pub mod metrics;
 pub mod observe;
 pub mod pace;
 pub mod pki;

@@ -78,6 +78,16 @@ pub const FEED: Limits = Limits {
     budget: Budget { burst: 4000, a_second: 1000 },
 };
 
+/// The metrics port: a few scrapers, whose connections outlast the minute between two scrapes.
+pub const METRICS: Limits = Limits {
+    port: "metrics",
+    connections: Share { all: 64, of_one: 64 },
+    opening: Share { all: 64, of_one: 64 },
+    idle: Duration::from_mins(5),
+    age: AGE,
+    budget: Budget { burst: 1000, a_second: 200 },
+};
+
 /// Each half of a TLS handshake must be done within this. Source: fault table of the design notes.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 

@@ -31,6 +31,7 @@ use crate::{
             check::{Depth, check},
         },
     },
+    metrics,
     pki::{self, Authority, PkiError},
     ranges::{keep, refresh::Publishers, store::Store},
     record::{CatalogRecord, Record, RecordKind},
@@ -58,6 +59,8 @@ pub struct Options {
     pub feed_listen: SocketAddr,
     /// Who may read the feed.
     pub access: Policy,
+    /// Where Prometheus reads metrics; nowhere without it.
+    pub metrics_listen: Option<SocketAddr>,
     /// The clock.
     pub clock: Clock,
     /// Whether to run an agent beside the coordinator.
@@ -132,6 +135,8 @@ pub struct Coordinator {
     pub agents_address: SocketAddr,
     /// Where people and subscribers connect.
     pub feed_address: SocketAddr,
+    /// Where Prometheus reads metrics.
+    pub metrics_address: Option<SocketAddr>,
     /// The feed.
     pub hub: Arc<Hub>,
     /// The agent port.
@@ -144,7 +149,7 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Rebuilds the picture from the newest snapshot and the log after it, and opens both ports.
+    /// Rebuilds the picture from the newest snapshot and the log after it, and opens its ports.
     pub async fn start(options: Options) -> Result<Self, ServeError> {
         let data = &options.data_dir;
         fs::create_dir_all(data).map_err(|source| ServeError::Data { path: data.clone(), source })?;
@@ -156,6 +161,11 @@ impl Coordinator {
         let lock = lock(data)?;
         let agents = listen(options.agents_listen, "agents", "--agents-listen").await?;
         let feed = listen(options.feed_listen, "the feed", "--feed-listen").await?;
+        let metrics = match options.metrics_listen {
+            Some(asked) => Some(listen(asked, "metrics", "--metrics-listen").await?),
+            None => None,
+        };
+        let metrics_address = metrics.as_ref().map(|metrics| address(metrics, "metrics")).transpose()?;
         let (agents_address, feed_address) = (address(&agents, "agents")?, address(&feed, "the feed")?);
 
         let log = Arc::new(SqliteLog::open(data)?);
@@ -217,6 +227,12 @@ impl Coordinator {
             });
         }
         tasks.spawn(port.serve(feed, Arc::clone(&hub), Arc::clone(&ingest), stop.clone()));
+        if let Some(metrics) = metrics {
+            let (hub, ingest) = (Arc::clone(&hub), Arc::clone(&ingest));
+            let log_limit_bytes = options.retention.results_bytes;
+            let sources = metrics::Sources { hub, ingest, data: data.clone(), log_limit_bytes };
+            tasks.spawn(serve_metrics(metrics, sources, stop.clone()));
+        }
         if let Some(publishers) = options.publishers {
             let fresh = keep::keep_fresh(records, ranges, store, publishers, clock, stop.clone());
             tasks.spawn(async move { Ok(fresh.await?) });
@@ -226,7 +242,7 @@ impl Coordinator {
             let agent = LocalAgent::start(data, dialled, clock.now_micros())?;
             tasks.spawn(mind(agent, stop.clone()));
         }
-        Ok(Self { agents_address, feed_address, hub, ingest, log, tasks, stop, _lock: lock })
+        Ok(Self { agents_address, feed_address, metrics_address, hub, ingest, log, tasks, stop, _lock: lock })
     }
 
     /// Serves until `until` is ready or a room fails, then ends in order.
@@ -302,6 +318,16 @@ async fn serve_agents(
     let greeter = Greeter::new(tls);
     let greet = move |stream, peer| greeter.clone().greet(stream, peer);
     rpc::serve(agents, rpc::AGENTS, router, greet, stopped).await;
+    Ok(())
+}
+
+async fn serve_metrics(
+    listener: TcpListener,
+    sources: metrics::Sources,
+    stopped: CancellationToken,
+) -> Result<(), ServeError> {
+    let greet = async |stream, _| Ok((stream, Extensions::new()));
+    rpc::serve(listener, rpc::METRICS, metrics::router(sources), greet, stopped).await;
     Ok(())
 }
 

@@ -69,7 +69,7 @@ impl Served {
     fn start(data: &Path, catalog: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(built("faultline"))
             .args(["serve", "--no-ranges-refresh", "--agents-listen", "127.0.0.1:0"])
-            .args(["--feed-listen", "127.0.0.1:0", "--data-dir"])
+            .args(["--feed-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--data-dir"])
             .arg(data)
             .arg("--catalog")
             .arg(catalog)
@@ -212,7 +212,7 @@ fn a_port_in_use_is_one_clear_line() {
     let catalog = data.path().join("catalog.toml");
     let output = Command::new(built("faultline"))
         .args(["serve", "--no-ranges-refresh", "--agents-listen", "127.0.0.1:0"])
-        .args(["--feed-listen", &address, "--data-dir"])
+        .args(["--feed-listen", &address, "--metrics-listen", "none", "--data-dir"])
         .arg(data.path())
         .arg("--catalog")
         .arg(catalog)

@@ -52,6 +52,7 @@ impl Fleet {
             feed_listen,
             // Wherever it is asked to listen: there is nothing to protect.
             access: access::Policy { plaintext: true, ..access::Policy::default() },
+            metrics_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
             clock,
             with_agent: false,
             publishers: None,
@@ -80,6 +81,11 @@ impl Fleet {
     /// Where people and subscribers connect.
     pub fn feed_address(&self) -> SocketAddr {
         self.coordinator.feed_address
+    }
+
+    /// Where the coordinator's metrics are read.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.coordinator.metrics_address
     }
 
     /// Ends when an agent does, which none should.

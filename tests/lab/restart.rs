@@ -63,6 +63,7 @@ fn serve(program: &Path, data: &Path) -> anyhow::Result<Served> {
     let began = Instant::now();
     let child = Command::new(program)
         .args(["serve", "--no-ranges-refresh", "--agents-listen", "127.0.0.1:0", "--feed-listen", "127.0.0.1:0"])
+        .args(["--metrics-listen", "none"])
         .arg("--data-dir")
         .arg(data)
         .arg("--catalog")

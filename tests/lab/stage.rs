@@ -74,6 +74,7 @@ pub async fn start_with(
         agents_listen: local,
         feed_listen: local,
         access: Policy::default(),
+        metrics_listen: None,
         clock,
         with_agent: false,
         publishers: None,

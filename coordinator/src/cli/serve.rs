@@ -46,6 +46,9 @@ pub(super) struct Serve {
     /// Origin whose pages may read the feed in a visitor's browser (scheme and host), or `*`; repeats
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     cors_origin: Vec<String>,
+    /// Where Prometheus reads metrics; `none` for nowhere
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7445")]
+    metrics_listen: MetricsListen,
     /// Run an agent beside the coordinator; makes the data directory if there is none
     #[arg(long)]
     with_agent: bool,
@@ -83,6 +86,7 @@ impl Serve {
                 tls: self.tls_cert.zip(self.tls_key),
                 plaintext: self.feed_plaintext,
             },
+            metrics_listen: self.metrics_listen.0,
             clock,
             with_agent: self.with_agent,
             retention: Retention { results_for: self.keep_results, results_bytes: self.keep_bytes.0 },
@@ -93,6 +97,9 @@ impl Serve {
             let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             let coordinator = Coordinator::start(options).await?;
             say(&format!("agents  {}", coordinator.agents_address))?;
+            if let Some(address) = coordinator.metrics_address {
+                say(&format!("metrics http://{address}/metrics"))?;
+            }
             say(&format!("page    {scheme}://{}/", coordinator.feed_address))?;
             let stop = async move {
                 tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
@@ -119,6 +126,22 @@ fn origin(word: &str) -> Result<String, String> {
     let as_sent = |url: Url| url.origin().ascii_serialization();
     let is_origin = word == "*" || Url::parse(word).is_ok_and(|url| url.has_host() && as_sent(url) == word);
     if is_origin { Ok(word.to_owned()) } else { Err("an origin is as in https://status.example.org, or `*`".into()) }
+}
+
+/// Where metrics are read: an address with its port, or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct MetricsListen(Option<SocketAddr>);
+
+impl FromStr for MetricsListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let address = text.parse().map_err(|_| format!("{text:?} is no address: as in 127.0.0.1:7445, or none"))?;
+        Ok(Self(Some(address)))
+    }
 }
 
 /// A size: a whole number and `B`, `KiB`, `MiB`, `GiB` or `TiB`.
@@ -151,6 +174,15 @@ mod tests {
         }
         for bad in ["status.example.org", "https://status.example.org/", "https://a.example:443", "null", ""] {
             assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_read_at_an_address_or_nowhere() {
+        assert_eq!("none".parse(), Ok(MetricsListen(None)));
+        assert_eq!("[::1]:9".parse(), Ok(MetricsListen("[::1]:9".parse().ok())));
+        for wrong in ["", "127.0.0.1", "None", ":7445"] {
+            assert!(wrong.parse::<MetricsListen>().is_err(), "{wrong}");
         }
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Admitted {
     pub(super) first_number: u64,
     /// The batch: as it came, or without what was refused.
     pub(super) payload: Bytes,
+    /// Results that it came with.
+    pub(super) results: usize,
     /// What was refused of it.
     pub(super) rejections: Vec<Rejection>,
     /// Runs that the agent skipped so far.
@@ -46,20 +48,20 @@ pub(super) struct Admitted {
 /// Checks a batch. An error has no place in a lane.
 pub(super) fn admit(bytes: Bytes, is_known: impl Fn(u32) -> bool) -> Result<Admitted, Fault> {
     let outline = Outline::of(&bytes)?;
-    let Outline { cursor, first_number, .. } = outline;
+    let Outline { cursor, first_number, results, .. } = outline;
     if cursor.lane() == Lane::Unspecified || cursor.number == 0 {
         return Err(Fault::NoPlace(cursor));
     }
     if let Some(what) = outline.excess(bytes.len()) {
         let empty = ResultBatch { lane: cursor.lane, number: cursor.number, first_number, ..ResultBatch::default() };
-        let rejections = vec![rejection(cursor, outline.results, "BATCH_TOO_LARGE", what)];
+        let rejections = vec![rejection(cursor, results, "BATCH_TOO_LARGE", what)];
         let payload = empty.encode_to_vec().into();
-        return Ok(Admitted { cursor, first_number, payload, rejections, ..Admitted::default() });
+        return Ok(Admitted { cursor, first_number, payload, results, rejections, ..Admitted::default() });
     }
     let mut batch = ResultBatch::decode(bytes.clone())?;
     let rejections = sift(&mut batch, cursor, is_known);
     let payload = if rejections.is_empty() { bytes } else { batch.encode_to_vec().into() };
-    Ok(Admitted { cursor, first_number, payload, rejections, skipped_runs: batch.skipped_runs })
+    Ok(Admitted { cursor, first_number, payload, results, rejections, skipped_runs: batch.skipped_runs })
 }
 
 /// Why a batch cannot even be refused by its number.

@@ -292,8 +292,8 @@ impl<'a> Session<'a> {
         faultline_proto::failpoint::reach("ingest.receive.before");
         let table = self.ingest.assignments.table(&self.agent);
         let is_known = |slot| table.slots.contains_key(&slot);
-        let Admitted { cursor, first_number, payload, rejections, skipped_runs } = admit::admit(bytes, is_known)
-            .map_err(|fault| match fault {
+        let Admitted { cursor, first_number, payload, results, rejections, skipped_runs } =
+            admit::admit(bytes, is_known).map_err(|fault| match fault {
                 Fault::NoPlace(_) => refusal::status(Code::InvalidArgument, "BATCH_MALFORMED", fault.to_string()),
                 Fault::Decode(_) => refusal::status(Code::InvalidArgument, "MESSAGE_MALFORMED", fault.to_string()),
             })?;
@@ -313,10 +313,15 @@ impl<'a> Session<'a> {
         let durable = match appended.map_err(|error| unavailable(&error))? {
             Appended::At(_) => {
                 ahead.stored();
+                let refused = rejections.iter().map(|rejection| rejection.rejected_results as usize).sum();
+                self.ingest.taken.stored(results.saturating_sub(refused), refused);
                 self.note(|presence| presence.told.skip(&self.agent, skipped_runs));
                 cursor.number
             }
-            Appended::Duplicate { durable } => durable,
+            Appended::Duplicate { durable } => {
+                self.ingest.taken.repeated();
+                durable
+            }
             Appended::Gap { expected } => {
                 let message = format!("lane {}: number {}, expected {expected}", cursor.lane, cursor.number);
                 return Err(refusal::status(Code::Aborted, "BATCH_OUT_OF_ORDER", message));

@@ -70,6 +70,7 @@ pub async fn run(setup: &Setup, told: &mut dyn FnMut(String)) -> anyhow::Result<
         agents_listen: ([127, 0, 0, 1], 0).into(),
         feed_listen: ([127, 0, 0, 1], 0).into(),
         access: Policy::default(),
+        metrics_listen: None,
         clock,
         with_agent: false,
         publishers: None,

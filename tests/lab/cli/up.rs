@@ -105,6 +105,9 @@ impl Up {
         let mut fleet = Fleet::start(world, &net, clock, data.path(), self.feed_listen).await?;
         say(&format!("page    http://{}/", fleet.feed_address()));
         say(&format!("feed    faultline watch --feed http://{}", fleet.feed_address()));
+        if let Some(address) = fleet.metrics_address() {
+            say(&format!("metrics http://{address}/metrics"));
+        }
         let rules = Rules { exit_on_verdict: self.exit_on_verdict, deadline: Duration::from_secs(self.deadline) };
         let mut told = say_owned;
         let outcome = tokio::select! {

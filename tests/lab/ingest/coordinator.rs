@@ -64,7 +64,7 @@ impl Coordinator {
         // Free now; should somebody take them before the program does, that ends with a complaint.
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
         let (agents, feed, log) = (free()?, free()?, data.join("coordinator.log"));
-        let arguments: [OsString; 10] = [
+        let arguments: [OsString; 12] = [
             "serve".into(),
             "--data-dir".into(),
             data.into(),
@@ -74,6 +74,8 @@ impl Coordinator {
             agents.to_string().into(),
             "--feed-listen".into(),
             feed.to_string().into(),
+            "--metrics-listen".into(),
+            "none".into(),
             "--no-ranges-refresh".into(),
         ];
         let program = Kept::start(program, &arguments, File::create(&log)?).await?;

@@ -151,6 +151,10 @@ pub struct Tally {
 pub struct Run<'a> {
     /// At what.
     pub target: &'a TargetId,
+    /// Who hosts that, as the catalog says; empty where it does not.
+    pub hosted_on: &'a str,
+    /// Names of the elements that it exercises, as the catalog says, without its own endpoint.
+    pub elements: Option<&'a BTreeSet<String>>,
     /// From where.
     pub group: &'a str,
     /// When it began, by the coordinator's clock.
@@ -168,6 +172,8 @@ pub struct Runs {
     groups: HashMap<String, String>,
     /// Names of the elements of each target that ever was in a catalog.
     elements: HashMap<TargetId, BTreeSet<String>>,
+    /// Who hosts each of them.
+    hosts: HashMap<TargetId, String>,
 }
 
 impl Runs {
@@ -181,6 +187,7 @@ impl Runs {
             }
             RecordKind::Catalog => {
                 if let Ok(CatalogRecord { targets }) = record.content() {
+                    self.hosts.extend(targets.iter().map(|(id, target)| (id.clone(), target.hosted_on.clone())));
                     self.elements.extend(targets.into_iter().map(|(id, target)| {
                         let elements = elements_of(&id, &target).into_iter();
                         let shared = elements.filter(|element| element.kind != ElementKind::Endpoint);
@@ -216,7 +223,9 @@ impl Runs {
             let Some(at) = convert::micros(result.started_at.as_ref()) else { continue };
             let at = Timestamp::from_micros(at.saturating_sub(offset));
             let took = result.timings.as_ref().map_or(0, |timings| timings.total_us);
-            give(Run { target, group, at, ended: outcome.into(), took: Duration::from_micros(took.into()) });
+            let (hosted_on, elements) = (self.hosts.get(target).map_or("", String::as_str), self.elements.get(target));
+            let (ended, took) = (outcome.into(), Duration::from_micros(took.into()));
+            give(Run { target, hosted_on, elements, group, at, ended, took });
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod filter;
 pub mod formats;
 pub mod grpc;
 pub mod page;
+pub mod plot;
 pub mod port;
 pub mod web;
 

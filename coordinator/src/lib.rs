@@ -27,6 +27,7 @@ pub mod record;
 mod refusal;
 pub mod registry;
 pub mod replay;
+pub mod report;
 pub mod results;
 pub mod retention;
 pub mod rpc;

@@ -9,7 +9,7 @@ mod banner;
 mod incident;
 mod matrix;
 mod sight;
-mod words;
+pub(crate) mod words;
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -139,13 +139,13 @@ pub(super) fn span(span: Duration) -> String {
 }
 
 /// A confidence in words: bands that are the same everywhere.
-pub(super) fn band(confidence: f64) -> &'static str {
+pub(crate) fn band(confidence: f64) -> &'static str {
     Band::of(confidence).as_str()
 }
 
 /// How strongly an alibi of so many nats refutes, in words: decisive from what a culprit takes to be named, strong from
 /// odds of 100 to 1. Source: `open_nats` and `robust_nats` of the engine's settings.
-pub(super) fn strength(nats: f64) -> &'static str {
+pub(crate) fn strength(nats: f64) -> &'static str {
     if nats >= 20.0 {
         "decisive"
     } else if nats >= 4.6 {
@@ -156,7 +156,7 @@ pub(super) fn strength(nats: f64) -> &'static str {
 }
 
 /// A probability to three decimals; never quite 0 or 1, which no evidence gives.
-pub(super) fn probability(probability: f64) -> String {
+pub(crate) fn probability(probability: f64) -> String {
     if probability > 0.9995 {
         "> 0.999".into()
     } else if probability < 0.0005 {
@@ -167,7 +167,7 @@ pub(super) fn probability(probability: f64) -> String {
 }
 
 /// A layer as a column is headed.
-pub(super) const fn layer(layer: Layer) -> &'static str {
+pub(crate) const fn layer(layer: Layer) -> &'static str {
     match layer {
         Layer::Dns => "DNS",
         Layer::Connect => "connect",
@@ -177,7 +177,7 @@ pub(super) const fn layer(layer: Layer) -> &'static str {
 }
 
 /// A verdict as people say it.
-pub(super) const fn verdict(verdict: Verdict) -> &'static str {
+pub(crate) const fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Aws => "AWS",
         Verdict::Azure => "Azure",
@@ -187,13 +187,13 @@ pub(super) const fn verdict(verdict: Verdict) -> &'static str {
 }
 
 /// What is accused, by the name that people use; `None` while nobody is.
-pub(super) fn culprit(change: &Change) -> Option<String> {
+pub(crate) fn culprit(change: &Change) -> Option<String> {
     let kind = change.element_kind.filter(|_| !change.element.is_empty())?;
     Some(Element::new(kind, change.element.clone()).title())
 }
 
 /// A count with its noun: "1 agent", "12 agents".
-pub(super) fn count(n: usize, noun: &str) -> String {
+pub(crate) fn count(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 

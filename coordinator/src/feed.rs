@@ -4,6 +4,7 @@
 //! Rules: one sequence over everything published; a subscriber takes its snapshot and its place in the queue at the same
 //! moment, so that nothing falls between; the queue is bounded, and who reads too slowly is told so and may resume.
 
+pub mod archive;
 pub mod convert;
 pub mod filter;
 pub mod formats;

@@ -32,6 +32,12 @@ impl Cursor {
         Self(number)
     }
 
+    /// The place right before it.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self(self.0 - 1)
+    }
+
     /// The epoch of the session whose record is here.
     pub const fn epoch(self) -> u64 {
         self.0.cast_unsigned()

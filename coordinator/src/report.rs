@@ -27,6 +27,8 @@ pub fn telling(revisions: &[Change]) -> Option<&Change> {
     story::telling(revisions)
 }
 
+pub(crate) use words::span;
+
 /// What a report is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Material {

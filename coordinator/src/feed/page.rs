@@ -11,11 +11,12 @@ mod matrix;
 mod sight;
 pub(crate) mod words;
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
-use faultline_attribution::{Change, Timestamp};
+use faultline_attribution::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
+pub use self::incident::{Order, Told};
 use self::words::Mark;
 use crate::{board::Board, ingest::AgentView};
 
@@ -97,14 +98,14 @@ pub fn front(view: &View<'_>) -> Markup {
     document(&title(view), view.mark(), view, &main)
 }
 
-/// The page of one incident, from its revisions, oldest first.
-pub fn incident(view: &View<'_>, revisions: &VecDeque<Change>) -> Markup {
-    let Some(newest) = revisions.back() else { return missing(view, "") };
+/// The page of one incident.
+pub fn incident(view: &View<'_>, told: &Told<'_>) -> Markup {
+    let Some(newest) = told.revisions.last() else { return missing(view, "") };
     let mark = Mark::of(newest);
     let what = words::culprit(newest).unwrap_or_else(|| mark.word().into());
     let main = html! {
         p #back { a href="/" { "‹ All of it" } }
-        (incident::whole(newest, revisions, view))
+        (incident::whole(newest, told, view))
         (limits())
     };
     document(&format!("{} {what} · {} · Faultline", mark.glyph(), newest.incident), mark, view, &main)

@@ -18,7 +18,7 @@ use tonic::{codec::CompressionEncoding, service::Routes};
 use tonic_web::GrpcWebLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{Hub, grpc::Feed, web};
+use super::{Hub, archive::Archive, grpc::Feed, web};
 use crate::{
     access::{Access, Peer, Policy, guard, tls::Certificate},
     ingest::Ingest,
@@ -35,6 +35,7 @@ const COMPRESSIONS: [CompressionEncoding; 2] = [CompressionEncoding::Zstd, Compr
 /// The feed port, before it opens.
 pub struct FeedPort {
     access: Arc<Access>,
+    archive: Archive,
     cors: Option<CorsLayer>,
     certificate: Option<Arc<Certificate>>,
 }
@@ -53,7 +54,8 @@ impl FeedPort {
             None => return Err(ServeError::Plaintext(options.feed_listen)),
         };
         let access = Arc::new(Access::new(policy, &options.data_dir, options.clock));
-        Ok(Self { access, cors: cors(policy), certificate })
+        let archive = Archive::of(options.data_dir.clone(), options.clock);
+        Ok(Self { access, archive, cors: cors(policy), certificate })
     }
 
     /// Its certificate, to be kept fresh.
@@ -93,7 +95,7 @@ impl FeedPort {
         let grpc = Routes::new(service).add_service(health).add_service(reflection);
         let grpc = grpc.prepare().into_axum_router().layer(GrpcWebLayer::new());
         let agents = Arc::new(move || ingest.agents());
-        let pages = web::router(hub, agents, Arc::clone(&self.access), stopped.clone());
+        let pages = web::router(hub, agents, self.archive, Arc::clone(&self.access), stopped.clone());
         let mut router = grpc.merge(pages).layer(middleware::from_fn_with_state(self.access, guard));
         if let Some(cors) = self.cors {
             // Outermost: a browser asks what it may before it says who it is.

@@ -2,7 +2,8 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `/`, `/incidents/<id>` | the page, rendered from the board as it is at that moment |
+//! | `/` | the page, rendered from the board as it is at that moment |
+//! | `/incidents/<id>` and beneath | one incident: `incident` |
 //! | `/events` | server-sent events, below |
 //! | `/style.css`, `/app.js`, `/favicon.svg` | what the page needs; nothing comes from another host |
 //! | `/healthz` | `ok` while the server answers |
@@ -15,6 +16,8 @@
 //! reader that is too slow is ended and resumes by itself; streams are bounded, one too many is told to come back; a stream
 //! whose token was revoked ends with the next tick.
 
+mod incident;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
@@ -24,7 +27,7 @@ use std::{
 
 use axum::{
     Extension, Router,
-    extract::{Path, Query, State},
+    extract::{Query, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware,
     response::{
@@ -33,7 +36,7 @@ use axum::{
     },
     routing::get,
 };
-use faultline_attribution::{IncidentId, Timestamp};
+use faultline_attribution::Timestamp;
 use futures::stream;
 use serde::Deserialize;
 use tokio::{
@@ -43,7 +46,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Hub, Published, formats,
+    Hub, Published,
+    archive::Archive,
+    formats,
     page::{self, View},
 };
 use crate::{
@@ -77,12 +82,18 @@ const POLICY: [(HeaderName, HeaderValue); 3] = [
 /// Who looks, as of now.
 type Agents = Arc<dyn Fn() -> Vec<AgentView> + Send + Sync>;
 
-/// The page and its events, until shutdown.
-pub fn router(hub: Arc<Hub>, agents: Agents, access: Arc<Access>, shutdown: CancellationToken) -> Router {
-    let site = Site { hub, agents, access, shutdown };
+/// The page and its events, until shutdown. What has left the board comes from the archive.
+pub fn router(
+    hub: Arc<Hub>,
+    agents: Agents,
+    archive: Archive,
+    access: Arc<Access>,
+    shutdown: CancellationToken,
+) -> Router {
+    let site = Site { hub, agents, archive, access, shutdown };
     Router::new()
         .route("/", get(async |State(site): State<Site>| site.front()))
-        .route("/incidents/{id}", get(async |State(site): State<Site>, Path(id): Path<String>| site.incident(&id)))
+        .merge(incident::router())
         .route(
             "/events",
             get(
@@ -92,7 +103,12 @@ pub fn router(hub: Arc<Hub>, agents: Agents, access: Arc<Access>, shutdown: Canc
             ),
         )
         .route("/favicon.svg", get(async |State(site): State<Site>| site.icon()))
-        .route("/style.css", get(async || asset("text/css; charset=utf-8", include_str!("style.css"))))
+        .route(
+            "/style.css",
+            get(async || {
+                asset("text/css; charset=utf-8", concat!(include_str!("plot.css"), include_str!("style.css")))
+            }),
+        )
         .route("/app.js", get(async || asset("text/javascript; charset=utf-8", include_str!("app.js"))))
         .merge(formats::router(&site.hub, site.access.scheme()))
         .route("/healthz", get(async || asset("text/plain; charset=utf-8", "ok\n")))
@@ -107,6 +123,7 @@ pub fn router(hub: Arc<Hub>, agents: Agents, access: Arc<Access>, shutdown: Canc
 struct Site {
     hub: Arc<Hub>,
     agents: Agents,
+    archive: Archive,
     access: Arc<Access>,
     shutdown: CancellationToken,
 }
@@ -120,13 +137,6 @@ struct Start {
 impl Site {
     fn front(&self) -> Response {
         self.look(|view| (StatusCode::OK, page::front(view).into_string()))
-    }
-
-    fn incident(&self, id: &str) -> Response {
-        self.look(|view| match view.board.revisions(&IncidentId::from(id.to_owned())) {
-            Some(revisions) => (StatusCode::OK, page::incident(view, revisions).into_string()),
-            None => (StatusCode::NOT_FOUND, page::missing(view, id).into_string()),
-        })
     }
 
     fn icon(&self) -> Response {

@@ -7,6 +7,7 @@ pub mod check;
 mod heard;
 mod read;
 mod reader;
+mod revisions;
 mod schema;
 mod tally;
 mod trim;

@@ -1,14 +1,33 @@
 //! Incidents: the list on the front page, and the page of one with all that speaks for and against its verdict.
 
-use std::collections::VecDeque;
+mod evidence;
 
-use faultline_attribution::{Change, Verdict};
+use faultline_attribution::{Change, State, Timestamp, Verdict};
 use maud::{Markup, html};
 
+pub use self::evidence::Order;
+use self::evidence::evidence;
 use super::{
     View, banner,
     words::{self, Mark},
 };
+use crate::{
+    feed::{archive::Past, plot::Figure},
+    report,
+};
+
+/// What the page of one incident is made of, beside the view.
+pub struct Told<'a> {
+    /// Its revisions, oldest first: at least one.
+    pub revisions: &'a [Change],
+    /// What stays of its results, if it is at hand.
+    pub past: Option<&'a Past>,
+    /// How the rows of evidence are sorted.
+    pub order: Order,
+}
+
+/// Revisions on an incident's page.
+const REVISIONS: usize = 100;
 
 /// Rows of evidence on the front page.
 const SHOWN: usize = 5;
@@ -52,7 +71,7 @@ fn article(change: &Change, view: &View<'_>) -> Markup {
             }
             (banner::clearances(change, view))
             (doubts(change))
-            (evidence(change, SHOWN))
+            (evidence(change, SHOWN, None))
         }
     }
 }
@@ -72,43 +91,120 @@ fn ended_row(change: &Change, view: &View<'_>) -> Markup {
 }
 
 /// The body of an incident's own page.
-pub(super) fn whole(change: &Change, revisions: &VecDeque<Change>, view: &View<'_>) -> Markup {
+pub(super) fn whole(change: &Change, told: &Told<'_>, view: &View<'_>) -> Markup {
     let mark = Mark::of(change);
+    // Later revisions speak of what was left of it: evidence and alibis are those of its height.
+    let telling = report::telling(told.revisions).unwrap_or(change);
+    let is_retracted = change.state == State::Retracted;
     html! {
         section #verdict role="status" aria-label="Verdict" data-key={ (change.incident) "." (change.revision) } {
             div.verdict.(mark.class()) {
                 h2 { (words::glyph(mark.glyph())) " " (change.headline) }
                 p { b { (mark.word()) } ". " (banner::since(change, view)) }
-                (banner::clearances(change, view))
+                @if !is_retracted { (banner::clearances(telling, view)) }
             }
         }
+        @if is_retracted { (retraction(change, told.revisions, view)) }
         section #facts aria-labelledby="facts-title" {
             h2 #facts-title { "Facts" }
-            (facts(change, view))
+            (facts(change, telling, view))
+        }
+        section #curves aria-labelledby="curves-title" {
+            h2 #curves-title { "Before and after" }
+            (pictures(change, told.past, view))
         }
         section #doubts aria-labelledby="doubts-title" {
             h2 #doubts-title { "How sure" }
-            (doubts(change))
-            p { (probabilities(change)) }
+            (doubts(telling))
+            p { (probabilities(telling)) }
         }
         section #evidence aria-labelledby="evidence-title" {
             h2 #evidence-title { "Evidence" }
-            (evidence(change, usize::MAX))
+            @if telling.revision != change.revision {
+                p { "As published in revision " (telling.revision) ", at the height of it." }
+            }
+            (evidence(telling, usize::MAX, Some(told.order)))
         }
         section #revisions aria-labelledby="revisions-title" {
             h2 #revisions-title { "Revisions" }
-            (history(revisions, view))
+            (history(told.revisions, view))
             details #json {
                 summary { "The newest revision as JSON" }
                 pre tabindex="0" { (serde_json::to_string_pretty(change).unwrap_or_default()) }
             }
         }
+        section #report aria-labelledby="report-title" {
+            h2 #report-title { "Report" }
+            p { "All of this told for somebody who was not there, in one file. This page's address stays the same for ever." }
+            ul.files {
+                @for (file, what) in [("report.html", "web page"), ("report.md", "Markdown"), ("report.json", "JSON")] {
+                    li { a href={ "/incidents/" (change.incident) "/" (file) } { (what) } }
+                }
+                li { code { "faultline report " (change.incident) " -o report.html" } }
+            }
+        }
     }
 }
 
-fn facts(change: &Change, view: &View<'_>) -> Markup {
+/// The box of a verdict that was taken back.
+fn retraction(change: &Change, revisions: &[Change], view: &View<'_>) -> Markup {
+    let wrong = revisions.iter().rev().find(|revision| revision.state != State::Retracted);
+    html! {
+        section #retraction aria-labelledby="retraction-title" {
+            h2 #retraction-title { (words::glyph(Mark::Retracted.glyph())) " Retracted " (words::at(change.at, view.now)) }
+            p { (change.headline) }
+            @if let Some(wrong) = wrong {
+                p { "What stood here before, and was wrong:" }
+                blockquote { (wrong.headline) }
+            }
+            p { "Everything below is what we said and why, as it was published." }
+        }
+    }
+}
+
+/// The pictures, each with its words and numbers.
+fn pictures(change: &Change, past: Option<&Past>, view: &View<'_>) -> Markup {
+    let Some(past) = past.filter(|past| !past.figures.is_empty()) else {
+        return html! {
+            p {
+                @if change.state.is_open() { "Nothing to draw yet: results are counted by the minute. Look again in one." }
+                @else { "No result of those minutes is left to draw." }
+            }
+        };
+    };
+    html! {
+        p {
+            "Runs at the " (words::count(past.history.targets.len(), "target")) " that the evidence names"
+            @if change.state.is_open() { ", until " (words::at(past.history.to, view.now)) }
+            "."
+        }
+        @for figure in &past.figures { (picture(figure)) }
+    }
+}
+
+fn picture(figure: &Figure) -> Markup {
+    html! {
+        figure {
+            h3 { (figure.title) }
+            div.picture tabindex="0" role="region" aria-label=(figure.title) { (figure.svg) }
+            figcaption { (figure.says) }
+            details id={ "numbers-" (figure.id) } {
+                summary { "The same as numbers" }
+                (figure.numbers.markup())
+            }
+        }
+    }
+}
+
+fn facts(change: &Change, telling: &Change, view: &View<'_>) -> Markup {
     let fact = |name: &str, value: Markup| html! { div { dt { (name) } dd { (value) } } };
     let moment = |instant| words::at(instant, view.now);
+    let after = |instant: Timestamp| {
+        html! {
+            (moment(instant))
+            @if instant >= change.onset_at { " (" (report::span(instant.since(change.onset_at))) " after the onset)" }
+        }
+    };
     html! {
         dl.facts {
             (fact("Incident", html! { code { (change.incident) } }))
@@ -124,16 +220,16 @@ fn facts(change: &Change, view: &View<'_>) -> Markup {
                 (fact("Confidence", html! { (words::probability(change.confidence)) " " (words::band(change.confidence)) }))
             }
             (fact("Onset", html! { (moment(change.onset_at)) " ± " (change.onset_uncertainty_s) " s" }))
-            (fact("First published", moment(change.opened_at)))
-            @if let Some(at) = change.attributed_at { (fact("Attributed", moment(at))) }
-            @if let Some(at) = change.resolved_at { (fact("Ended", moment(at))) }
+            (fact("Detected", after(change.opened_at)))
+            @if let Some(at) = change.attributed_at { (fact("Attributed", after(at))) }
+            @if let Some(at) = change.resolved_at { (fact(if change.state == State::Retracted { "Retracted" } else { "Resolved" }, after(at))) }
             (fact("Breaks at", html! { (words::layer(change.layer)) }))
             (fact("Regions", html! {
                 @if change.regions.is_empty() { "everywhere, or of no region" } @else { (change.regions.join(", ")) }
             }))
             (fact("Seen by", html! {
-                (change.failing_groups) " of " (change.total_groups) " vantage groups; the controls fail too for "
-                (change.control_failing_groups)
+                (telling.failing_groups) " of " (telling.total_groups) " vantage groups; the controls fail too for "
+                (telling.control_failing_groups)
             }))
             @if !change.superseded_by.is_empty() {
                 (fact("Folded into", html! { a href={ "/incidents/" (change.superseded_by) } { (change.superseded_by) } }))
@@ -169,42 +265,7 @@ fn probabilities(change: &Change) -> Markup {
     html! { "Probability of each answer: " (answers.join(", ")) "." }
 }
 
-/// The strongest rows, `most` of them.
-fn evidence(change: &Change, most: usize) -> Markup {
-    html! {
-        @if change.evidence.is_empty() {
-            p { "No row of evidence is kept." }
-        } @else {
-            table.cards.evidence {
-                caption { "Strongest rows; the weight says by how much a row favours the verdict over no fault" }
-                thead {
-                    tr {
-                        @for head in ["Vantage group", "Target", "Layer", "Cause", "Failed", "Weight"] {
-                            th scope="col" { (head) }
-                        }
-                    }
-                }
-                tbody {
-                    @for row in change.evidence.iter().take(most) {
-                        tr {
-                            th scope="row" { (row.group) }
-                            td data-label="Target" { (row.target) }
-                            td data-label="Layer" { (words::layer(row.layer)) }
-                            td data-label="Cause" { code { (row.cause_word()) } }
-                            td data-label="Failed" { (row.failed) " of " (row.runs) }
-                            td data-label="Weight" { (format!("{:.1} nats", row.weight)) }
-                        }
-                    }
-                }
-            }
-            @if change.evidence.len() > most {
-                p { a href={ "/incidents/" (change.incident) "#evidence" } { "All " (change.evidence.len()) " rows" } }
-            }
-        }
-    }
-}
-
-fn history(revisions: &VecDeque<Change>, view: &View<'_>) -> Markup {
+fn history(revisions: &[Change], view: &View<'_>) -> Markup {
     html! {
         table.cards {
             caption { "Every revision that was published, newest first" }
@@ -216,7 +277,7 @@ fn history(revisions: &VecDeque<Change>, view: &View<'_>) -> Markup {
                 }
             }
             tbody {
-                @for change in revisions.iter().rev() {
+                @for change in revisions.iter().rev().take(REVISIONS) {
                     tr.(Mark::of(change).class()) {
                         th scope="row" { (change.revision) }
                         td data-label="Published" { (words::at(change.at, view.now)) }
@@ -229,6 +290,9 @@ fn history(revisions: &VecDeque<Change>, view: &View<'_>) -> Markup {
                     }
                 }
             }
+        }
+        @if let (Some(newest), Some(earlier @ 1..)) = (revisions.last(), revisions.len().checked_sub(REVISIONS)) {
+            p { (words::count(earlier, "earlier revision")) ": " a href={ "/incidents/" (newest.incident) "/report.json" } { "all of them as JSON" } }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What every page must say, and what it must never say.
 
 use faultline_attribution::{
-    Alibi, Cause, CellChange, CellState, ElementKind, EvidenceRow, IncidentId, Kind, Layer, Probabilities, State,
-    Suspect, Verdict, Visibility, change::RecordType,
+    Alibi, Cause, CellChange, CellState, Change, ElementKind, EvidenceRow, IncidentId, Kind, Layer, Probabilities,
+    State, Suspect, Verdict, Visibility, change::RecordType,
 };
 
 use super::*;
@@ -132,8 +132,11 @@ fn hostile_text_is_escaped() {
     let sight = Visibility { below_quorum: true, reason: evil.into(), ..sight() };
     let board = board(sight, vec![Published::Incident(Box::new(change)), cell("aws", evil, CellState::Failing)]);
     let view = View { board: &board, agents: &[], now: NOW };
-    let revisions = board.revisions(&front_door().incident).expect("it is there");
-    for html in [front(&view), incident(&view, revisions), missing(&view, evil)].map(maud::PreEscaped::into_string) {
+    let revisions: Vec<Change> =
+        board.revisions(&front_door().incident).expect("it is there").iter().cloned().collect();
+    for html in
+        [front(&view), incident(&view, &told(&revisions)), missing(&view, evil)].map(maud::PreEscaped::into_string)
+    {
         assert!(!html.contains("<script>") && html.contains("&lt;script&gt;"), "{html}");
     }
 }
@@ -142,13 +145,81 @@ fn hostile_text_is_escaped() {
 fn the_page_of_an_incident_has_evidence_doubts_and_history() {
     let first = Change { revision: 1, state: State::Suspected, verdict: Verdict::Undetermined, ..front_door() };
     let board = board(sight(), [first, front_door()].map(|change| Published::Incident(Box::new(change))).into());
-    let revisions = board.revisions(&front_door().incident).expect("it is there");
-    let html = incident(&View { board: &board, agents: &[], now: NOW }, revisions).into_string();
+    let revisions: Vec<Change> =
+        board.revisions(&front_door().incident).expect("it is there").iter().cloned().collect();
+    let html = incident(&View { board: &board, agents: &[], now: NOW }, &told(&revisions)).into_string();
     for what in
         ["connect_timeout", "8 of 8", "it could also be Azure eastus (3 %)", "0.981", "suspected", "&quot;type&quot;"]
     {
         assert!(html.contains(what), "no {what}: {html}");
     }
+}
+
+#[test]
+fn a_retracted_verdict_stands_in_a_box_of_its_own_and_clears_nobody() {
+    let headline = "We were wrong: Azure Front Door did not fail; it is the CDN fastly.".to_owned();
+    let retracted = Change { revision: 3, state: State::Retracted, resolved_at: Some(NOW), headline, ..front_door() };
+    let html = page_of(&[front_door(), retracted], Order::default());
+    let retraction =
+        html.split("id=\"retraction\"").nth(1).expect("a box").split("</section>").next().expect("its end");
+    assert!(retraction.contains("We were wrong") && retraction.contains("Azure Front Door is failing"), "{retraction}");
+    let verdict = html.split("id=\"verdict\"").nth(1).expect("a verdict").split("</section>").next().expect("its end");
+    assert!(!verdict.contains("checks passed"), "{verdict}");
+    assert!(!page_of(&[front_door()], Order::default()).contains("id=\"retraction\""));
+}
+
+#[test]
+fn evidence_sorts_by_the_column_that_is_asked_for() {
+    let row = |group: &str, target: &str, weight| EvidenceRow {
+        group: group.into(),
+        target: target.into(),
+        weight,
+        ..front_door().evidence[0].clone()
+    };
+    let evidence = vec![row("a-1", "z-target", 3.0), row("c-3", "x-target", 9.0), row("b-2", "y-target", 1.0)];
+    let change = Change { evidence, ..front_door() };
+    for (order, groups) in [
+        (Order::Weight, ["c-3", "a-1", "b-2"]),
+        (Order::Group, ["a-1", "b-2", "c-3"]),
+        (Order::Target, ["c-3", "b-2", "a-1"]),
+        (Order::of("nonsense"), ["c-3", "a-1", "b-2"]),
+    ] {
+        let html = page_of(std::slice::from_ref(&change), order);
+        let table = html.split("<table class=\"cards evidence\">").nth(1).expect("the table");
+        let places = groups.map(|group| table.find(group).unwrap_or_else(|| panic!("no {group}: {table}")));
+        assert!(places.is_sorted(), "{order:?}: {table}");
+        assert_eq!(table.matches("aria-sort").count(), 1, "{table}");
+    }
+}
+
+#[test]
+fn the_page_tells_the_height_of_an_incident_that_is_over_and_no_more_revisions_than_one_reads() {
+    let late = (3..300).map(|revision| Change {
+        revision,
+        state: State::Recovering,
+        failing_groups: 1,
+        evidence: Vec::new(),
+        alibis: Vec::new(),
+        ..front_door()
+    });
+    let revisions: Vec<Change> = std::iter::once(front_door()).chain(late).collect();
+    let html = page_of(&revisions, Order::default());
+    assert!(
+        html.contains("As published in revision 2, at the height of it.") && html.contains("connect_timeout"),
+        "{html}"
+    );
+    assert!(html.contains("16 of 16 vantage groups;") && html.contains("121 of 121"), "{html}");
+    assert!(html.contains("198 earlier revisions: "), "{html}");
+}
+
+fn page_of(revisions: &[Change], order: Order) -> String {
+    let board = board(sight(), revisions.iter().cloned().map(|change| Published::Incident(Box::new(change))).collect());
+    let view = View { board: &board, agents: &[], now: NOW };
+    incident(&view, &Told { order, ..told(revisions) }).into_string()
+}
+
+fn told(revisions: &[Change]) -> Told<'_> {
+    Told { revisions, past: None, order: Order::default() }
 }
 
 fn rendered(board: &Board) -> String {

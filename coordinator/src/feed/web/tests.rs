@@ -92,7 +92,8 @@ impl Served {
         let stop = CancellationToken::new();
         let access = Arc::new(Access::new(&Policy::default(), data.path(), Clock::system()));
         let peer = Peer { address: ([127, 0, 0, 1], 1).into(), is_private: true };
-        let router = router(Arc::clone(&hub), Arc::new(Vec::new), Arc::clone(&access), stop.clone())
+        let archive = Archive::of(data.path().to_owned(), Clock::system());
+        let router = router(Arc::clone(&hub), Arc::new(Vec::new), archive, Arc::clone(&access), stop.clone())
             .layer(middleware::from_fn_with_state(access, access::guard))
             .layer(Extension(peer));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");

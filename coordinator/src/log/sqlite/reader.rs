@@ -5,12 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use faultline_attribution::Timestamp;
+use faultline_attribution::{Change, IncidentId, Timestamp};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::{
     heard::{Heard, heard},
     read::{COLUMNS, changes, last_cursor, record, records},
+    revisions::{newest_incidents, revisions},
     schema::{self, SCHEMA},
     tally, trim,
 };
@@ -168,6 +169,25 @@ impl SqliteReader {
     /// Histories of incidents that have ended.
     pub fn histories(&self) -> Result<Vec<History>, LogError> {
         self.ask(tally::histories)
+    }
+
+    /// The history of an incident; `None` while there is none.
+    pub fn history(&self, incident: &IncidentId) -> Result<Option<History>, LogError> {
+        if self.ask(schema::version)? < tally::since(By::Target) {
+            return Ok(None);
+        }
+        self.ask(|connection| tally::history(connection, incident.as_str()))
+    }
+
+    /// Every revision of an incident, oldest first; damaged ones are left out. Empty if none was published within a day of
+    /// the moment that its id names.
+    pub fn revisions(&self, incident: &IncidentId) -> Result<Vec<Change>, LogError> {
+        self.ask(|connection| revisions(connection, incident))
+    }
+
+    /// Ids of the incidents that were published last, the newest first, `limit` at most.
+    pub fn newest_incidents(&self, limit: usize) -> Result<Vec<IncidentId>, LogError> {
+        self.ask(|connection| newest_incidents(connection, limit))
     }
 
     /// Empty histories of incidents that have ended and have none yet.

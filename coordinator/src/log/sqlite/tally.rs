@@ -124,6 +124,16 @@ pub(super) fn histories(connection: &Connection) -> rusqlite::Result<Vec<History
     Ok(histories)
 }
 
+/// The history of an incident; `None` where there is none that can be read.
+pub(super) fn history(connection: &Connection, incident: &str) -> rusqlite::Result<Option<History>> {
+    let kept: Option<(u32, Vec<u8>)> = connection
+        .prepare_cached("SELECT crc32c, payload FROM history WHERE incident = ?1")?
+        .query_row([incident], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(kept
+        .and_then(|(crc, payload)| serde_json::from_slice(&payload).ok().filter(|_| crc32c::crc32c(&payload) == crc)))
+}
+
 /// Empty histories of incidents that have ended and have none yet.
 pub(super) fn without_history(connection: &Connection) -> rusqlite::Result<Vec<History>> {
     let mut statement =

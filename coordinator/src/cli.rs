@@ -16,6 +16,7 @@ mod log;
 mod only;
 mod ranges;
 mod replay;
+mod report;
 mod results;
 #[cfg(test)]
 mod samples;
@@ -94,6 +95,8 @@ enum Command {
     History(history::History),
     /// Attribute recorded results, as the coordinator would have
     Replay(replay::ReplayCommand),
+    /// Tell an incident for somebody who was not there: one HTML, Markdown or JSON file
+    Report(report::Report),
     /// Print what the log holds
     #[command(
         subcommand,
@@ -188,6 +191,7 @@ pub fn main() -> ExitCode {
         Command::Incident(command) => command.run(),
         Command::History(command) => command.run(),
         Command::Replay(command) => command.run(),
+        Command::Report(command) => command.run(),
         Command::Results(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Backup(command) => command.run(),

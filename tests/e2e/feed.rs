@@ -7,7 +7,7 @@ mod access;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use faultline_coordinator::serve::Coordinator;
-use faultline_lab::stage::{self, Witnesses, is_behind_front_door};
+use faultline_lab::stage::{self, Witnesses, front_door_breaks};
 use faultline_proto::{
     clock::Clock,
     feed::v1::{
@@ -85,15 +85,6 @@ impl Keeper {
                 None
             }
         }
-    }
-}
-
-/// Front Door breaks after 50 s of the emulated clock, for these many looks of 5 s; it ends when no longer polled.
-async fn front_door_breaks(witnesses: &mut Witnesses, looks: u32) {
-    for round in 0.. {
-        let broken = (10..10 + looks).contains(&round);
-        witnesses.look(|target| broken && is_behind_front_door(target)).await.expect("look");
-        time::sleep(Duration::from_millis(250)).await;
     }
 }
 

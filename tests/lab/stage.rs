@@ -4,6 +4,7 @@ use std::{
     io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::Path,
+    time::Duration,
 };
 
 use faultline_coordinator::{
@@ -134,6 +135,16 @@ pub fn page(feed: &str) -> io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+/// Front Door breaks after ten looks, for these many of them; it ends when no longer polled. Looks are a quarter of a second
+/// apart, which are five seconds of a clock of speed 20.
+pub async fn front_door_breaks(witnesses: &mut Witnesses, looks: u32) {
+    for round in 0_u32.. {
+        let broken = (10..10_u32.saturating_add(looks)).contains(&round);
+        witnesses.look(|target| broken && is_behind_front_door(target)).await.expect("look");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
 }
 
 /// Whether the target is behind Front Door.

@@ -41,7 +41,7 @@ async function refresh() {
   fetchedAt = Date.now();
   try {
     const signal = AbortSignal.timeout(10000);
-    const response = await fetch(location.pathname, { headers: { "x-fragment": "1" }, cache: "no-store", signal });
+    const response = await fetch(location.pathname + location.search, { headers: { "x-fragment": "1" }, cache: "no-store", signal });
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     if (response.ok && !isPaused) show(page);
   } catch {

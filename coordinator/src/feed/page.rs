@@ -5,10 +5,12 @@
 //! is a glyph and a word, never colour alone; the page reads whole without scripts. `app.js` replaces the sections of
 //! `<main>` by their ids, so each of its children has one.
 
+pub mod asked;
 mod banner;
 mod incident;
 mod matrix;
 mod sight;
+mod timeline;
 mod words;
 
 use std::{collections::VecDeque, time::Duration};
@@ -16,7 +18,7 @@ use std::{collections::VecDeque, time::Duration};
 use faultline_attribution::{Change, Timestamp};
 use maud::{DOCTYPE, Markup, html};
 
-use self::words::Mark;
+use self::{asked::Asked, words::Mark};
 use crate::{board::Board, ingest::AgentView};
 
 /// A picture older than this says nothing of the present.
@@ -30,6 +32,8 @@ pub struct View<'a> {
     pub agents: &'a [AgentView],
     /// The moment that ages are counted from.
     pub now: Timestamp,
+    /// What the reader asked for.
+    pub asked: &'a Asked,
 }
 
 impl View<'_> {
@@ -90,6 +94,7 @@ pub fn front(view: &View<'_>) -> Markup {
         (banner::banner(view))
         (sight::strip(view))
         (matrix::matrix(view))
+        (timeline::timeline(view))
         (incident::recent(view))
         (sight::vantages(view))
         (limits())

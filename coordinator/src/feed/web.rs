@@ -2,7 +2,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `/`, `/incidents/<id>` | the page, rendered from the board as it is at that moment |
+//! | `/`, `/incidents/<id>` | the page, rendered from the board as it is at that moment; `?span=24h`, `7d` or `90d` of timeline |
 //! | `/events` | server-sent events, below |
 //! | `/style.css`, `/app.js`, `/favicon.svg` | what the page needs; nothing comes from another host |
 //! | `/healthz` | `ok` while the server answers |
@@ -23,7 +23,7 @@ use std::{
 
 use axum::{
     Extension, Router,
-    extract::{Path, Query, State},
+    extract::{Path, Query, RawQuery, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware,
     response::{
@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Hub, Published,
-    page::{self, View},
+    page::{self, View, asked::Asked},
 };
 use crate::{
     access::{self, Access, Caller, StreamPlace},
@@ -80,7 +80,7 @@ type Agents = Arc<dyn Fn() -> Vec<AgentView> + Send + Sync>;
 pub fn router(hub: Arc<Hub>, agents: Agents, access: Arc<Access>, shutdown: CancellationToken) -> Router {
     let site = Site { hub, agents, access, shutdown };
     Router::new()
-        .route("/", get(async |State(site): State<Site>| site.front()))
+        .route("/", get(async |State(site): State<Site>, RawQuery(query): RawQuery| site.front(query.as_deref())))
         .route("/incidents/{id}", get(async |State(site): State<Site>, Path(id): Path<String>| site.incident(&id)))
         .route(
             "/events",
@@ -116,31 +116,32 @@ struct Start {
 }
 
 impl Site {
-    fn front(&self) -> Response {
-        self.look(|view| (StatusCode::OK, page::front(view).into_string()))
+    fn front(&self, query: Option<&str>) -> Response {
+        let asked = Asked::of(query.unwrap_or_default());
+        self.look(&asked, |view| (StatusCode::OK, page::front(view).into_string()))
     }
 
     fn incident(&self, id: &str) -> Response {
-        self.look(|view| match view.board.revisions(&IncidentId::from(id.to_owned())) {
+        self.look(&Asked::default(), |view| match view.board.revisions(&IncidentId::from(id.to_owned())) {
             Some(revisions) => (StatusCode::OK, page::incident(view, revisions).into_string()),
             None => (StatusCode::NOT_FOUND, page::missing(view, id).into_string()),
         })
     }
 
     fn icon(&self) -> Response {
-        let icon = self.view(page::icon);
+        let icon = self.view(&Asked::default(), page::icon);
         ([(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-store")], icon).into_response()
     }
 
-    fn look(&self, render: impl FnOnce(&View<'_>) -> (StatusCode, String)) -> Response {
-        let (status, html) = self.view(render);
+    fn look(&self, asked: &Asked, render: impl FnOnce(&View<'_>) -> (StatusCode, String)) -> Response {
+        let (status, html) = self.view(asked, render);
         (status, [(header::CACHE_CONTROL, "no-store")], Html(html)).into_response()
     }
 
-    fn view<T>(&self, look: impl FnOnce(&View<'_>) -> T) -> T {
+    fn view<T>(&self, asked: &Asked, look: impl FnOnce(&View<'_>) -> T) -> T {
         let agents = (self.agents)();
         let now = Timestamp::from_micros(self.hub.clock().now_micros());
-        look(&View { board: &self.hub.board(), agents: &agents, now })
+        look(&View { board: &self.hub.board(), agents: &agents, now, asked })
     }
 
     fn events(&self, caller: Caller, start: &Start, headers: &HeaderMap) -> Response {

@@ -121,6 +121,61 @@ fn the_worst_rows_come_first_and_healthy_ones_are_folded() {
 }
 
 #[test]
+fn the_timeline_keeps_what_was_retracted_and_hatches_what_nobody_saw() {
+    let wrong = Change {
+        state: State::Retracted,
+        verdict: Verdict::Undetermined,
+        resolved_at: Some(NOW),
+        revision: 3,
+        ..front_door()
+    };
+    let changes = [front_door(), wrong].map(|change| Published::Incident(Box::new(change)));
+    let html = rendered(&board(sight(), changes.into()));
+    let timeline = section(&html, "timeline");
+    assert!(timeline.contains("1 incident, 1 of them retracted; this feed began at <time"), "{timeline}");
+    assert!(timeline.contains(r#"<rect class="bar retracted""#) && timeline.contains("class=\"strike\""), "{timeline}");
+    assert!(
+        timeline.contains("<td data-label=\"Whose\">Azure</td>"),
+        "its lane is that of the last accused: {timeline}"
+    );
+    assert!(timeline.contains("<s>") && timeline.contains("fill=\"url(#unseen-hatch)\""), "{timeline}");
+    assert!(!timeline.contains("style="), "the policy forbids it: {timeline}");
+}
+
+#[test]
+fn a_spell_without_sight_is_hatched_and_told() {
+    let mut board = board(sight(), Vec::new());
+    for (minutes, below_quorum) in [(6000, false), (90, true), (60, false)] {
+        let published_at = NOW.before(Duration::from_mins(minutes));
+        let published = Published::Visibility(Visibility { below_quorum, ..sight() });
+        board.apply(&Entry { sequence: board.sequence + 1, tick: Cursor::START, published_at, published });
+    }
+    let html = rendered(&board);
+    let timeline = section(&html, "timeline");
+    assert!(timeline.contains("No incident; nobody could see for 30 min."), "{timeline}");
+    assert_eq!(timeline.matches("fill=\"url(#unseen-hatch)\" x=\"93.75%\"").count(), 3, "a lane each: {timeline}");
+}
+
+#[test]
+fn the_timeline_shows_the_span_that_is_asked_and_nothing_older() {
+    let old = Change {
+        state: State::Resolved,
+        onset_at: NOW.before(Duration::from_hours(80)),
+        resolved_at: Some(NOW.before(Duration::from_hours(79))),
+        ..front_door()
+    };
+    let board = board(sight(), vec![Published::Incident(Box::new(old))]);
+    let of = |query: &str| {
+        let asked = Asked::of(query);
+        front(&View { board: &board, agents: &[], now: NOW, asked: &asked }).into_string()
+    };
+    assert!(section(&of(""), "timeline").contains("No incident"), "80 hours are no day");
+    let week = section(&of("span=7d"), "timeline").to_owned();
+    assert!(week.contains("1 incident;") && week.contains("10-26"), "{week}");
+    assert!(week.contains(r#"<a href="/?span=7d" aria-current="true">"#), "{week}");
+}
+
+#[test]
 fn hostile_text_is_escaped() {
     let evil = "<script>alert(1)</script>\"'&";
     let change = Change {
@@ -131,7 +186,7 @@ fn hostile_text_is_escaped() {
     };
     let sight = Visibility { below_quorum: true, reason: evil.into(), ..sight() };
     let board = board(sight, vec![Published::Incident(Box::new(change)), cell("aws", evil, CellState::Failing)]);
-    let view = View { board: &board, agents: &[], now: NOW };
+    let view = View { board: &board, agents: &[], now: NOW, asked: &Asked::default() };
     let revisions = board.revisions(&front_door().incident).expect("it is there");
     for html in [front(&view), incident(&view, revisions), missing(&view, evil)].map(maud::PreEscaped::into_string) {
         assert!(!html.contains("<script>") && html.contains("&lt;script&gt;"), "{html}");
@@ -143,7 +198,8 @@ fn the_page_of_an_incident_has_evidence_doubts_and_history() {
     let first = Change { revision: 1, state: State::Suspected, verdict: Verdict::Undetermined, ..front_door() };
     let board = board(sight(), [first, front_door()].map(|change| Published::Incident(Box::new(change))).into());
     let revisions = board.revisions(&front_door().incident).expect("it is there");
-    let html = incident(&View { board: &board, agents: &[], now: NOW }, revisions).into_string();
+    let html =
+        incident(&View { board: &board, agents: &[], now: NOW, asked: &Asked::default() }, revisions).into_string();
     for what in
         ["connect_timeout", "8 of 8", "it could also be Azure eastus (3 %)", "0.981", "suspected", "&quot;type&quot;"]
     {
@@ -152,7 +208,13 @@ fn the_page_of_an_incident_has_evidence_doubts_and_history() {
 }
 
 fn rendered(board: &Board) -> String {
-    front(&View { board, agents: &[], now: NOW }).into_string()
+    front(&View { board, agents: &[], now: NOW, asked: &Asked::default() }).into_string()
+}
+
+/// A section of a page, by its id.
+fn section<'a>(html: &'a str, id: &str) -> &'a str {
+    let (_, rest) = html.split_once(&format!("<section id=\"{id}\"")).unwrap_or_else(|| panic!("no {id}: {html}"));
+    rest.split_once("</section>").map_or(rest, |(section, _)| section)
 }
 
 fn board(visibility: Visibility, published: Vec<Published>) -> Board {

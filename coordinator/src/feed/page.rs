@@ -9,6 +9,7 @@ pub mod asked;
 mod banner;
 mod incident;
 mod matrix;
+pub mod mine;
 mod sight;
 mod timeline;
 mod words;
@@ -93,6 +94,7 @@ pub fn front(view: &View<'_>) -> Markup {
     let main = html! {
         (banner::banner(view))
         (sight::strip(view))
+        (mine::mine(view))
         (matrix::matrix(view))
         (timeline::timeline(view))
         (incident::recent(view))

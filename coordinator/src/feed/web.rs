@@ -2,7 +2,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `/`, `/incidents/<id>` | the page, rendered from the board as it is at that moment; `?span=24h`, `7d` or `90d` of timeline |
+//! | `/`, `/incidents/<id>` | the page, rendered from the board as it is at that moment; `?span=24h`, `7d` or `90d` of timeline, `?mine=` what the reader uses |
 //! | `/events` | server-sent events, below |
 //! | `/style.css`, `/app.js`, `/favicon.svg` | what the page needs; nothing comes from another host |
 //! | `/healthz` | `ok` while the server answers |
@@ -66,7 +66,7 @@ const POLICY: [(HeaderName, HeaderValue); 3] = [
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
             "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; \
-             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+             base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
         ),
     ),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),

@@ -4,11 +4,15 @@
 use faultline_attribution::Timestamp;
 use url::form_urlencoded;
 
+use super::mine::Mine;
+
 /// What is asked of the front page. Nothing asked is the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// How far back the timeline goes.
     pub span: Span,
+    /// What the reader uses.
+    pub mine: Mine,
 }
 
 /// How far back the timeline goes.
@@ -28,20 +32,36 @@ impl Asked {
     pub fn of(query: &str) -> Self {
         let mut asked = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if name == "span" {
-                asked.span = Span::ALL.into_iter().find(|span| span.word() == value).unwrap_or_default();
+            match &*name {
+                "span" => asked.span = Span::ALL.into_iter().find(|span| span.word() == value).unwrap_or_default(),
+                "mine" => asked.mine = Mine::of(&value),
+                _ => {}
             }
         }
         asked
     }
 
-    /// The address of the front page that shows this, from the root.
-    pub(super) fn address(&self) -> String {
+    /// The same, but of everything.
+    pub(super) fn without_mine(&self) -> Self {
+        Self { mine: Mine::default(), ..self.clone() }
+    }
+
+    /// The query that asks this; empty where nothing is asked.
+    pub(super) fn query(&self) -> String {
         let mut query = Vec::new();
         if self.span != Span::default() {
             query.push(format!("span={}", self.span.word()));
         }
-        if query.is_empty() { "/".into() } else { format!("/?{}", query.join("&")) }
+        if !self.mine.is_empty() {
+            query.push(format!("mine={}", self.mine.in_address()));
+        }
+        query.join("&")
+    }
+
+    /// The address of the front page that shows this, from the root.
+    pub(super) fn address(&self) -> String {
+        let query = self.query();
+        if query.is_empty() { "/".into() } else { format!("/?{query}") }
     }
 }
 
@@ -100,7 +120,7 @@ mod tests {
 
     #[test]
     fn an_address_shows_what_it_says_and_nonsense_is_as_if_not_asked() {
-        for address in ["/", "/?span=7d", "/?span=90d"] {
+        for address in ["/", "/?span=7d", "/?span=90d&mine=aws/us-east-1,azure/front-door", "/?mine=a%26b"] {
             let query = address.strip_prefix("/?").unwrap_or_default();
             assert_eq!(Asked::of(query).address(), address);
         }

@@ -7,7 +7,7 @@ use faultline_attribution::{Alibi, Change, ElementKind, State, Verdict, element:
 use maud::{Markup, html};
 
 use super::{
-    View,
+    View, mine,
     words::{self, Mark},
 };
 
@@ -56,6 +56,7 @@ fn accusation(change: &Change, view: &View<'_>) -> Markup {
                 (words::glyph(mark.glyph())) " "
                 @if mark == Mark::Suspected { "Possible problem. " }
                 (change.headline)
+                (mine::mark(change, view))
             }
             p {
                 @if change.verdict == Verdict::Undetermined {

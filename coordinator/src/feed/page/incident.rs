@@ -6,7 +6,7 @@ use faultline_attribution::{Change, Verdict};
 use maud::{Markup, html};
 
 use super::{
-    View, banner,
+    View, banner, mine,
     words::{self, Mark},
 };
 
@@ -42,6 +42,7 @@ fn article(change: &Change, view: &View<'_>) -> Markup {
             h3 {
                 span.badge { (words::glyph(mark.glyph())) " " (mark.word()) } " "
                 a href={ "/incidents/" (change.incident) } { (words::culprit(change).unwrap_or_else(|| "cause unknown".into())) }
+                (mine::mark(change, view))
             }
             p {
                 "Verdict " b { (words::verdict(change.verdict)) }

@@ -176,6 +176,52 @@ fn the_timeline_shows_the_span_that_is_asked_and_nothing_older() {
 }
 
 #[test]
+fn what_a_reader_uses_is_answered_shown_and_marked() {
+    let cells = vec![
+        cell("azure", "front-door", CellState::Failing),
+        cell("azure", "westeurope", CellState::Ok),
+        cell("aws", "us-east-1", CellState::Ok),
+    ];
+    let published = cells.into_iter().chain([Published::Incident(Box::new(front_door()))]).collect();
+    let board = board(sight(), published);
+    let of = |mine: &str| {
+        let asked = Asked::of(&format!("mine={mine}"));
+        front(&View { board: &board, agents: &[], now: NOW, asked: &asked }).into_string()
+    };
+    let html = of("aws/us-east-1,azure/front-door,azure/nowhere");
+    let mine = section(&html, "mine");
+    assert!(mine.contains("<b>Yes, as far as we see: azure/front-door.</b>"), "{mine}");
+    assert!(mine.contains("<code>azure/nowhere</code>: not known here"), "{mine}");
+    assert!(mine.contains("<code>aws/us-east-1</code>: no failure is seen there"), "{mine}");
+    assert!(section(&html, "verdict").contains("touches yours"), "{html}");
+    let (shown, folded) = section(&html, "matrix").split_once("<details id=\"others-azure\"").expect("a fold");
+    assert!(shown.contains("aws/us-east-1") && shown.contains("azure/front-door") && !shown.contains("westeurope"));
+    assert!(folded.contains("+ 1 region or service, 1 ok") && folded.contains("azure/westeurope"), "{folded}");
+    let html = of("aws/us-east-1");
+    assert!(section(&html, "mine").contains("Not as far as we see"), "{html}");
+    assert!(!html.contains("touches yours"), "{html}");
+}
+
+#[test]
+fn a_blind_page_tells_nobody_that_all_is_well() {
+    let blind = Visibility { below_quorum: true, reason: "too few".into(), ..sight() };
+    let board = board(blind, vec![cell("aws", "us-east-1", CellState::Ok)]);
+    let asked = Asked::of("mine=aws");
+    let html = front(&View { board: &board, agents: &[], now: NOW, asked: &asked }).into_string();
+    assert!(section(&html, "mine").contains("We cannot say"), "{html}");
+}
+
+#[test]
+fn names_are_bounded_and_what_lies_beyond_is_said() {
+    let many: Vec<String> = (0..1000).map(|n| format!("{n}{}", "x".repeat(1000))).collect();
+    let board = board(sight(), Vec::new());
+    let asked = Asked::of(&format!("mine={}", many.join(",")));
+    let html = front(&View { board: &board, agents: &[], now: NOW, asked: &asked }).into_string();
+    assert!(html.contains("The first 20 names are looked at, 980 more are not."), "{html}");
+    assert!(section(&html, "mine").len() < 20_000);
+}
+
+#[test]
 fn hostile_text_is_escaped() {
     let evil = "<script>alert(1)</script>\"'&";
     let change = Change {
@@ -188,7 +234,11 @@ fn hostile_text_is_escaped() {
     let board = board(sight, vec![Published::Incident(Box::new(change)), cell("aws", evil, CellState::Failing)]);
     let view = View { board: &board, agents: &[], now: NOW, asked: &Asked::default() };
     let revisions = board.revisions(&front_door().incident).expect("it is there");
-    for html in [front(&view), incident(&view, revisions), missing(&view, evil)].map(maud::PreEscaped::into_string) {
+    let asked = Asked::of("mine=%3Cscript%3E%22,x");
+    let asking = View { asked: &asked, ..view };
+    for html in [front(&view), front(&asking), incident(&view, revisions), missing(&view, evil)]
+        .map(maud::PreEscaped::into_string)
+    {
         assert!(!html.contains("<script>") && html.contains("&lt;script&gt;"), "{html}");
     }
 }

@@ -12,6 +12,7 @@ use maud::{Markup, html};
 use super::{
     View,
     asked::{Asked, HOUR, Span},
+    mine,
     words::{self, Mark},
 };
 
@@ -285,6 +286,7 @@ fn list(bars: &[Bar<'_>], view: &View<'_>) -> Markup {
                                 a href={ "/incidents/" (bar.change.incident) } {
                                     @if bar.look == Look::Retracted { s { (name(bar)) } } @else { (name(bar)) }
                                 }
+                                (mine::mark(bar.change, view))
                             }
                             td data-label="Whose" { (bar.lane.name()) }
                             td data-label="State" { (words::glyph(mark.glyph())) " " (mark.word()) }

@@ -19,7 +19,7 @@ use crate::{
     access::{Policy, tls::TlsError},
     assignment::Assignments,
     catalog::{Catalog, CatalogError, CatalogSource},
-    feed::{Hub, port::FeedPort},
+    feed::{Hub, port::FeedPort, web::Known},
     fold::{Fold, FoldError, Keep, Snapshots},
     ingest::{Ingest, listener::Greeter},
     local_agent::{LocalAgent, LocalAgentError},
@@ -41,6 +41,9 @@ use crate::{
 
 /// Time between ticks.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How old what the pages of targets show of healthy probes may be.
+const SHOW_LEARNED: Duration = Duration::from_mins(1);
 
 /// After this the rooms that have not ended are dropped. An orderly end takes less than 5 s all told.
 const GRACE: Duration = Duration::from_secs(4);
@@ -216,7 +219,8 @@ impl Coordinator {
                 Ok(())
             });
         }
-        tasks.spawn(port.serve(feed, Arc::clone(&hub), Arc::clone(&ingest), stop.clone()));
+        let known = Known { catalog, data: data.clone() };
+        tasks.spawn(port.serve(feed, Arc::clone(&hub), Arc::clone(&ingest), known, stop.clone()));
         if let Some(publishers) = options.publishers {
             let fresh = keep::keep_fresh(records, ranges, store, publishers, clock, stop.clone());
             tasks.spawn(async move { Ok(fresh.await?) });
@@ -263,6 +267,7 @@ async fn tick(
     let clock = hub.clock();
     let mut ticks = time::interval(clock.real(TICK));
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    let mut shown = None;
     loop {
         tokio::select! {
             () = stopped.cancelled() => break,
@@ -271,6 +276,10 @@ async fn tick(
         let now = Timestamp::from_micros(clock.now_micros());
         let looks = fold.tick(now, &hub).await?;
         ingest.look_again(&looks);
+        if shown.is_none_or(|shown| now.since(shown) >= SHOW_LEARNED) {
+            hub.show_learned(fold.observer().learned());
+            shown = Some(now);
+        }
         let lost = fold.observer().lost();
         ingest.show_lost(lost);
         hub.board().notices = lost.iter().filter_map(|(agent, lost)| lost.news(agent, now)).collect();

@@ -11,12 +11,14 @@ mod incident;
 mod matrix;
 pub mod mine;
 mod sight;
+pub mod target;
 mod timeline;
+mod vantage;
 mod words;
 
 use std::{collections::VecDeque, time::Duration};
 
-use faultline_attribution::{Change, Timestamp};
+use faultline_attribution::{Change, TargetId, Timestamp};
 use maud::{DOCTYPE, Markup, html};
 
 use self::{asked::Asked, words::Mark};
@@ -110,8 +112,7 @@ pub fn incident(view: &View<'_>, revisions: &VecDeque<Change>) -> Markup {
     let mark = Mark::of(newest);
     let what = words::culprit(newest).unwrap_or_else(|| mark.word().into());
     let main = html! {
-        p #back { a href="/" { "‹ All of it" } }
-        (incident::whole(newest, revisions, view))
+        (within(&incident::whole(newest, revisions, view)))
         (limits())
     };
     document(&format!("{} {what} · {} · Faultline", mark.glyph(), newest.incident), mark, view, &main)
@@ -131,6 +132,37 @@ pub fn missing(view: &View<'_>, id: &str) -> Markup {
         (incident::recent(view))
     };
     document("No such incident · Faultline", view.mark(), view, &main)
+}
+
+/// The page of a target; `None` where nothing is known of it.
+pub fn target(view: &View<'_>, id: &TargetId, known: target::Known<'_>) -> Option<Markup> {
+    let main = within(&target::target(id, known, view)?);
+    Some(document(&format!("{id} · Faultline"), view.mark(), view, &main))
+}
+
+/// The page of a vantage group or an agent; `None` where there is none of that name.
+pub fn vantage(view: &View<'_>, name: &str) -> Option<Markup> {
+    let main = within(&vantage::vantage(name, view)?);
+    Some(document(&format!("{name} · Faultline"), view.mark(), view, &main))
+}
+
+/// The page for something that is not there: what, and its name.
+pub fn absent(view: &View<'_>, what: &str, name: &str) -> Markup {
+    let main = within(&html! {
+        section #missing {
+            h2 { "No such " (what) }
+            p { "This coordinator knows no " (what) " " code { (name) } ". Its pages link to those that it knows." }
+        }
+    });
+    document(&format!("No such {what} · Faultline"), view.mark(), view, &main)
+}
+
+/// The main part of a page other than the front page: with a way back.
+fn within(sections: &Markup) -> Markup {
+    html! {
+        p #back { a href="/" { "‹ All of it" } }
+        (sections)
+    }
 }
 
 /// What every page has around its main part.

@@ -71,6 +71,7 @@ impl FeedPort {
         listener: TcpListener,
         hub: Arc<Hub>,
         ingest: Arc<Ingest>,
+        known: web::Known,
         stopped: CancellationToken,
     ) -> Result<(), ServeError> {
         let (reporter, health) = tonic_health::server::health_reporter();
@@ -93,7 +94,7 @@ impl FeedPort {
         let grpc = Routes::new(service).add_service(health).add_service(reflection);
         let grpc = grpc.prepare().into_axum_router().layer(GrpcWebLayer::new());
         let agents = Arc::new(move || ingest.agents());
-        let pages = web::router(hub, agents, Arc::clone(&self.access), stopped.clone());
+        let pages = web::router(hub, agents, known, Arc::clone(&self.access), stopped.clone());
         let mut router = grpc.merge(pages).layer(middleware::from_fn_with_state(self.access, guard));
         if let Some(cors) = self.cors {
             // Outermost: a browser asks what it may before it says who it is.

@@ -3,6 +3,7 @@
 //! | path | what |
 //! |---|---|
 //! | `/`, `/incidents/<id>` | the page, rendered from the board as it is at that moment; `?span=24h`, `7d` or `90d` of timeline, `?mine=` what the reader uses |
+//! | `/vantages/<group or agent>`, `/targets/<id>` | what is known of one, and the open incidents that it speaks in |
 //! | `/events` | server-sent events, below |
 //! | `/style.css`, `/app.js`, `/favicon.svg` | what the page needs; nothing comes from another host |
 //! | `/healthz` | `ok` while the server answers |
@@ -17,6 +18,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -32,11 +34,12 @@ use axum::{
     },
     routing::get,
 };
-use faultline_attribution::{IncidentId, Timestamp};
+use faultline_attribution::{IncidentId, TargetId, Timestamp};
 use futures::stream;
 use serde::Deserialize;
 use tokio::{
-    sync::broadcast,
+    sync::{Semaphore, broadcast},
+    task,
     time::{self, Interval, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
@@ -47,9 +50,14 @@ use super::{
 };
 use crate::{
     access::{self, Access, Caller, StreamPlace},
+    catalog::Catalog,
+    counts::{self, By, Part},
     ingest::AgentView,
-    log::{Entry, LogError},
+    log::{Entry, LogError, sqlite::SqliteReader},
 };
+
+/// Readers of the log at once.
+const READERS: usize = 4;
 
 /// Spacing of ticks. In real time: a person waits for them.
 const TICK: Duration = Duration::from_secs(5);
@@ -76,12 +84,23 @@ const POLICY: [(HeaderName, HeaderValue); 3] = [
 /// Who looks, as of now.
 type Agents = Arc<dyn Fn() -> Vec<AgentView> + Send + Sync>;
 
+/// What pages show that is not on the board.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The catalog in force.
+    pub catalog: Arc<Catalog>,
+    /// The data directory, whose log holds the counts.
+    pub data: PathBuf,
+}
+
 /// The page and its events, until shutdown.
-pub fn router(hub: Arc<Hub>, agents: Agents, access: Arc<Access>, shutdown: CancellationToken) -> Router {
-    let site = Site { hub, agents, access, shutdown };
+pub fn router(hub: Arc<Hub>, agents: Agents, known: Known, access: Arc<Access>, shutdown: CancellationToken) -> Router {
+    let site = Site { hub, agents, known, access, shutdown, readers: Arc::new(Semaphore::new(READERS)) };
     Router::new()
         .route("/", get(async |State(site): State<Site>, RawQuery(query): RawQuery| site.front(query.as_deref())))
         .route("/incidents/{id}", get(async |State(site): State<Site>, Path(id): Path<String>| site.incident(&id)))
+        .route("/vantages/{*name}", get(async |State(site): State<Site>, Path(name): Path<String>| site.vantage(&name)))
+        .route("/targets/{*id}", get(async |State(site): State<Site>, Path(id): Path<String>| site.target(&id).await))
         .route(
             "/events",
             get(
@@ -105,8 +124,10 @@ pub fn router(hub: Arc<Hub>, agents: Agents, access: Arc<Access>, shutdown: Canc
 struct Site {
     hub: Arc<Hub>,
     agents: Agents,
+    known: Known,
     access: Arc<Access>,
     shutdown: CancellationToken,
+    readers: Arc<Semaphore>,
 }
 
 /// Where a reader that has no `Last-Event-ID` yet goes on from.
@@ -126,6 +147,48 @@ impl Site {
             Some(revisions) => (StatusCode::OK, page::incident(view, revisions).into_string()),
             None => (StatusCode::NOT_FOUND, page::missing(view, id).into_string()),
         })
+    }
+
+    fn vantage(&self, name: &str) -> Response {
+        self.look(&Asked::default(), |view| match page::vantage(view, name) {
+            Some(html) => (StatusCode::OK, html.into_string()),
+            None => (StatusCode::NOT_FOUND, page::absent(view, "vantage", name).into_string()),
+        })
+    }
+
+    async fn target(&self, id: &str) -> Response {
+        let id = TargetId::from(id);
+        let catalog = self.known.catalog.targets.get(&id);
+        let counts = if catalog.is_some() { self.counts(id.clone()).await } else { None };
+        let learned = self.hub.learned();
+        let known = page::target::Known { catalog, learned: learned.get(&id), counts: counts.as_deref() };
+        self.look(&Asked::default(), |view| match page::target(view, &id, known) {
+            Some(html) => (StatusCode::OK, html.into_string()),
+            None => (StatusCode::NOT_FOUND, page::absent(view, "target", id.as_str()).into_string()),
+        })
+    }
+
+    /// The counts of a target. `None` where the log cannot be read, or too many read it already.
+    async fn counts(&self, id: TargetId) -> Option<Vec<(i64, Part)>> {
+        let place = Arc::clone(&self.readers).try_acquire_owned().ok()?;
+        let now = Timestamp::from_micros(self.hub.clock().now_micros());
+        let hours = (counts::hour(now.before(page::target::COUNTED)), counts::hour(now) + 1);
+        let data = self.known.data.clone();
+        let read = task::spawn_blocking(move || {
+            let _held = place;
+            SqliteReader::open(&data)?.counts_of(By::Target, id.as_str(), hours)
+        });
+        match read.await {
+            Ok(Ok(counts)) => Some(counts),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "counts cannot be read");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, "counts cannot be read");
+                None
+            }
+        }
     }
 
     fn icon(&self) -> Response {

@@ -58,19 +58,26 @@ pub(super) fn vantages(view: &View<'_>) -> Markup {
                         (in_state(SessionState::Silent)) " silent, "
                         (in_state(SessionState::Goodbye)) " left"
                     }
-                    table.cards {
-                        caption.sr { "Agents, the silent ones first" }
-                        thead {
-                            tr {
-                                @for head in ["Agent", "Vantage group", "Where", "Network", "Session", "Last heard"] {
-                                    th scope="col" { (head) }
-                                }
-                            }
-                        }
-                        tbody { @for agent in agents { (row(agent, view)) } }
+                    (table(&agents, view))
+                }
+            }
+        }
+    }
+}
+
+/// Agents, in this order.
+pub(super) fn table(agents: &[&AgentView], view: &View<'_>) -> Markup {
+    html! {
+        table.cards {
+            caption.sr { "Agents, the silent ones first" }
+            thead {
+                tr {
+                    @for head in ["Agent", "Vantage group", "Where", "Network", "Session", "Last heard"] {
+                        th scope="col" { (head) }
                     }
                 }
             }
+            tbody { @for agent in agents { (row(agent, view)) } }
         }
     }
 }
@@ -85,7 +92,9 @@ fn row(agent: &AgentView, view: &View<'_>) -> Markup {
     html! {
         tr {
             th scope="row" { (agent.agent) }
-            td data-label="Vantage group" { (vantage.map_or("-", |vantage| &vantage.group)) }
+            td data-label="Vantage group" {
+                @match vantage { Some(vantage) => (words::vantage_link(&vantage.group)), None => "-" }
+            }
             td data-label="Where" { (vantage.map_or_else(|| "-".into(), place)) }
             td data-label="Network" { (vantage.map_or_else(|| "-".into(), Vantage::network)) }
             td.(class) data-label="Session" {

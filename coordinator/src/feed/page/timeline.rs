@@ -144,10 +144,7 @@ fn summary(bars: &[Bar<'_>], all: usize, window: &Window, view: &View<'_>) -> Ma
 
 /// Where an incident is drawn, and how: by the last verdict that named somebody, which a retraction keeps in view.
 fn bar<'a>(change: &'a Change, view: &View<'a>) -> Bar<'a> {
-    let revisions = view.board.revisions(&change.incident);
-    let named = revisions.into_iter().flatten().rev().map(|revision| revision.verdict);
-    let verdict = named.chain([change.verdict]).find(|verdict| *verdict != Verdict::Undetermined);
-    let (lane, look) = match verdict {
+    let (lane, look) = match words::last_named(change, view) {
         Some(Verdict::Aws) => (Lane::Aws, Look::Accused),
         Some(Verdict::Azure) => (Lane::Azure, Look::Accused),
         Some(Verdict::Neither) => (Lane::Other, Look::Neither),

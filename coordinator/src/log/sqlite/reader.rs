@@ -165,6 +165,16 @@ impl SqliteReader {
         })
     }
 
+    /// The counts of one target or element in the hours from `from` until before `to` (since the epoch), oldest first; damaged
+    /// parts are left out.
+    pub fn counts_of(&self, by: By, name: &str, hours: (i64, i64)) -> Result<Vec<(i64, Part)>, LogError> {
+        let (found, needed) = (self.ask(schema::version)?, tally::since(by));
+        if found < needed {
+            return Err(LogError::Older { path: self.path.clone(), found, needed });
+        }
+        self.ask(|connection| tally::of(connection, by, name, hours))
+    }
+
     /// Histories of incidents that have ended.
     pub fn histories(&self) -> Result<Vec<History>, LogError> {
         self.ask(tally::histories)

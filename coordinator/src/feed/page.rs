@@ -8,6 +8,7 @@
 pub mod asked;
 mod banner;
 mod incident;
+mod map;
 mod matrix;
 pub mod mine;
 mod sight;
@@ -99,6 +100,7 @@ pub fn front(view: &View<'_>) -> Markup {
         (mine::mine(view))
         (matrix::matrix(view))
         (timeline::timeline(view))
+        (map::map(view))
         (incident::recent(view))
         (sight::vantages(view))
         (limits())

@@ -1,14 +1,16 @@
 //! What every page must say, and what it must never say.
 
 use faultline_attribution::{
-    Alibi, Cause, CellChange, CellState, ElementKind, EvidenceRow, IncidentId, Kind, Layer, Probabilities, State,
-    Suspect, Verdict, Visibility, change::RecordType,
+    Alibi, Cause, CellChange, CellState, ElementKind, EvidenceRow, IncidentId, Kind, Layer, Probabilities,
+    SessionState, State, Suspect, Vantage, Verdict, Visibility, change::RecordType,
 };
 
 use super::*;
 use crate::{
     feed::Published,
+    ingest::Told,
     log::{Cursor, Entry},
+    observe::lost::Lost,
 };
 
 const NOW: Timestamp = Timestamp::from_micros(1_761_752_640_000_000);
@@ -219,6 +221,47 @@ fn names_are_bounded_and_what_lies_beyond_is_said() {
     let html = front(&View { board: &board, agents: &[], now: NOW, asked: &asked }).into_string();
     assert!(html.contains("The first 20 names are looked at, 980 more are not."), "{html}");
     assert!(section(&html, "mine").len() < 20_000);
+}
+
+#[test]
+fn the_map_marks_each_place_by_its_worst_region_and_counts_what_has_none() {
+    let cells = vec![
+        cell("aws", "ap-east-1", CellState::Ok),
+        cell("azure", "eastasia", CellState::Failing),
+        cell("azure", "front-door", CellState::Ok),
+    ];
+    let html = rendered(&board(sight(), cells));
+    let map = section(&html, "map");
+    assert_eq!(map.matches("<text").count(), 1, "one place, one mark: {map}");
+    assert!(map.contains("✕<title>AWS ap-east-1: ok; Azure eastasia: failing</title>"), "{map}");
+    assert!(map.contains("Not on the map: 1 row without a place of its own."), "{map}");
+    assert!(map.contains("failing: Azure eastasia</li>") && map.contains("ok: 2 rows"), "{map}");
+}
+
+#[test]
+fn the_map_shows_a_vantage_where_its_cloud_or_country_is() {
+    let seat = |agent: &str, vantage: Vantage| AgentView {
+        agent: agent.into(),
+        vantage: Some(vantage),
+        state: SessionState::Up,
+        heard_at: NOW,
+        told: Told::default(),
+        lost: Lost::default(),
+    };
+    let within = |cloud: &str, region: &str| Vantage {
+        hosted_on: Some(cloud.into()),
+        region: Some(region.into()),
+        country: Some("us".into()),
+        ..Vantage::default()
+    };
+    let at_home = Vantage { country: Some("de".into()), ..Vantage::default() };
+    let silent = AgentView { state: SessionState::Silent, ..seat("c", at_home.clone()) };
+    let agents = [seat("a", within("aws", "us-east-1")), seat("b", at_home), silent, seat("d", Vantage::default())];
+    let board = board(sight(), Vec::new());
+    let html = front(&View { board: &board, agents: &agents, now: NOW, asked: &Asked::default() }).into_string();
+    let map = section(&html, "map");
+    assert!(map.contains("1 vantage in aws/us-east-1") && map.contains("2 vantages in DE, 1 of them heard"), "{map}");
+    assert!(map.contains("1 vantage of unknown country"), "{map}");
 }
 
 #[test]

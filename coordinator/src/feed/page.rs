@@ -11,6 +11,7 @@ mod incident;
 mod map;
 mod matrix;
 pub mod mine;
+pub mod scorecard;
 mod sight;
 pub mod target;
 mod timeline;
@@ -22,7 +23,7 @@ use std::{collections::VecDeque, time::Duration};
 use faultline_attribution::{Change, TargetId, Timestamp};
 use maud::{DOCTYPE, Markup, html};
 
-use self::{asked::Asked, words::Mark};
+use self::{asked::Asked, scorecard::Lead, words::Mark};
 use crate::{board::Board, ingest::AgentView};
 
 /// A picture older than this says nothing of the present.
@@ -38,6 +39,9 @@ pub struct View<'a> {
     pub now: Timestamp,
     /// What the reader asked for.
     pub asked: &'a Asked,
+    /// Median of how our first word compares with that of the accused cloud's own page, over 90 days; `None` where their
+    /// words are not known.
+    pub official_lead: Option<Lead>,
 }
 
 impl View<'_> {
@@ -103,7 +107,7 @@ pub fn front(view: &View<'_>) -> Markup {
         (map::map(view))
         (incident::recent(view))
         (sight::vantages(view))
-        (limits())
+        (limits(Some(&scorecard::line(view))))
     };
     document(&title(view), view.mark(), view, &main)
 }
@@ -115,7 +119,7 @@ pub fn incident(view: &View<'_>, revisions: &VecDeque<Change>) -> Markup {
     let what = words::culprit(newest).unwrap_or_else(|| mark.word().into());
     let main = html! {
         (within(&incident::whole(newest, revisions, view)))
-        (limits())
+        (limits(None))
     };
     document(&format!("{} {what} · {} · Faultline", mark.glyph(), newest.incident), mark, view, &main)
 }
@@ -134,6 +138,12 @@ pub fn missing(view: &View<'_>, id: &str) -> Markup {
         (incident::recent(view))
     };
     document("No such incident · Faultline", view.mark(), view, &main)
+}
+
+/// The page of the scorecard.
+pub fn scorecard(view: &View<'_>) -> Markup {
+    let main = within(&scorecard::scorecard(view));
+    document("Scorecard · Faultline", view.mark(), view, &main)
 }
 
 /// The page of a target; `None` where nothing is known of it.
@@ -209,7 +219,7 @@ fn updated(view: &View<'_>) -> Markup {
 }
 
 /// What no verdict of ours can say.
-fn limits() -> Markup {
+fn limits(scores: Option<&Markup>) -> Markup {
     html! {
         section #limits aria-labelledby="limits-title" {
             h2 #limits-title { "How sure, and what we cannot see" }
@@ -223,6 +233,7 @@ fn limits() -> Markup {
                 "several independent vantage groups, some of them outside it. Crowd reports and status pages never move "
                 "a verdict. A wrong verdict is retracted here, in public."
             }
+            @if let Some(scores) = scores { p #scores { (scores) } }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! | path | what |
 //! |---|---|
 //! | `/`, `/incidents/<id>` | the page, rendered from the board as it is at that moment; `?span=24h`, `7d` or `90d` of timeline, `?mine=` what the reader uses |
+//! | `/scorecard` | the verdicts of 90 days, retracted ones among them |
 //! | `/vantages/<group or agent>`, `/targets/<id>` | what is known of one, and the open incidents that it speaks in |
 //! | `/events` | server-sent events, below |
 //! | `/style.css`, `/app.js`, `/favicon.svg` | what the page needs; nothing comes from another host |
@@ -99,6 +100,7 @@ pub fn router(hub: Arc<Hub>, agents: Agents, known: Known, access: Arc<Access>, 
     Router::new()
         .route("/", get(async |State(site): State<Site>, RawQuery(query): RawQuery| site.front(query.as_deref())))
         .route("/incidents/{id}", get(async |State(site): State<Site>, Path(id): Path<String>| site.incident(&id)))
+        .route("/scorecard", get(async |State(site): State<Site>| site.scorecard()))
         .route("/vantages/{*name}", get(async |State(site): State<Site>, Path(name): Path<String>| site.vantage(&name)))
         .route("/targets/{*id}", get(async |State(site): State<Site>, Path(id): Path<String>| site.target(&id).await))
         .route(
@@ -147,6 +149,10 @@ impl Site {
             Some(revisions) => (StatusCode::OK, page::incident(view, revisions).into_string()),
             None => (StatusCode::NOT_FOUND, page::missing(view, id).into_string()),
         })
+    }
+
+    fn scorecard(&self) -> Response {
+        self.look(&Asked::default(), |view| (StatusCode::OK, page::scorecard(view).into_string()))
     }
 
     fn vantage(&self, name: &str) -> Response {
@@ -204,7 +210,7 @@ impl Site {
     fn view<T>(&self, asked: &Asked, look: impl FnOnce(&View<'_>) -> T) -> T {
         let agents = (self.agents)();
         let now = Timestamp::from_micros(self.hub.clock().now_micros());
-        look(&View { board: &self.hub.board(), agents: &agents, now, asked })
+        look(&View { board: &self.hub.board(), agents: &agents, now, asked, official_lead: None })
     }
 
     fn events(&self, caller: Caller, start: &Start, headers: &HeaderMap) -> Response {

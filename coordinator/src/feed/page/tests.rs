@@ -169,7 +169,7 @@ fn the_timeline_shows_the_span_that_is_asked_and_nothing_older() {
     let board = board(sight(), vec![Published::Incident(Box::new(old))]);
     let of = |query: &str| {
         let asked = Asked::of(query);
-        front(&View { board: &board, agents: &[], now: NOW, asked: &asked }).into_string()
+        front(&view(&board, &[], &asked)).into_string()
     };
     assert!(section(&of(""), "timeline").contains("No incident"), "80 hours are no day");
     let week = section(&of("span=7d"), "timeline").to_owned();
@@ -188,7 +188,7 @@ fn what_a_reader_uses_is_answered_shown_and_marked() {
     let board = board(sight(), published);
     let of = |mine: &str| {
         let asked = Asked::of(&format!("mine={mine}"));
-        front(&View { board: &board, agents: &[], now: NOW, asked: &asked }).into_string()
+        front(&view(&board, &[], &asked)).into_string()
     };
     let html = of("aws/us-east-1,azure/front-door,azure/nowhere");
     let mine = section(&html, "mine");
@@ -209,7 +209,7 @@ fn a_blind_page_tells_nobody_that_all_is_well() {
     let blind = Visibility { below_quorum: true, reason: "too few".into(), ..sight() };
     let board = board(blind, vec![cell("aws", "us-east-1", CellState::Ok)]);
     let asked = Asked::of("mine=aws");
-    let html = front(&View { board: &board, agents: &[], now: NOW, asked: &asked }).into_string();
+    let html = front(&view(&board, &[], &asked)).into_string();
     assert!(section(&html, "mine").contains("We cannot say"), "{html}");
 }
 
@@ -218,7 +218,7 @@ fn names_are_bounded_and_what_lies_beyond_is_said() {
     let many: Vec<String> = (0..1000).map(|n| format!("{n}{}", "x".repeat(1000))).collect();
     let board = board(sight(), Vec::new());
     let asked = Asked::of(&format!("mine={}", many.join(",")));
-    let html = front(&View { board: &board, agents: &[], now: NOW, asked: &asked }).into_string();
+    let html = front(&view(&board, &[], &asked)).into_string();
     assert!(html.contains("The first 20 names are looked at, 980 more are not."), "{html}");
     assert!(section(&html, "mine").len() < 20_000);
 }
@@ -258,10 +258,39 @@ fn the_map_shows_a_vantage_where_its_cloud_or_country_is() {
     let silent = AgentView { state: SessionState::Silent, ..seat("c", at_home.clone()) };
     let agents = [seat("a", within("aws", "us-east-1")), seat("b", at_home), silent, seat("d", Vantage::default())];
     let board = board(sight(), Vec::new());
-    let html = front(&View { board: &board, agents: &agents, now: NOW, asked: &Asked::default() }).into_string();
+    let html = front(&view(&board, &agents, &Asked::default())).into_string();
     let map = section(&html, "map");
     assert!(map.contains("1 vantage in aws/us-east-1") && map.contains("2 vantages in DE, 1 of them heard"), "{map}");
     assert!(map.contains("1 vantage of unknown country"), "{map}");
+}
+
+#[test]
+fn the_scorecard_counts_what_was_taken_back_and_shows_no_figure_that_is_not_known() {
+    let wrong = Change {
+        incident: IncidentId::from("inc-2".to_owned()),
+        state: State::Retracted,
+        verdict: Verdict::Aws,
+        ..front_door()
+    };
+    let old = Change {
+        incident: IncidentId::from("inc-1".to_owned()),
+        opened_at: NOW.before(Duration::from_hours(91 * 24)),
+        ..front_door()
+    };
+    let changes = [front_door(), wrong, old].map(|change| Published::Incident(Box::new(change)));
+    let (board, asked) = (board(sight(), changes.into()), Asked::default());
+    let view = view(&board, &[], &asked);
+    let front_page = front(&view).into_string();
+    assert!(front_page.contains("Last 90 days: 2 verdicts, 1 retracted. <a href=\"/scorecard\">"), "{front_page}");
+    let html = scorecard(&view).into_string();
+    let row = "<th scope=\"row\">AWS</th><td data-label=\"Verdicts\">1</td><td data-label=\"Retracted\">1</td>";
+    assert!(html.contains(row), "{html}");
+    assert!(section(&html, "scorecard").contains("12 s"), "from the onset to the verdict: {html}");
+    assert!(section(&html, "retracted").contains("/incidents/inc-2"), "{html}");
+    assert!(!html.contains("official page"), "{html}");
+    let lead = Some(Lead::Before(Duration::from_mins(11)));
+    let html = front(&View { official_lead: lead, ..view }).into_string();
+    assert!(html.contains("1 retracted, median 11 min before the official page."), "{html}");
 }
 
 #[test]
@@ -275,7 +304,8 @@ fn hostile_text_is_escaped() {
     };
     let sight = Visibility { below_quorum: true, reason: evil.into(), ..sight() };
     let board = board(sight, vec![Published::Incident(Box::new(change)), cell("aws", evil, CellState::Failing)]);
-    let view = View { board: &board, agents: &[], now: NOW, asked: &Asked::default() };
+    let nothing = Asked::default();
+    let view = view(&board, &[], &nothing);
     let revisions = board.revisions(&front_door().incident).expect("it is there");
     let asked = Asked::of("mine=%3Cscript%3E%22,x");
     let asking = View { asked: &asked, ..view };
@@ -291,8 +321,7 @@ fn the_page_of_an_incident_has_evidence_doubts_and_history() {
     let first = Change { revision: 1, state: State::Suspected, verdict: Verdict::Undetermined, ..front_door() };
     let board = board(sight(), [first, front_door()].map(|change| Published::Incident(Box::new(change))).into());
     let revisions = board.revisions(&front_door().incident).expect("it is there");
-    let html =
-        incident(&View { board: &board, agents: &[], now: NOW, asked: &Asked::default() }, revisions).into_string();
+    let html = incident(&view(&board, &[], &Asked::default()), revisions).into_string();
     for what in
         ["connect_timeout", "8 of 8", "it could also be Azure eastus (3 %)", "0.981", "suspected", "&quot;type&quot;"]
     {
@@ -301,7 +330,11 @@ fn the_page_of_an_incident_has_evidence_doubts_and_history() {
 }
 
 fn rendered(board: &Board) -> String {
-    front(&View { board, agents: &[], now: NOW, asked: &Asked::default() }).into_string()
+    front(&view(board, &[], &Asked::default())).into_string()
+}
+
+fn view<'a>(board: &'a Board, agents: &'a [AgentView], asked: &'a Asked) -> View<'a> {
+    View { board, agents, now: NOW, asked, official_lead: None }
 }
 
 /// A section of a page, by its id.

@@ -14,6 +14,7 @@ pub mod mine;
 pub mod scorecard;
 mod sight;
 pub mod target;
+pub mod theme;
 mod timeline;
 mod vantage;
 mod words;
@@ -181,11 +182,11 @@ fn within(sections: &Markup) -> Markup {
 fn document(title: &str, mark: Mark, view: &View<'_>, main: &Markup) -> Markup {
     html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang="en" data-theme=[view.asked.theme.attribute()] {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
+                meta name="color-scheme" content=(view.asked.theme.schemes());
                 title { (title) }
                 link #icon rel="icon" type="image/svg+xml" href={ "data:image/svg+xml," (url_encoded(mark.icon())) };
                 link rel="stylesheet" href="/style.css";
@@ -198,6 +199,7 @@ fn document(title: &str, mark: Mark, view: &View<'_>, main: &Markup) -> Markup {
                     p.name { a href="/" { "Faultline" } }
                     p.question { "Which cloud is failing: AWS, Azure or neither?" }
                     p #updated { (updated(view)) }
+                    (theme::switch(view))
                     p #live {}
                 }
                 main #main { (main) }

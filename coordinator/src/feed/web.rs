@@ -6,6 +6,7 @@
 //! | `/scorecard` | the verdicts of 90 days, retracted ones among them |
 //! | `/vantages/<group or agent>`, `/targets/<id>` | what is known of one, and the open incidents that it speaks in |
 //! | `/events` | server-sent events, below |
+//! | any page with `?theme=auto`, `light` or `dark` | the same page, and a cookie that keeps the theme |
 //! | `/style.css`, `/app.js`, `/favicon.svg` | what the page needs; nothing comes from another host |
 //! | `/healthz` | `ok` while the server answers |
 //!
@@ -26,9 +27,9 @@ use std::{
 
 use axum::{
     Extension, Router,
-    extract::{Path, Query, RawQuery, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    middleware,
+    extract::{FromRequestParts, Path, Query, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    middleware::{self, Next},
     response::{
         Html, IntoResponse, Response,
         sse::{Event, Sse},
@@ -47,7 +48,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Hub, Published,
-    page::{self, View, asked::Asked},
+    page::{
+        self, View,
+        asked::Asked,
+        theme::{self, Theme},
+    },
 };
 use crate::{
     access::{self, Access, Caller, StreamPlace},
@@ -98,11 +103,20 @@ pub struct Known {
 pub fn router(hub: Arc<Hub>, agents: Agents, known: Known, access: Arc<Access>, shutdown: CancellationToken) -> Router {
     let site = Site { hub, agents, known, access, shutdown, readers: Arc::new(Semaphore::new(READERS)) };
     Router::new()
-        .route("/", get(async |State(site): State<Site>, RawQuery(query): RawQuery| site.front(query.as_deref())))
-        .route("/incidents/{id}", get(async |State(site): State<Site>, Path(id): Path<String>| site.incident(&id)))
-        .route("/scorecard", get(async |State(site): State<Site>| site.scorecard()))
-        .route("/vantages/{*name}", get(async |State(site): State<Site>, Path(name): Path<String>| site.vantage(&name)))
-        .route("/targets/{*id}", get(async |State(site): State<Site>, Path(id): Path<String>| site.target(&id).await))
+        .route("/", get(async |State(site): State<Site>, asked: Asked| site.front(&asked)))
+        .route(
+            "/incidents/{id}",
+            get(async |State(site): State<Site>, Path(id): Path<String>, asked: Asked| site.incident(&id, &asked)),
+        )
+        .route("/scorecard", get(async |State(site): State<Site>, asked: Asked| site.scorecard(&asked)))
+        .route(
+            "/vantages/{*name}",
+            get(async |State(site): State<Site>, Path(name): Path<String>, asked: Asked| site.vantage(&name, &asked)),
+        )
+        .route(
+            "/targets/{*id}",
+            get(async |State(site): State<Site>, Path(id): Path<String>, asked: Asked| site.target(&id, &asked).await),
+        )
         .route(
             "/events",
             get(
@@ -115,11 +129,40 @@ pub fn router(hub: Arc<Hub>, agents: Agents, known: Known, access: Arc<Access>, 
         .route("/style.css", get(async || asset("text/css; charset=utf-8", include_str!("style.css"))))
         .route("/app.js", get(async || asset("text/javascript; charset=utf-8", include_str!("app.js"))))
         .route("/healthz", get(async || asset("text/plain; charset=utf-8", "ok\n")))
+        .layer(middleware::from_fn(keep_theme))
         .layer(middleware::map_response(async |mut response: Response| {
             response.headers_mut().extend(POLICY);
             response
         }))
         .with_state(site)
+}
+
+/// What a request asks of a page: in its query, and in the cookie of the theme.
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let cookies = parts.headers.get(header::COOKIE).and_then(|cookies| cookies.to_str().ok());
+        let theme = Theme::of_cookies(cookies.unwrap_or_default());
+        Ok(Self { theme, ..Self::of(parts.uri.query().unwrap_or_default()) })
+    }
+}
+
+/// Answers a request that names a theme by a cookie, and the way to the same page without that name. The way is a query
+/// alone: it leads to no other path and no other host, whatever was asked for.
+async fn keep_theme(request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let (themes, rest): (Vec<_>, Vec<_>) =
+        query.split('&').partition(|pair| pair.strip_prefix(theme::NAME).is_some_and(|rest| rest.starts_with('=')));
+    let Some((_, word)) = themes.last().and_then(|pair| pair.split_once('=')) else {
+        return next.run(request).await;
+    };
+    let headers = [
+        (header::SET_COOKIE, Theme::of(word).cookie()),
+        (header::LOCATION, format!("?{}", rest.join("&"))),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    (StatusCode::SEE_OTHER, headers).into_response()
 }
 
 #[derive(Clone)]
@@ -139,36 +182,35 @@ struct Start {
 }
 
 impl Site {
-    fn front(&self, query: Option<&str>) -> Response {
-        let asked = Asked::of(query.unwrap_or_default());
-        self.look(&asked, |view| (StatusCode::OK, page::front(view).into_string()))
+    fn front(&self, asked: &Asked) -> Response {
+        self.look(asked, |view| (StatusCode::OK, page::front(view).into_string()))
     }
 
-    fn incident(&self, id: &str) -> Response {
-        self.look(&Asked::default(), |view| match view.board.revisions(&IncidentId::from(id.to_owned())) {
+    fn incident(&self, id: &str, asked: &Asked) -> Response {
+        self.look(asked, |view| match view.board.revisions(&IncidentId::from(id.to_owned())) {
             Some(revisions) => (StatusCode::OK, page::incident(view, revisions).into_string()),
             None => (StatusCode::NOT_FOUND, page::missing(view, id).into_string()),
         })
     }
 
-    fn scorecard(&self) -> Response {
-        self.look(&Asked::default(), |view| (StatusCode::OK, page::scorecard(view).into_string()))
+    fn scorecard(&self, asked: &Asked) -> Response {
+        self.look(asked, |view| (StatusCode::OK, page::scorecard(view).into_string()))
     }
 
-    fn vantage(&self, name: &str) -> Response {
-        self.look(&Asked::default(), |view| match page::vantage(view, name) {
+    fn vantage(&self, name: &str, asked: &Asked) -> Response {
+        self.look(asked, |view| match page::vantage(view, name) {
             Some(html) => (StatusCode::OK, html.into_string()),
             None => (StatusCode::NOT_FOUND, page::absent(view, "vantage", name).into_string()),
         })
     }
 
-    async fn target(&self, id: &str) -> Response {
+    async fn target(&self, id: &str, asked: &Asked) -> Response {
         let id = TargetId::from(id);
         let catalog = self.known.catalog.targets.get(&id);
         let counts = if catalog.is_some() { self.counts(id.clone()).await } else { None };
         let learned = self.hub.learned();
         let known = page::target::Known { catalog, learned: learned.get(&id), counts: counts.as_deref() };
-        self.look(&Asked::default(), |view| match page::target(view, &id, known) {
+        self.look(asked, |view| match page::target(view, &id, known) {
             Some(html) => (StatusCode::OK, html.into_string()),
             None => (StatusCode::NOT_FOUND, page::absent(view, "target", id.as_str()).into_string()),
         })

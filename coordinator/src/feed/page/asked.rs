@@ -4,7 +4,7 @@
 use faultline_attribution::Timestamp;
 use url::form_urlencoded;
 
-use super::mine::Mine;
+use super::{mine::Mine, theme::Theme};
 
 /// What is asked of the front page. Nothing asked is the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Asked {
     pub span: Span,
     /// What the reader uses.
     pub mine: Mine,
+    /// How the page is coloured. It is kept in a cookie, not in the address.
+    pub theme: Theme,
 }
 
 /// How far back the timeline goes.

@@ -91,6 +91,26 @@ async fn a_target_and_a_vantage_have_a_page_each() {
     }
 }
 
+#[tokio::test]
+async fn a_theme_that_is_chosen_is_kept_and_leads_to_no_other_host() {
+    let site = Served::start().await;
+    let ask = async |path: &str, headers: &str| {
+        let mut answer = String::new();
+        site.get(path, headers).await.read_to_string(&mut answer).await.expect("answer");
+        answer
+    };
+    for (path, way) in [("/?span=7d&theme=dark", "?span=7d"), ("//elsewhere.example/?theme=dark", "?")] {
+        let answer = ask(path, "").await;
+        assert!(answer.starts_with("HTTP/1.0 303"), "{answer}");
+        assert!(answer.contains(&format!("location: {way}\r\n")), "{answer}");
+        assert!(answer.contains("set-cookie: theme=dark; Path=/;"), "{answer}");
+    }
+    let dark = ask("/?span=7d", "Cookie: theme=dark\r\n").await;
+    assert!(dark.contains(r#"<html lang="en" data-theme="dark">"#), "{dark}");
+    assert!(dark.contains(r#"<a href="?span=7d&amp;theme=light""#), "{dark}");
+    assert!(ask("/", "").await.contains(r#"<html lang="en">"#));
+}
+
 const CATALOG: &str = r#"
 [[target]]
 id = "shop/checkout"

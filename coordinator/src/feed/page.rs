@@ -7,6 +7,7 @@
 
 pub mod asked;
 mod banner;
+pub mod copied;
 mod incident;
 mod map;
 mod matrix;
@@ -24,8 +25,11 @@ use std::{collections::VecDeque, time::Duration};
 use faultline_attribution::{Change, TargetId, Timestamp};
 use maud::{DOCTYPE, Markup, html};
 
-use self::{asked::Asked, scorecard::Lead, words::Mark};
+use self::{asked::Asked, copied::Copied, scorecard::Lead, words::Mark};
 use crate::{board::Board, ingest::AgentView};
+
+/// The stylesheet of every page.
+pub const STYLE: &str = include_str!("style.css");
 
 /// A picture older than this says nothing of the present.
 const LATE: Duration = Duration::from_mins(1);
@@ -43,6 +47,8 @@ pub struct View<'a> {
     /// Median of how our first word compares with that of the accused cloud's own page, over 90 days; `None` where their
     /// words are not known.
     pub official_lead: Option<Lead>,
+    /// When this copy was taken; `None` for the page itself.
+    pub copied: Option<Copied>,
 }
 
 impl View<'_> {
@@ -102,7 +108,7 @@ pub fn front(view: &View<'_>) -> Markup {
     let main = html! {
         (banner::banner(view))
         (sight::strip(view))
-        (mine::mine(view))
+        @if view.copied.is_none() { (mine::mine(view)) }
         (matrix::matrix(view))
         (timeline::timeline(view))
         (map::map(view))
@@ -190,20 +196,21 @@ fn document(title: &str, mark: Mark, view: &View<'_>, main: &Markup) -> Markup {
                 title { (title) }
                 link #icon rel="icon" type="image/svg+xml" href={ "data:image/svg+xml," (url_encoded(mark.icon())) };
                 link rel="stylesheet" href="/style.css";
-                script src="/app.js" defer {}
-                noscript { meta http-equiv="refresh" content="15"; }
+                @if view.copied.is_none() {
+                    script src="/app.js" defer {}
+                    noscript { meta http-equiv="refresh" content="15"; }
+                }
             }
-            body.(mark.class()) data-sequence=(view.board.sequence) {
+            body.(mark.class()).copied[view.copied.is_some()] data-sequence=(view.board.sequence) {
                 a.skip href="#main" { "Skip to verdict" }
                 header {
                     p.name { a href="/" { "Faultline" } }
                     p.question { "Which cloud is failing: AWS, Azure or neither?" }
                     p #updated { (updated(view)) }
-                    (theme::switch(view))
-                    p #live {}
+                    @if view.copied.is_none() { (theme::switch(view)) p #live {} }
                 }
-                main #main { (main) }
-                (footer())
+                main #main { (copied::banner(view)) (main) }
+                @if view.copied.is_none() { (footer()) }
             }
         }
     }
@@ -212,7 +219,9 @@ fn document(title: &str, mark: Mark, view: &View<'_>, main: &Markup) -> Markup {
 fn updated(view: &View<'_>) -> Markup {
     let through = view.board.visibility.evaluated_through;
     html! {
-        @if through == Timestamp::default() {
+        @if let Some(copied) = view.copied {
+            "a copy of " (words::full(copied.at))
+        } @else if through == Timestamp::default() {
             "nothing evaluated yet"
         } @else {
             "updated " (words::at(through, view.now)) " (" (words::span(view.now.since(through))) " ago)"

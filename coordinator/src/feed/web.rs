@@ -126,7 +126,7 @@ pub fn router(hub: Arc<Hub>, agents: Agents, known: Known, access: Arc<Access>, 
             ),
         )
         .route("/favicon.svg", get(async |State(site): State<Site>| site.icon()))
-        .route("/style.css", get(async || asset("text/css; charset=utf-8", include_str!("style.css"))))
+        .route("/style.css", get(async || asset("text/css; charset=utf-8", page::STYLE)))
         .route("/app.js", get(async || asset("text/javascript; charset=utf-8", include_str!("app.js"))))
         .route("/healthz", get(async || asset("text/plain; charset=utf-8", "ok\n")))
         .layer(middleware::from_fn(keep_theme))
@@ -252,7 +252,7 @@ impl Site {
     fn view<T>(&self, asked: &Asked, look: impl FnOnce(&View<'_>) -> T) -> T {
         let agents = (self.agents)();
         let now = Timestamp::from_micros(self.hub.clock().now_micros());
-        look(&View { board: &self.hub.board(), agents: &agents, now, asked, official_lead: None })
+        look(&View { board: &self.hub.board(), agents: &agents, now, asked, official_lead: None, copied: None })
     }
 
     fn events(&self, caller: Caller, start: &Start, headers: &HeaderMap) -> Response {

@@ -48,7 +48,9 @@ pub(super) fn vantages(view: &View<'_>) -> Markup {
     html! {
         section #vantages aria-labelledby="vantages-title" {
             h2 #vantages-title { "Vantages" }
-            @if agents.is_empty() {
+            @if view.copied.is_some_and(|copied| !copied.has_agents) {
+                p { "This copy was made of the feed, which does not name agents." }
+            } @else if agents.is_empty() {
                 p { "No agent has ever said hello. Issue one with " code { "faultline agent issue NAME" } "." }
             } @else {
                 details #all-vantages open[agents.len() <= UNFOLDED] {

@@ -294,6 +294,42 @@ fn the_scorecard_counts_what_was_taken_back_and_shows_no_figure_that_is_not_know
 }
 
 #[test]
+fn a_copy_says_when_it_was_taken_and_never_looks_live() {
+    let board =
+        board(sight(), vec![Published::Incident(Box::new(front_door())), cell("aws", "us-east-1", CellState::Ok)]);
+    let asked = Asked::default();
+    let copied = Some(Copied { at: NOW, has_agents: false });
+    let files = copied::files(&View { copied, ..view(&board, &[], &asked) }, 10);
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["style.css", "incidents/inc-20251029T154113Z-1.html", "scorecard.html", "index.html"]);
+    for (name, html) in files.iter().filter(|(name, _)| name != "style.css") {
+        assert!(
+            html.contains("This is a copy, taken at <time datetime=\"2025-10-29T15:44:00Z\">2025-10-29 15:44:00Z"),
+            "{html}"
+        );
+        assert!(!html.contains("<script") && !html.contains("http-equiv") && !html.contains("<form"), "{name}: {html}");
+        assert!(!html.contains("href=\"/") && !html.contains("src="), "{name}: {html}");
+    }
+    assert!(files[3].1.contains("href=\"incidents/inc-20251029T154113Z-1.html\""), "{}", files[3].1);
+    assert!(
+        files[1].1.contains("href=\"../style.css\"") && files[1].1.contains("href=\"../index.html\""),
+        "{}",
+        files[1].1
+    );
+    assert!(files[3].1.contains("does not name agents"), "{}", files[3].1);
+}
+
+#[test]
+fn an_incident_whose_id_is_no_file_name_gets_no_file() {
+    let evil = Change { incident: IncidentId::from("../../etc/x".to_owned()), ..front_door() };
+    let (board, asked) = (board(sight(), vec![Published::Incident(Box::new(evil))]), Asked::default());
+    let copied = Some(Copied { at: NOW, has_agents: true });
+    let files = copied::files(&View { copied, ..view(&board, &[], &asked) }, 10);
+    assert!(files.iter().all(|(name, _)| !name.contains("..")), "{:?}", files.iter().map(|(name, _)| name));
+    assert!(!files.iter().any(|(_, html)| html.contains("href=\"incidents/")), "it leads nowhere");
+}
+
+#[test]
 fn hostile_text_is_escaped() {
     let evil = "<script>alert(1)</script>\"'&";
     let change = Change {
@@ -334,7 +370,7 @@ fn rendered(board: &Board) -> String {
 }
 
 fn view<'a>(board: &'a Board, agents: &'a [AgentView], asked: &'a Asked) -> View<'a> {
-    View { board, agents, now: NOW, asked, official_lead: None }
+    View { board, agents, now: NOW, asked, official_lead: None, copied: None }
 }
 
 /// A section of a page, by its id.

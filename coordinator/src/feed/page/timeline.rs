@@ -97,7 +97,7 @@ pub(super) fn timeline(view: &View<'_>) -> Markup {
     html! {
         section #timeline aria-labelledby="timeline-title" {
             h2 #timeline-title { "The last " (span.name()) }
-            (choices(view.asked))
+            @if view.copied.is_none() { (choices(view.asked)) }
             p { (summary(&bars, all, &window, view)) }
             (drawing(&bars, &unseen, &window, span))
             p.legend.keys {

@@ -129,6 +129,13 @@ pub(super) fn in_words(instant: Timestamp, now: Timestamp) -> String {
     if today.get(..10) == Some(day) { format!("{time}Z") } else { format!("{day} {time}Z") }
 }
 
+/// An instant in UTC with its date, whenever it is read.
+pub(super) fn full(instant: Timestamp) -> Markup {
+    let text = instant.to_string();
+    let (Some(day), Some(time)) = (text.get(..10), text.get(11..19)) else { return html! { (text) } };
+    html! { time datetime=(instant) { (day) " " (time) "Z" } }
+}
+
 /// A span in its largest sensible unit: "7 s", "12 min", "30 h", "3 d".
 pub(super) fn span(span: Duration) -> String {
     let seconds = span.as_secs();

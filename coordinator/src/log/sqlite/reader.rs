@@ -98,6 +98,15 @@ impl SqliteReader {
         })
     }
 
+    /// When the newest record came; `None` for an empty log.
+    pub fn newest(&self) -> Result<Option<Timestamp>, LogError> {
+        let sql = "SELECT received_at FROM record ORDER BY cursor DESC LIMIT 1";
+        self.ask(|connection| {
+            let came: Option<i64> = connection.query_row(sql, [], |row| row.get(0)).optional()?;
+            Ok(came.map(Timestamp::from_micros))
+        })
+    }
+
     /// The coordinator's own records up to the cursor, without ticks, in order.
     pub fn own(&self, through: Cursor) -> Result<Vec<(Cursor, Record)>, LogError> {
         // Said as the index says it, or it would not be used.

@@ -139,7 +139,7 @@ fn table(caption: &str, rows: &[Row<'_>], view: &View<'_>) -> Markup {
                         @for (layer, state) in row.states.iter().enumerate() {
                             @match (row.cells[layer], state) {
                                 (Some(cell), Some(state)) => (drawn(cell, *state, view)),
-                                _ => td.unprobed { i aria-hidden="true" { "–" } span.sr { "not probed" } },
+                                _ => td.unprobed { span.sr { "not probed" } },
                             }
                         }
                     }
@@ -149,11 +149,12 @@ fn table(caption: &str, rows: &[Row<'_>], view: &View<'_>) -> Markup {
     }
 }
 
-/// A cell: glyph and word for the eye, and for the ear the rest of the sentence where its headers do not say it all.
+/// A cell: its word, and for the ear the rest of the sentence where its headers do not say it all. Its glyph comes with the
+/// stylesheet: there are hundreds of cells.
 fn drawn(cell: &CellChange, state: CellState, view: &View<'_>) -> Markup {
     html! {
         td.(class(state)) {
-            (words::glyph(shape(state))) " " (word(state))
+            (word(state))
             @if matches!(state, CellState::Degraded | CellState::Failing) {
                 span.sr {
                     ": " (brand(&cell.provider)) " " (cell.region) ", " (words::layer(cell.layer)) " fails for "

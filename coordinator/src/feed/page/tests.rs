@@ -240,14 +240,6 @@ fn the_map_marks_each_place_by_its_worst_region_and_counts_what_has_none() {
 
 #[test]
 fn the_map_shows_a_vantage_where_its_cloud_or_country_is() {
-    let seat = |agent: &str, vantage: Vantage| AgentView {
-        agent: agent.into(),
-        vantage: Some(vantage),
-        state: SessionState::Up,
-        heard_at: NOW,
-        told: Told::default(),
-        lost: Lost::default(),
-    };
     let within = |cloud: &str, region: &str| Vantage {
         hosted_on: Some(cloud.into()),
         region: Some(region.into()),
@@ -330,6 +322,41 @@ fn an_incident_whose_id_is_no_file_name_gets_no_file() {
 }
 
 #[test]
+fn a_page_load_of_fifty_regions_and_thirty_agents_is_60_kb_at_most_before_compression() {
+    let regions = include_str!("map/regions.txt").lines().filter_map(|line| line.split(' ').next()?.split_once('/'));
+    let cells = regions.take(50).flat_map(|(provider, region)| {
+        Layer::ALL.iter().map(move |layer| {
+            let Published::Cell(whole) = cell(provider, region, CellState::Ok) else { unreachable!("a cell") };
+            Published::Cell(CellChange { layer: *layer, ..whole })
+        })
+    });
+    let ended = |n: u32| Change {
+        incident: IncidentId::from(format!("inc-20251029T154113Z-{n}")),
+        state: State::Resolved,
+        resolved_at: Some(NOW),
+        ..front_door()
+    };
+    let incidents = (0..3).map(|n| Published::Incident(Box::new(ended(n))));
+    let board = board(sight(), cells.chain(incidents).collect());
+    let agents: Vec<AgentView> = (0..30)
+        .map(|n| {
+            seat(
+                &format!("agent-{n:02}"),
+                Vantage {
+                    group: format!("group-{n:02}"),
+                    asn: Some(64_500 + n),
+                    country: Some("de".into()),
+                    ..Vantage::default()
+                },
+            )
+        })
+        .collect();
+    let html = front(&view(&board, &agents, &Asked::default())).into_string();
+    let parts = [html.len(), STYLE.len(), include_str!("../app.js").len()];
+    assert!(parts.iter().sum::<usize>() <= 60_000, "HTML, CSS, script: {parts:?}");
+}
+
+#[test]
 fn hostile_text_is_escaped() {
     let evil = "<script>alert(1)</script>\"'&";
     let change = Change {
@@ -367,6 +394,17 @@ fn the_page_of_an_incident_has_evidence_doubts_and_history() {
 
 fn rendered(board: &Board) -> String {
     front(&view(board, &[], &Asked::default())).into_string()
+}
+
+fn seat(agent: &str, vantage: Vantage) -> AgentView {
+    AgentView {
+        agent: agent.into(),
+        vantage: Some(vantage),
+        state: SessionState::Up,
+        heard_at: NOW,
+        told: Told::default(),
+        lost: Lost::default(),
+    }
 }
 
 fn view<'a>(board: &'a Board, agents: &'a [AgentView], asked: &'a Asked) -> View<'a> {

@@ -1,5 +1,7 @@
 //! The board: the current picture, as published. A fold over published changes, nothing else.
 
+pub mod spells;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
@@ -7,6 +9,7 @@ use std::{
 
 use faultline_attribution::{CellChange, Change, IncidentId, Layer, State, Timestamp, Verdict, Visibility};
 
+use self::spells::Spells;
 use crate::{feed::Published, fold::Damage, log::Entry};
 
 /// Incidents that ended longer ago than this leave the snapshot (they stay in the history).
@@ -30,6 +33,7 @@ pub struct Board {
     pub full_since: Option<Timestamp>,
     /// What whoever runs this should know, a sentence each; refreshed at each tick.
     pub notices: Vec<String>,
+    spells: Spells,
     incidents: BTreeMap<IncidentId, VecDeque<Change>>,
     cells: BTreeMap<(String, String, Layer), CellChange>,
     newest: BTreeMap<Subject, (u64, Timestamp)>,
@@ -99,6 +103,7 @@ impl Board {
     pub fn apply(&mut self, entry: &Entry) {
         self.sequence = entry.sequence;
         self.newest.insert(Subject::of(&entry.published), (entry.sequence, entry.published_at));
+        self.spells.begin(entry.published_at);
         match &entry.published {
             Published::Incident(change) => {
                 let revisions = self.incidents.entry(change.incident.clone()).or_default();
@@ -110,7 +115,10 @@ impl Board {
             Published::Cell(cell) => {
                 self.cells.insert((cell.provider.clone(), cell.region.clone(), cell.layer), cell.clone());
             }
-            Published::Visibility(visibility) => self.visibility = visibility.clone(),
+            Published::Visibility(visibility) => {
+                self.spells.take(entry.published_at, visibility.below_quorum);
+                self.visibility = visibility.clone();
+            }
         }
     }
 
@@ -177,6 +185,11 @@ impl Board {
     /// Every revision of an incident that is kept, oldest first.
     pub fn revisions(&self, incident: &IncidentId) -> Option<&VecDeque<Change>> {
         self.incidents.get(incident)
+    }
+
+    /// When nothing could be seen.
+    pub fn spells(&self) -> &Spells {
+        &self.spells
     }
 
     /// The matrix, in order.

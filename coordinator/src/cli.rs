@@ -14,6 +14,7 @@ mod incident;
 mod init;
 mod log;
 mod only;
+mod page;
 mod ranges;
 mod replay;
 mod report;
@@ -104,6 +105,9 @@ enum Command {
         before_help = "Example:\n  faultline results export --data-dir ./data > results.ndjson"
     )]
     Results(results::Results),
+    /// Write the page as files, for a mirror on another network
+    #[command(subcommand, before_help = "Example:\n  faultline page export /srv/mirror")]
+    Page(page::Page),
     /// Look for damage
     #[command(subcommand, before_help = "Example:\n  faultline log check --data-dir ./data")]
     Log(log::Log),
@@ -193,6 +197,7 @@ pub fn main() -> ExitCode {
         Command::Replay(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Results(command) => command.run(),
+        Command::Page(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),

@@ -16,9 +16,12 @@ pub mod web;
 
 pub(crate) use page::LATE;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use faultline_attribution::{CellChange, Change, Visibility};
+use faultline_attribution::{CellChange, Change, Learned, TargetId, Visibility};
 use faultline_proto::clock::Clock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
@@ -43,9 +46,13 @@ pub enum Published {
     Visibility(Visibility),
 }
 
+/// What healthy probes saw of targets.
+pub type LearnedTargets = BTreeMap<TargetId, Learned>;
+
 /// Where changes go out.
 pub struct Hub {
     board: Mutex<Board>,
+    learned: Mutex<Arc<LearnedTargets>>,
     sender: broadcast::Sender<Arc<Entry>>,
     changes: Arc<dyn ChangeLog>,
     clock: Clock,
@@ -55,7 +62,7 @@ impl Hub {
     /// A hub that shows this board.
     pub fn new(board: Board, changes: Arc<dyn ChangeLog>, clock: Clock) -> Self {
         let (sender, _) = broadcast::channel(QUEUE);
-        Self { board: Mutex::new(board), sender, changes, clock }
+        Self { board: Mutex::new(board), learned: Mutex::default(), sender, changes, clock }
     }
 
     /// The current picture.
@@ -82,6 +89,16 @@ impl Hub {
     /// Streams that are open.
     pub fn readers(&self) -> usize {
         self.sender.receiver_count()
+    }
+
+    /// What healthy probes saw of targets, when it was last shown.
+    pub fn learned(&self) -> Arc<LearnedTargets> {
+        Arc::clone(&self.learned.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Shows what healthy probes saw of targets.
+    pub fn show_learned(&self, learned: LearnedTargets) {
+        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(learned);
     }
 
     /// The durable changes.

@@ -22,8 +22,8 @@ use std::{
 };
 
 use faultline_attribution::{
-    AgentId, Cause, Input, Layer, Outcome, ProbeKind, Reason, SessionChange, SessionState, Target, TargetId, Timestamp,
-    Vantage, WorldChange,
+    AgentId, Cause, Input, Layer, Learned, Outcome, ProbeKind, Reason, SessionChange, SessionState, Target, TargetId,
+    Timestamp, Vantage, WorldChange,
 };
 use faultline_proto::{
     agent::v1::{Lane, ResultBatch},
@@ -143,6 +143,11 @@ impl Observer {
     /// The catalog in force.
     pub fn targets(&self) -> &BTreeMap<TargetId, Target> {
         &self.targets
+    }
+
+    /// What healthy probes saw of targets.
+    pub fn learned(&self) -> BTreeMap<TargetId, Learned> {
+        self.learner.learned().map(|(target, learned)| (target.clone(), learned.clone())).collect()
     }
 
     /// The published ranges in force.

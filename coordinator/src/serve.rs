@@ -19,7 +19,7 @@ use crate::{
     access::{Policy, tls::TlsError},
     assignment::Assignments,
     catalog::{Catalog, CatalogError, CatalogSource},
-    feed::{Hub, port::FeedPort},
+    feed::{Hub, port::FeedPort, web::Known},
     fold::{Fold, FoldError, Keep, Snapshots},
     ingest::{Ingest, listener::Greeter},
     local_agent::{LocalAgent, LocalAgentError},
@@ -42,6 +42,9 @@ use crate::{
 
 /// Time between ticks.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How old what the pages of targets show of healthy probes may be.
+const SHOW_LEARNED: Duration = Duration::from_mins(1);
 
 /// After this the rooms that have not ended are dropped. An orderly end takes less than 5 s all told.
 const GRACE: Duration = Duration::from_secs(4);
@@ -226,7 +229,8 @@ impl Coordinator {
                 Ok(())
             });
         }
-        tasks.spawn(port.serve(feed, Arc::clone(&hub), Arc::clone(&ingest), stop.clone()));
+        let known = Known { catalog, data: data.clone() };
+        tasks.spawn(port.serve(feed, Arc::clone(&hub), Arc::clone(&ingest), known, stop.clone()));
         if let Some(metrics) = metrics {
             let (hub, ingest) = (Arc::clone(&hub), Arc::clone(&ingest));
             let log_limit_bytes = options.retention.results_bytes;
@@ -279,6 +283,7 @@ async fn tick(
     let clock = hub.clock();
     let mut ticks = time::interval(clock.real(TICK));
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    let mut shown = None;
     loop {
         tokio::select! {
             () = stopped.cancelled() => break,
@@ -287,6 +292,10 @@ async fn tick(
         let now = Timestamp::from_micros(clock.now_micros());
         let looks = fold.tick(now, &hub).await?;
         ingest.look_again(&looks);
+        if shown.is_none_or(|shown| now.since(shown) >= SHOW_LEARNED) {
+            hub.show_learned(fold.observer().learned());
+            shown = Some(now);
+        }
         let lost = fold.observer().lost();
         ingest.show_lost(lost);
         hub.board().notices = lost.iter().filter_map(|(agent, lost)| lost.news(agent, now)).collect();
@@ -326,7 +335,7 @@ async fn serve_metrics(
     sources: metrics::Sources,
     stopped: CancellationToken,
 ) -> Result<(), ServeError> {
-    let greet = async |stream, _| Ok((stream, Extensions::new()));
+    let greet = async |stream, _| Ok((stream, http::Extensions::new()));
     rpc::serve(listener, rpc::METRICS, metrics::router(sources), greet, stopped).await;
     Ok(())
 }

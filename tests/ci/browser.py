@@ -41,9 +41,13 @@ def main(lab, output):
         browser.shoot(output / "page-dark.png", 1280, 900, dark=True)
         browser.shoot(output / "page-320.png", 320, 800)
         incident = browser.run("return document.querySelector('#verdict a').href")
+        look_at_the_timeline_and_the_map(browser)
         read_without_scripts(home)
-        look_at_the_evidence(browser, incident, output)
-        fits_everywhere(browser, [home, incident])
+        target, vantage = look_at_the_evidence(browser, incident, output)
+        mine = f"{home}?mine=azure/front-door,aws/us-east-1,azure/nowhere"
+        ask_what_is_mine(browser, mine, output)
+        choose_a_theme(browser, home)
+        fits_everywhere(browser, [home, mine, incident, target, vantage, f"{home}scorecard"])
         grows_stale(browser, home, play)
         errors = browser.errors()
         check(not errors, f"the console has errors: {errors}")
@@ -86,6 +90,48 @@ def look_at_the_matrix(browser):
     check(not small, f"too small to hit: {small}")
 
 
+def look_at_the_timeline_and_the_map(browser):
+    bars = browser.run("return document.querySelectorAll('#timeline svg .bar.accused').length")
+    check(bars > 0, "the timeline draws no bar of an accused cloud")
+    rows = browser.run("return [...document.querySelectorAll('#timeline-list tbody tr')].map((row) => row.textContent)")
+    check(any("Azure Front Door" in row for row in rows), f"the timeline's list lacks the incident: {rows}")
+    marks = browser.run("return document.querySelectorAll('#map svg text:not(.vantage) title').length")
+    seats = browser.run("return document.querySelectorAll('#map svg text.vantage title').length")
+    check(marks > 0 and seats > 0, f"the map shows {marks} regions and {seats} vantages")
+    print(f"map: {marks} places of regions, {seats} of vantages")
+
+
+def ask_what_is_mine(browser, mine, output):
+    browser.size(1280, 900)
+    browser.open(mine)
+    answer = "document.querySelector('#mine .answer')?.textContent"
+    text = browser.run(f"return {answer}")
+    check(text and "Yes" in text and "azure/front-door" in text, f"the answer is: {text}")
+    check("not known here" in browser.run("return document.querySelector('#mine').textContent"), "an unknown name is not said")
+    rows = "[...document.querySelectorAll('#matrix tr[data-row]')].filter((row) => !row.closest('details')).map((row) => row.dataset.row)"
+    shown = browser.run(f"return {rows}")
+    check("azure/front-door" in shown and len(shown) <= 2, f"rows that are not folded: {shown}")
+    before = browser.run("return document.querySelector('#updated time').dateTime")
+    browser.until("the page is fresh", 15, f"return document.querySelector('#updated time').dateTime !== '{before}'")
+    check(browser.run(f"return {answer}") is not None and browser.run(f"return {rows}") == shown, "a refresh forgot the question")
+    check(browser.run("return location.search").startswith("?mine="), "the address lost the question")
+    browser.shoot(output / "page-mine.png", 1280, 900)
+
+
+def choose_a_theme(browser, home):
+    scheme = "return [document.documentElement.dataset.theme, getComputedStyle(document.body).backgroundColor]"
+    seen = {}
+    for theme in ["dark", "light"]:
+        browser.open(home)
+        browser.run(f"document.querySelector('.theme a[href$=\"theme={theme}\"]').click()")
+        browser.until(f"the page is {theme}", 5, f"return document.documentElement.dataset.theme === '{theme}'")
+        seen[theme] = browser.run(scheme)[1]
+        check("theme" not in browser.run("return location.href"), "the address keeps the theme")
+    check(seen["dark"] != seen["light"], f"both themes have one background: {seen}")
+    browser.open(f"{home}?theme=auto")
+    check(browser.run(scheme)[0] is None, "the theme is not forgotten")
+
+
 def read_without_scripts(home):
     with OPENER.open(home, timeout=10) as answer:
         headers, html = answer.headers, answer.read().decode()
@@ -104,6 +150,17 @@ def look_at_the_evidence(browser, incident, output):
     browser.shoot(output / "incident-desktop.png", 1280, 900)
     browser.shoot(output / "incident-320.png", 320, 800)
     print(f"incident: {rows} rows of evidence")
+    links = "return [...document.querySelectorAll('#evidence tbody a')].map((link) => link.href)"
+    links = browser.run(links)
+    target = next((link for link in links if "/targets/" in link), None)
+    vantage = next((link for link in links if "/vantages/" in link), None)
+    check(target and vantage, f"the evidence leads to no target or no vantage: {links}")
+    for kind, page, words in [("target", target, "What its probes exercise"), ("vantage", vantage, "Vantage group")]:
+        browser.open(page)
+        text = browser.run("return document.querySelector('main').innerText")
+        check(words in text and "Azure Front Door" in text, f"{page} says: {text[:500]}")
+        browser.shoot(output / f"{kind}-desktop.png", 1280, 900)
+    return target, vantage
 
 
 def fits_everywhere(browser, pages):

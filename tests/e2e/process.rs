@@ -170,12 +170,37 @@ fn a_killed_coordinator_comes_back_with_the_same_board() {
     let line = watched_incident(&served.feed);
     assert!(line.contains(r#""verdict":"azure""#) && line.contains(r#""element":"azure/front-door""#), "{line}");
 
+    let copy = tempfile::tempdir().expect("dir");
+    let of_feed = copied(copy.path(), &["--feed", &served.feed]);
+
     // An orderly end leaves a snapshot of all of it.
     served.signal("-TERM");
     assert!(served.child.wait().expect("ends").success());
+    let of_log = copied(copy.path(), &["--data-dir", &data.path().display().to_string()]);
+    assert_eq!(of_feed, of_log, "both have the same incidents");
     let checked = faultline(&["snapshot", "check", "--data-dir", &data.path().display().to_string()]);
     let said = text(&checked.stdout);
     assert!(checked.status.success() && said.contains("equal to the log folded from its first record"), "{said}");
+}
+
+/// Copies the page into a folder; returns which incidents have a page there.
+fn copied(folder: &Path, from: &[&str]) -> Vec<String> {
+    let to = folder.display().to_string();
+    let output = faultline(&[&["page", "export", &to], from].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let read =
+        |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let index = read("index.html");
+    assert!(index.contains("This is a copy, taken at") && !index.contains("<script"), "{index}");
+    let snapshot: serde_json::Value = serde_json::from_str(&read("snapshot.json")).expect("JSON");
+    let incidents = snapshot["incidents"].as_array().expect("incidents").iter();
+    let ids: Vec<String> = incidents.map(|incident| incident["incident"].as_str().expect("id").to_owned()).collect();
+    for id in &ids {
+        assert!(index.contains(&format!("href=\"incidents/{id}.html\"")), "{id}: {index}");
+        assert!(read(&format!("incidents/{id}.html")).contains(id));
+    }
+    assert!(!ids.is_empty() && !folder.join("index.new").exists(), "{ids:?}");
+    ids
 }
 
 /// The first incident that `watch -o ndjson` writes; every line before it must say first what it is.

@@ -62,7 +62,9 @@ function show(page) {
   const main = $("main");
   for (const part of fresh) {
     const now = part.id && document.getElementById(part.id);
-    if (!now) {
+    if (now?.contains(document.activeElement) && document.activeElement.localName === "input") {
+      continue; // somebody is typing
+    } else if (!now) {
       main.append(part);
     } else if (part.dataset.key !== undefined && part.dataset.key === now.dataset.key) {
       const ages = part.querySelectorAll("[data-age]");

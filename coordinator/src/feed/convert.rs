@@ -178,6 +178,39 @@ pub fn cell(change: &CellChange) -> wire::Cell {
     }
 }
 
+/// The cell as the core has it. `None` when a value is missing or of a later build.
+pub fn cell_change(cell: &wire::Cell) -> Option<CellChange> {
+    let state = match cell.state() {
+        wire::CellState::Ok => CellState::Ok,
+        wire::CellState::Degraded => CellState::Degraded,
+        wire::CellState::Failing => CellState::Failing,
+        wire::CellState::NoData => CellState::NoData,
+        wire::CellState::Unspecified => return None,
+    };
+    Some(CellChange {
+        provider: cell.provider.clone(),
+        region: cell.region.clone(),
+        layer: word_of(cell.layer().as_str_name(), "LAYER_")?,
+        state,
+        failing_groups: cell.failing_groups,
+        total_groups: cell.total_groups,
+        changed_at: Timestamp::from_micros(convert::micros(cell.changed_at.as_ref())?),
+    })
+}
+
+/// How well we see, as the core has it. `None` when it does not say when.
+pub fn sight(visibility: &wire::Visibility) -> Option<Visibility> {
+    Some(Visibility {
+        evaluated_through: Timestamp::from_micros(convert::micros(visibility.evaluated_through.as_ref())?),
+        live_groups: visibility.live_groups,
+        total_groups: visibility.total_groups,
+        live_groups_outside_clouds: visibility.live_groups_outside_clouds,
+        live_networks: visibility.live_networks,
+        below_quorum: visibility.below_quorum,
+        reason: visibility.reason.clone(),
+    })
+}
+
 /// How well we see.
 pub fn visibility(visibility: &Visibility) -> wire::Visibility {
     wire::Visibility {
@@ -268,6 +301,32 @@ mod tests {
         let line = LINE.replace(r#","nats":12.5"#, "");
         let before: Change = serde_json::from_str(&line).expect("a change");
         assert!(before.alibis[0].nats.abs() < f64::EPSILON && line != LINE);
+    }
+
+    #[test]
+    fn cells_and_sight_survive_the_wire() {
+        for state in [CellState::Ok, CellState::Degraded, CellState::Failing, CellState::NoData] {
+            let before = CellChange {
+                provider: "aws".into(),
+                region: "us-east-1".into(),
+                layer: faultline_attribution::Layer::Tls,
+                state,
+                failing_groups: 3,
+                total_groups: 7,
+                changed_at: Timestamp::from_micros(1_761_752_640_000_001),
+            };
+            assert_eq!(cell_change(&cell(&before)).expect("back"), before);
+        }
+        let before = Visibility {
+            evaluated_through: Timestamp::from_micros(1_761_752_640_000_000),
+            live_groups: 4,
+            total_groups: 9,
+            live_groups_outside_clouds: 2,
+            live_networks: 3,
+            below_quorum: true,
+            reason: "too few".into(),
+        };
+        assert_eq!(sight(&visibility(&before)).expect("back"), before);
     }
 
     #[test]

@@ -5,20 +5,32 @@
 //! is a glyph and a word, never colour alone; the page reads whole without scripts. `app.js` replaces the sections of
 //! `<main>` by their ids, so each of its children has one.
 
+pub mod asked;
 mod banner;
+pub mod copied;
 mod incident;
+mod map;
 mod matrix;
+pub mod mine;
+pub mod scorecard;
 mod sight;
+pub mod target;
+pub mod theme;
+mod timeline;
+mod vantage;
 pub(crate) mod words;
 
 use std::time::Duration;
 
-use faultline_attribution::Timestamp;
+use faultline_attribution::{TargetId, Timestamp};
 use maud::{DOCTYPE, Markup, html};
 
 pub use self::incident::{Order, Told};
-use self::words::Mark;
+use self::{asked::Asked, copied::Copied, scorecard::Lead, words::Mark};
 use crate::{board::Board, ingest::AgentView};
+
+/// The stylesheet of every page.
+pub const STYLE: &str = concat!(include_str!("plot.css"), include_str!("style.css"));
 
 /// A picture older than this says nothing of the present.
 pub(crate) const LATE: Duration = Duration::from_mins(1);
@@ -31,6 +43,13 @@ pub struct View<'a> {
     pub agents: &'a [AgentView],
     /// The moment that ages are counted from.
     pub now: Timestamp,
+    /// What the reader asked for.
+    pub asked: &'a Asked,
+    /// Median of how our first word compares with that of the accused cloud's own page, over 90 days; `None` where their
+    /// words are not known.
+    pub official_lead: Option<Lead>,
+    /// When this copy was taken; `None` for the page itself.
+    pub copied: Option<Copied>,
 }
 
 impl View<'_> {
@@ -90,10 +109,13 @@ pub fn front(view: &View<'_>) -> Markup {
     let main = html! {
         (banner::banner(view))
         (sight::strip(view))
+        @if view.copied.is_none() { (mine::mine(view)) }
         (matrix::matrix(view))
+        (timeline::timeline(view))
+        (map::map(view))
         (incident::recent(view))
         (sight::vantages(view))
-        (limits())
+        (limits(Some(&scorecard::line(view))))
     };
     document(&title(view), view.mark(), view, &main)
 }
@@ -104,9 +126,8 @@ pub fn incident(view: &View<'_>, told: &Told<'_>) -> Markup {
     let mark = Mark::of(newest);
     let what = words::culprit(newest).unwrap_or_else(|| mark.word().into());
     let main = html! {
-        p #back { a href="/" { "‹ All of it" } }
-        (incident::whole(newest, told, view))
-        (limits())
+        (within(&incident::whole(newest, told, view)))
+        (limits(None))
     };
     document(&format!("{} {what} · {} · Faultline", mark.glyph(), newest.incident), mark, view, &main)
 }
@@ -127,31 +148,70 @@ pub fn missing(view: &View<'_>, id: &str) -> Markup {
     document("No such incident · Faultline", view.mark(), view, &main)
 }
 
+/// The page of the scorecard.
+pub fn scorecard(view: &View<'_>) -> Markup {
+    let main = within(&scorecard::scorecard(view));
+    document("Scorecard · Faultline", view.mark(), view, &main)
+}
+
+/// The page of a target; `None` where nothing is known of it.
+pub fn target(view: &View<'_>, id: &TargetId, known: target::Known<'_>) -> Option<Markup> {
+    let main = within(&target::target(id, known, view)?);
+    Some(document(&format!("{id} · Faultline"), view.mark(), view, &main))
+}
+
+/// The page of a vantage group or an agent; `None` where there is none of that name.
+pub fn vantage(view: &View<'_>, name: &str) -> Option<Markup> {
+    let main = within(&vantage::vantage(name, view)?);
+    Some(document(&format!("{name} · Faultline"), view.mark(), view, &main))
+}
+
+/// The page for something that is not there: what, and its name.
+pub fn absent(view: &View<'_>, what: &str, name: &str) -> Markup {
+    let main = within(&html! {
+        section #missing {
+            h2 { "No such " (what) }
+            p { "This coordinator knows no " (what) " " code { (name) } ". Its pages link to those that it knows." }
+        }
+    });
+    document(&format!("No such {what} · Faultline"), view.mark(), view, &main)
+}
+
+/// The main part of a page other than the front page: with a way back.
+fn within(sections: &Markup) -> Markup {
+    html! {
+        p #back { a href="/" { "‹ All of it" } }
+        (sections)
+    }
+}
+
 /// What every page has around its main part.
 fn document(title: &str, mark: Mark, view: &View<'_>, main: &Markup) -> Markup {
     html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang="en" data-theme=[view.asked.theme.attribute()] {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
+                meta name="color-scheme" content=(view.asked.theme.schemes());
                 title { (title) }
                 link #icon rel="icon" type="image/svg+xml" href={ "data:image/svg+xml," (url_encoded(mark.icon())) };
                 link rel="stylesheet" href="/style.css";
-                script src="/app.js" defer {}
-                noscript { meta http-equiv="refresh" content="15"; }
+                @if view.copied.is_none() {
+                    script src="/app.js" defer {}
+                    noscript { meta http-equiv="refresh" content="15"; }
+                }
             }
-            body.(mark.class()) data-sequence=(view.board.sequence) {
+            body.(mark.class()).copied[view.copied.is_some()] data-sequence=(view.board.sequence) {
                 a.skip href="#main" { "Skip to verdict" }
                 header {
                     p.name { a href="/" { "Faultline" } }
                     p.question { "Which cloud is failing: AWS, Azure or neither?" }
                     p #updated { (updated(view)) }
-                    p #live {}
+                    @if view.copied.is_none() { (theme::switch(view)) p #live {} }
                 }
-                main #main { (main) }
-                (footer())
+                main #main { (copied::banner(view)) (main) }
+                @if view.copied.is_none() { (footer()) }
             }
         }
     }
@@ -160,7 +220,9 @@ fn document(title: &str, mark: Mark, view: &View<'_>, main: &Markup) -> Markup {
 fn updated(view: &View<'_>) -> Markup {
     let through = view.board.visibility.evaluated_through;
     html! {
-        @if through == Timestamp::default() {
+        @if let Some(copied) = view.copied {
+            "a copy of " (words::full(copied.at))
+        } @else if through == Timestamp::default() {
             "nothing evaluated yet"
         } @else {
             "updated " (words::at(through, view.now)) " (" (words::span(view.now.since(through))) " ago)"
@@ -169,7 +231,7 @@ fn updated(view: &View<'_>) -> Markup {
 }
 
 /// What no verdict of ours can say.
-fn limits() -> Markup {
+fn limits(scores: Option<&Markup>) -> Markup {
     html! {
         section #limits aria-labelledby="limits-title" {
             h2 #limits-title { "How sure, and what we cannot see" }
@@ -183,6 +245,7 @@ fn limits() -> Markup {
                 "several independent vantage groups, some of them outside it. Crowd reports and status pages never move "
                 "a verdict. A wrong verdict is retracted here, in public."
             }
+            @if let Some(scores) = scores { p #scores { (scores) } }
         }
     }
 }

@@ -73,6 +73,7 @@ impl FeedPort {
         listener: TcpListener,
         hub: Arc<Hub>,
         ingest: Arc<Ingest>,
+        known: web::Known,
         stopped: CancellationToken,
     ) -> Result<(), ServeError> {
         let (reporter, health) = tonic_health::server::health_reporter();
@@ -95,7 +96,7 @@ impl FeedPort {
         let grpc = Routes::new(service).add_service(health).add_service(reflection);
         let grpc = grpc.prepare().into_axum_router().layer(GrpcWebLayer::new());
         let agents = Arc::new(move || ingest.agents());
-        let pages = web::router(hub, agents, self.archive, Arc::clone(&self.access), stopped.clone());
+        let pages = web::router(hub, agents, known, self.archive, Arc::clone(&self.access), stopped.clone());
         let mut router = grpc.merge(pages).layer(middleware::from_fn_with_state(self.access, guard));
         if let Some(cors) = self.cors {
             // Outermost: a browser asks what it may before it says who it is.

@@ -171,6 +171,12 @@ impl Learner {
         &self.ranges
     }
 
+    /// What is learned of each target of which anything is.
+    pub fn learned(&self) -> impl Iterator<Item = (&TargetId, &Learned)> {
+        let all = self.targets.iter().map(|(target, known)| (target, &known.learned));
+        all.filter(|(_, learned)| **learned != Learned::default())
+    }
+
     /// What is newly known of the target, if this sighting changes what most agents see.
     pub fn learn(&mut self, agent: &AgentId, target: &TargetId, sighting: &Sighting) -> Option<Learned> {
         self.learn_from(agent, target, &Reading::of(sighting), sighting.address)

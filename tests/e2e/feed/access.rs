@@ -179,9 +179,9 @@ async fn a_command_reads_a_feed_with_a_token_over_tls_and_never_sends_it_in_the_
     let status = async |feed: &str, options: &[(&str, &Path)]| {
         let mut command = tokio::process::Command::new(program);
         command.args(["status", "-o", "json", "--feed", feed]);
-        options.iter().for_each(|(option, file)| {
+        for (option, file) in options {
             command.arg(option).arg(file);
-        });
+        }
         let output = time::timeout(HANG, command.output()).await.expect("in time").expect("runs");
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     };

@@ -14,7 +14,7 @@ use faultline_coordinator::{
     feed::{
         Published,
         archive::Past,
-        page::{self, Order, Told, View},
+        page::{self, Order, Told, View, asked::Asked},
         plot,
     },
     history::History,
@@ -83,7 +83,9 @@ fn page_shows_it(all: &[Change], revisions: &[Change], history: &History, now: T
     let figures = plot::figures(history, revisions.last().expect("revisions"));
     let past = Past { history: history.clone(), figures };
     let told = Told { revisions, past: Some(&past), order: Order::default() };
-    let html = page::incident(&View { board: &board, agents: &[], now }, &told).into_string();
+    let asked = Asked::default();
+    let view = View { board: &board, agents: &[], now, asked: &asked, official_lead: None, copied: None };
+    let html = page::incident(&view, &told).into_string();
     fs::write(Path::new(FOLDER).join("page-2025-10-29.html"), &html).expect("written");
     assert_eq!(html.matches("<svg class=\"plot\"").count(), 3, "{html}");
     for what in ["AWS: ", "decisive", "after the onset)", "at the height of it", "The same as numbers", "report.html"] {

@@ -3,11 +3,11 @@
 //! Rules: one section an open incident, the accused before the suspected; each cloud that is not accused is cleared or
 //! said not to be; a quiet page says what it knows and no more; a blind one says that it cannot see.
 
-use faultline_attribution::{Alibi, Change, ElementKind, State, Verdict, element::brand};
+use faultline_attribution::{Alibi, Change, ElementKind, EvidenceRow, State, Verdict, element::brand};
 use maud::{Markup, html};
 
 use super::{
-    View,
+    View, mine,
     words::{self, Mark},
 };
 
@@ -47,6 +47,54 @@ pub(super) fn open<'a>(view: &View<'a>) -> Vec<&'a Change> {
     open
 }
 
+/// Rows of evidence in open incidents that are asked for, with their incident; the strongest of each first.
+pub(super) fn evidence_of<'a>(
+    view: &View<'a>,
+    is_asked: impl Fn(&EvidenceRow) -> bool,
+) -> Vec<(&'a Change, &'a EvidenceRow)> {
+    let open = open(view).into_iter();
+    open.flat_map(|change| change.evidence.iter().map(move |row| (change, row)))
+        .filter(|(_, row)| is_asked(row))
+        .collect()
+}
+
+/// What rows of evidence say, in a section of this id.
+pub(super) fn spoken(evidence: &[(&Change, &EvidenceRow)], id: &str, view: &View<'_>) -> Markup {
+    html! {
+        section id=(id) aria-labelledby={ (id) "-title" } {
+            h2 id={ (id) "-title" } { "Open incidents that it speaks in" }
+            @if evidence.is_empty() { p { "None: it is in nobody's kept evidence." } } @else {
+                table.cards {
+                    thead {
+                        tr {
+                            @for head in ["Incident", "Vantage group", "Target", "Layer", "Cause", "Failed", "Since"] {
+                                th scope="col" { (head) }
+                            }
+                        }
+                    }
+                    tbody {
+                        @for (change, row) in evidence {
+                            tr {
+                                th scope="row" {
+                                    a href={ "/incidents/" (change.incident) } {
+                                        (words::culprit(change).unwrap_or_else(|| "cause unknown".into()))
+                                    }
+                                }
+                                td data-label="Vantage group" { (words::vantage_link(&row.group)) }
+                                td data-label="Target" { (words::target_link(&row.target)) }
+                                td data-label="Layer" { (words::layer(row.layer)) }
+                                td data-label="Cause" { code { (row.cause_word()) } }
+                                td data-label="Failed" { (row.failed) " of " (row.runs) }
+                                td data-label="Since" { (words::at(change.onset_at, view.now)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// One open incident.
 fn accusation(change: &Change, view: &View<'_>) -> Markup {
     let mark = Mark::of(change);
@@ -56,6 +104,7 @@ fn accusation(change: &Change, view: &View<'_>) -> Markup {
                 (words::glyph(mark.glyph())) " "
                 @if mark == Mark::Suspected { "Possible problem. " }
                 (change.headline)
+                (mine::mark(change, view))
             }
             p {
                 @if change.verdict == Verdict::Undetermined {

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 pub use self::evidence::Order;
 use self::evidence::evidence;
 use super::{
-    View, banner,
+    View, banner, mine,
     words::{self, Mark},
 };
 use crate::{
@@ -61,6 +61,7 @@ fn article(change: &Change, view: &View<'_>) -> Markup {
             h3 {
                 span.badge { (words::glyph(mark.glyph())) " " (mark.word()) } " "
                 a href={ "/incidents/" (change.incident) } { (words::culprit(change).unwrap_or_else(|| "cause unknown".into())) }
+                (mine::mark(change, view))
             }
             p {
                 "Verdict " b { (words::verdict(change.verdict)) }

@@ -1,7 +1,8 @@
 //! The matrix: a row for each region, or service that has none, a column for each layer.
 //!
-//! Rules: the worst rows come first and are never folded; no data is never drawn like ok; without a quorum nothing is
-//! drawn ok, because silence then means nothing.
+//! Rules: the worst rows come first and are never folded, unless the reader names rows: then those are shown, and the others
+//! are folded under the worst state of them; no data is never drawn like ok; without a quorum nothing is drawn ok, because
+//! silence then means nothing.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -64,6 +65,9 @@ fn block(provider: &str, mut rows: Vec<Row<'_>>, view: &View<'_>) -> Markup {
             row.region,
         )
     });
+    if !view.asked.mine.is_empty() {
+        return picked(provider, rows, view);
+    }
     let (ok, rest): (Vec<Row<'_>>, Vec<Row<'_>>) = rows.into_iter().partition(|row| row.worst() == CellState::Ok);
     let (unseen, wrong): (Vec<Row<'_>>, Vec<Row<'_>>) =
         rest.into_iter().partition(|row| row.worst() == CellState::NoData);
@@ -93,6 +97,31 @@ fn block(provider: &str, mut rows: Vec<Row<'_>>, view: &View<'_>) -> Markup {
     }
 }
 
+/// One provider for a reader who names rows: those, and the others behind a fold that says the worst of them.
+fn picked(provider: &str, rows: Vec<Row<'_>>, view: &View<'_>) -> Markup {
+    let (own, others): (Vec<Row<'_>>, Vec<Row<'_>>) =
+        rows.into_iter().partition(|row| view.asked.mine.has_row(row.provider, row.region));
+    let name = brand(provider);
+    let worst = others.first().map_or(CellState::Ok, Row::worst);
+    let as_bad = others.iter().filter(|row| row.worst() == worst).count();
+    html! {
+        div.provider {
+            h3 { (name) }
+            @if own.is_empty() { p { "Nothing of " (name) " that you named." } } @else {
+                (table(&format!("{name}: what you named"), &own, view))
+            }
+            @if !others.is_empty() {
+                details id={ "others-" (provider) } {
+                    summary.(class(worst)) {
+                        (words::glyph(shape(worst))) " + " (regions(others.len())) ", " (as_bad) " " (word(worst))
+                    }
+                    (table(&format!("{name}: the others"), &others, view))
+                }
+            }
+        }
+    }
+}
+
 fn table(caption: &str, rows: &[Row<'_>], view: &View<'_>) -> Markup {
     html! {
         table.matrix {
@@ -110,7 +139,7 @@ fn table(caption: &str, rows: &[Row<'_>], view: &View<'_>) -> Markup {
                         @for (layer, state) in row.states.iter().enumerate() {
                             @match (row.cells[layer], state) {
                                 (Some(cell), Some(state)) => (drawn(cell, *state, view)),
-                                _ => td.unprobed { i aria-hidden="true" { "–" } span.sr { "not probed" } },
+                                _ => td.unprobed { span.sr { "not probed" } },
                             }
                         }
                     }
@@ -120,11 +149,12 @@ fn table(caption: &str, rows: &[Row<'_>], view: &View<'_>) -> Markup {
     }
 }
 
-/// A cell: glyph and word for the eye, and for the ear the rest of the sentence where its headers do not say it all.
+/// A cell: its word, and for the ear the rest of the sentence where its headers do not say it all. Its glyph comes with the
+/// stylesheet: there are hundreds of cells.
 fn drawn(cell: &CellChange, state: CellState, view: &View<'_>) -> Markup {
     html! {
         td.(class(state)) {
-            (words::glyph(shape(state))) " " (word(state))
+            (word(state))
             @if matches!(state, CellState::Degraded | CellState::Failing) {
                 span.sr {
                     ": " (brand(&cell.provider)) " " (cell.region) ", " (words::layer(cell.layer)) " fails for "
@@ -141,12 +171,12 @@ fn regions(n: usize) -> String {
 }
 
 /// What a cell is drawn as.
-fn shown(cell: &CellChange, is_blind: bool) -> CellState {
+pub(super) fn shown(cell: &CellChange, is_blind: bool) -> CellState {
     if is_blind && cell.state == CellState::Ok { CellState::NoData } else { cell.state }
 }
 
 /// How much a state deserves a look.
-const fn severity(state: CellState) -> u8 {
+pub(super) const fn severity(state: CellState) -> u8 {
     match state {
         CellState::Ok => 0,
         CellState::NoData => 1,
@@ -155,7 +185,7 @@ const fn severity(state: CellState) -> u8 {
     }
 }
 
-const fn shape(state: CellState) -> &'static str {
+pub(super) const fn shape(state: CellState) -> &'static str {
     match state {
         CellState::Ok => "●",
         CellState::Degraded => "▲",
@@ -164,7 +194,7 @@ const fn shape(state: CellState) -> &'static str {
     }
 }
 
-const fn word(state: CellState) -> &'static str {
+pub(super) const fn word(state: CellState) -> &'static str {
     match state {
         CellState::Ok => "ok",
         CellState::Degraded => "degraded",
@@ -173,7 +203,7 @@ const fn word(state: CellState) -> &'static str {
     }
 }
 
-const fn class(state: CellState) -> &'static str {
+pub(super) const fn class(state: CellState) -> &'static str {
     match state {
         CellState::Ok => "ok",
         CellState::Degraded => "degraded",

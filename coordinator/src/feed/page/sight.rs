@@ -48,7 +48,9 @@ pub(super) fn vantages(view: &View<'_>) -> Markup {
     html! {
         section #vantages aria-labelledby="vantages-title" {
             h2 #vantages-title { "Vantages" }
-            @if agents.is_empty() {
+            @if view.copied.is_some_and(|copied| !copied.has_agents) {
+                p { "This copy was made of the feed, which does not name agents." }
+            } @else if agents.is_empty() {
                 p { "No agent has ever said hello. Issue one with " code { "faultline agent issue NAME" } "." }
             } @else {
                 details #all-vantages open[agents.len() <= UNFOLDED] {
@@ -58,19 +60,26 @@ pub(super) fn vantages(view: &View<'_>) -> Markup {
                         (in_state(SessionState::Silent)) " silent, "
                         (in_state(SessionState::Goodbye)) " left"
                     }
-                    table.cards {
-                        caption.sr { "Agents, the silent ones first" }
-                        thead {
-                            tr {
-                                @for head in ["Agent", "Vantage group", "Where", "Network", "Session", "Last heard"] {
-                                    th scope="col" { (head) }
-                                }
-                            }
-                        }
-                        tbody { @for agent in agents { (row(agent, view)) } }
+                    (table(&agents, view))
+                }
+            }
+        }
+    }
+}
+
+/// Agents, in this order.
+pub(super) fn table(agents: &[&AgentView], view: &View<'_>) -> Markup {
+    html! {
+        table.cards {
+            caption.sr { "Agents, the silent ones first" }
+            thead {
+                tr {
+                    @for head in ["Agent", "Vantage group", "Where", "Network", "Session", "Last heard"] {
+                        th scope="col" { (head) }
                     }
                 }
             }
+            tbody { @for agent in agents { (row(agent, view)) } }
         }
     }
 }
@@ -85,7 +94,9 @@ fn row(agent: &AgentView, view: &View<'_>) -> Markup {
     html! {
         tr {
             th scope="row" { (agent.agent) }
-            td data-label="Vantage group" { (vantage.map_or("-", |vantage| &vantage.group)) }
+            td data-label="Vantage group" {
+                @match vantage { Some(vantage) => (words::vantage_link(&vantage.group)), None => "-" }
+            }
             td data-label="Where" { (vantage.map_or_else(|| "-".into(), place)) }
             td data-label="Network" { (vantage.map_or_else(|| "-".into(), Vantage::network)) }
             td.(class) data-label="Session" {

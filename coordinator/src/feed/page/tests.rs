@@ -1,14 +1,19 @@
 //! What every page must say, and what it must never say.
 
+mod drawings;
+mod parts;
+
 use faultline_attribution::{
     Alibi, Cause, CellChange, CellState, Change, ElementKind, EvidenceRow, IncidentId, Kind, Layer, Probabilities,
-    State, Suspect, Verdict, Visibility, change::RecordType,
+    SessionState, State, Suspect, Vantage, Verdict, Visibility, change::RecordType,
 };
 
 use super::*;
 use crate::{
     feed::Published,
+    ingest,
     log::{Cursor, Entry},
+    observe::lost::Lost,
 };
 
 const NOW: Timestamp = Timestamp::from_micros(1_761_752_640_000_000);
@@ -131,11 +136,14 @@ fn hostile_text_is_escaped() {
     };
     let sight = Visibility { below_quorum: true, reason: evil.into(), ..sight() };
     let board = board(sight, vec![Published::Incident(Box::new(change)), cell("aws", evil, CellState::Failing)]);
-    let view = View { board: &board, agents: &[], now: NOW };
+    let nothing = Asked::default();
+    let view = view(&board, &[], &nothing);
     let revisions: Vec<Change> =
         board.revisions(&front_door().incident).expect("it is there").iter().cloned().collect();
-    for html in
-        [front(&view), incident(&view, &told(&revisions)), missing(&view, evil)].map(maud::PreEscaped::into_string)
+    let asked = Asked::of("mine=%3Cscript%3E%22,x");
+    let asking = View { asked: &asked, ..view };
+    for html in [front(&view), front(&asking), incident(&view, &told(&revisions)), missing(&view, evil)]
+        .map(maud::PreEscaped::into_string)
     {
         assert!(!html.contains("<script>") && html.contains("&lt;script&gt;"), "{html}");
     }
@@ -147,7 +155,7 @@ fn the_page_of_an_incident_has_evidence_doubts_and_history() {
     let board = board(sight(), [first, front_door()].map(|change| Published::Incident(Box::new(change))).into());
     let revisions: Vec<Change> =
         board.revisions(&front_door().incident).expect("it is there").iter().cloned().collect();
-    let html = incident(&View { board: &board, agents: &[], now: NOW }, &told(&revisions)).into_string();
+    let html = incident(&view(&board, &[], &Asked::default()), &told(&revisions)).into_string();
     for what in
         ["connect_timeout", "8 of 8", "it could also be Azure eastus (3 %)", "0.981", "suspected", "&quot;type&quot;"]
     {
@@ -214,8 +222,8 @@ fn the_page_tells_the_height_of_an_incident_that_is_over_and_no_more_revisions_t
 
 fn page_of(revisions: &[Change], order: Order) -> String {
     let board = board(sight(), revisions.iter().cloned().map(|change| Published::Incident(Box::new(change))).collect());
-    let view = View { board: &board, agents: &[], now: NOW };
-    incident(&view, &Told { order, ..told(revisions) }).into_string()
+    let asked = Asked::default();
+    incident(&view(&board, &[], &asked), &Told { order, ..told(revisions) }).into_string()
 }
 
 fn told(revisions: &[Change]) -> Told<'_> {
@@ -223,7 +231,28 @@ fn told(revisions: &[Change]) -> Told<'_> {
 }
 
 fn rendered(board: &Board) -> String {
-    front(&View { board, agents: &[], now: NOW }).into_string()
+    front(&view(board, &[], &Asked::default())).into_string()
+}
+
+fn seat(agent: &str, vantage: Vantage) -> AgentView {
+    AgentView {
+        agent: agent.into(),
+        vantage: Some(vantage),
+        state: SessionState::Up,
+        heard_at: NOW,
+        told: ingest::Told::default(),
+        lost: Lost::default(),
+    }
+}
+
+fn view<'a>(board: &'a Board, agents: &'a [AgentView], asked: &'a Asked) -> View<'a> {
+    View { board, agents, now: NOW, asked, official_lead: None, copied: None }
+}
+
+/// A section of a page, by its id.
+fn section<'a>(html: &'a str, id: &str) -> &'a str {
+    let (_, rest) = html.split_once(&format!("<section id=\"{id}\"")).unwrap_or_else(|| panic!("no {id}: {html}"));
+    rest.split_once("</section>").map_or(rest, |(section, _)| section)
 }
 
 fn board(visibility: Visibility, published: Vec<Published>) -> Board {

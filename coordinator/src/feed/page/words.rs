@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use faultline_attribution::{Change, Element, Layer, State, Timestamp, Verdict};
 use maud::{Markup, html};
+use url::form_urlencoded;
 
+use super::View;
 use crate::feed::filter::Band;
 
 /// What a banner, a row of incidents or the whole page stands for.
@@ -127,6 +129,13 @@ pub(super) fn in_words(instant: Timestamp, now: Timestamp) -> String {
     if today.get(..10) == Some(day) { format!("{time}Z") } else { format!("{day} {time}Z") }
 }
 
+/// An instant in UTC with its date, whenever it is read.
+pub(super) fn full(instant: Timestamp) -> Markup {
+    let text = instant.to_string();
+    let (Some(day), Some(time)) = (text.get(..10), text.get(11..19)) else { return html! { (text) } };
+    html! { time datetime=(instant) { (day) " " (time) "Z" } }
+}
+
 /// A span in its largest sensible unit: "7 s", "12 min", "30 h", "3 d".
 pub(super) fn span(span: Duration) -> String {
     let seconds = span.as_secs();
@@ -190,6 +199,29 @@ pub(crate) const fn verdict(verdict: Verdict) -> &'static str {
 pub(crate) fn culprit(change: &Change) -> Option<String> {
     let kind = change.element_kind.filter(|_| !change.element.is_empty())?;
     Some(Element::new(kind, change.element.clone()).title())
+}
+
+/// The verdict that last named somebody, which a retraction keeps in view; `None` where nobody was ever named.
+pub(super) fn last_named(change: &Change, view: &View<'_>) -> Option<Verdict> {
+    let revisions = view.board.revisions(&change.incident).into_iter().flatten().rev();
+    let mut verdicts = revisions.map(|revision| revision.verdict).chain([change.verdict]);
+    verdicts.find(|verdict| *verdict != Verdict::Undetermined)
+}
+
+/// A vantage group or agent, with a link to its page.
+pub(super) fn vantage_link(name: &str) -> Markup {
+    html! { a href={ "/vantages/" (in_path(name)) } { (name) } }
+}
+
+/// A target, with a link to its page. The agents' own sessions are none.
+pub(super) fn target_link(id: &str) -> Markup {
+    html! { @if id == "uplink" { (id) } @else { a href={ "/targets/" (in_path(id)) } { (id) } } }
+}
+
+/// A name as the end of a path.
+fn in_path(name: &str) -> String {
+    let encoded: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    encoded.replace('+', "%20").replace("%2F", "/")
 }
 
 /// A count with its noun: "1 agent", "12 agents".

@@ -25,14 +25,14 @@ use super::Site;
 use crate::{
     feed::{
         archive::{ArchiveError, Past},
-        page::{self, Order, Told},
+        page::{self, Order, Told, asked::Asked},
     },
     report::{self, Format, Material},
 };
 
 /// How the page is asked for.
 #[derive(Deserialize)]
-struct Asked {
+struct Sorting {
     sort: Option<String>,
 }
 
@@ -54,8 +54,8 @@ pub(super) fn router() -> Router<Site> {
     Router::new()
         .route(
             "/incidents/{id}",
-            get(async |State(site): State<Site>, Path(id): Path<String>, Query(asked): Query<Asked>| {
-                page(&site, id, &asked).await
+            get(async |State(site): State<Site>, Path(id): Path<String>, Query(how): Query<Sorting>, asked: Asked| {
+                page(&site, id, &how, &asked).await
             }),
         )
         .route(
@@ -66,12 +66,12 @@ pub(super) fn router() -> Router<Site> {
         )
 }
 
-async fn page(site: &Site, id: String, asked: &Asked) -> Response {
-    let order = asked.sort.as_deref().map_or_else(Order::default, Order::of);
+async fn page(site: &Site, id: String, how: &Sorting, asked: &Asked) -> Response {
+    let order = how.sort.as_deref().map_or_else(Order::default, Order::of);
     match find(site, id.clone(), true).await {
         Err(refusal) => refusal,
-        Ok(None) => site.look(|view| (StatusCode::NOT_FOUND, page::missing(view, &id).into_string())),
-        Ok(Some(Found { revisions, past })) => site.look(|view| {
+        Ok(None) => site.look(asked, |view| (StatusCode::NOT_FOUND, page::missing(view, &id).into_string())),
+        Ok(Some(Found { revisions, past })) => site.look(asked, |view| {
             let told = Told { revisions: &revisions, past: past.as_deref(), order };
             (StatusCode::OK, page::incident(view, &told).into_string())
         }),

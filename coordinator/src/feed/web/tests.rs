@@ -74,6 +74,53 @@ async fn every_answer_carries_the_policy_and_an_unknown_incident_is_a_page() {
     }
 }
 
+#[tokio::test]
+async fn a_target_and_a_vantage_have_a_page_each() {
+    let site = Served::start().await;
+    let paths = [
+        ("/targets/shop/checkout", 200, "<dd>checkout.example.org</dd>"),
+        ("/targets/shop/nowhere", 404, "No such target"),
+        ("/vantages/nobody", 404, "No such vantage"),
+        ("/vantages/%3Cscript%3E", 404, "&lt;script&gt;"),
+    ];
+    for (path, status, what) in paths {
+        let mut answer = String::new();
+        site.get(path, "").await.read_to_string(&mut answer).await.expect("answer");
+        assert!(answer.starts_with(&format!("HTTP/1.0 {status}")) && answer.contains(what), "{path}: {answer}");
+        assert!(!answer.contains("secret"), "a path may hold what is not for everybody: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_theme_that_is_chosen_is_kept_and_leads_to_no_other_host() {
+    let site = Served::start().await;
+    let ask = async |path: &str, headers: &str| {
+        let mut answer = String::new();
+        site.get(path, headers).await.read_to_string(&mut answer).await.expect("answer");
+        answer
+    };
+    for (path, way) in [("/?span=7d&theme=dark", "?span=7d"), ("//elsewhere.example/?theme=dark", "?")] {
+        let answer = ask(path, "").await;
+        assert!(answer.starts_with("HTTP/1.0 303"), "{answer}");
+        assert!(answer.contains(&format!("location: {way}\r\n")), "{answer}");
+        assert!(answer.contains("set-cookie: theme=dark; Path=/;"), "{answer}");
+    }
+    let dark = ask("/?span=7d", "Cookie: theme=dark\r\n").await;
+    assert!(dark.contains(r#"<html lang="en" data-theme="dark">"#), "{dark}");
+    assert!(dark.contains(r#"<a href="?span=7d&amp;theme=light""#), "{dark}");
+    assert!(ask("/", "").await.contains(r#"<html lang="en">"#));
+}
+
+const CATALOG: &str = r#"
+[[target]]
+id = "shop/checkout"
+probe = "https"
+url = "https://checkout.example.org/secret?key=secret"
+hosted_on = "aws"
+region = "eu-west-1"
+owner = "shop"
+"#;
+
 /// A site over an empty board, on a port of its own.
 struct Served {
     address: SocketAddr,
@@ -90,10 +137,12 @@ impl Served {
         let log = Arc::new(SqliteLog::open(data.path()).expect("log"));
         let hub = Arc::new(Hub::new(Board::new(log.feed_id()), Arc::clone(&log) as _, Clock::system()));
         let stop = CancellationToken::new();
+        let catalog = Catalog::parse("test", CATALOG).expect("catalog");
+        let known = Known { catalog: Arc::new(catalog), data: data.path().to_owned() };
         let access = Arc::new(Access::new(&Policy::default(), data.path(), Clock::system()));
         let peer = Peer { address: ([127, 0, 0, 1], 1).into(), is_private: true };
         let archive = Archive::of(data.path().to_owned(), Clock::system());
-        let router = router(Arc::clone(&hub), Arc::new(Vec::new), archive, Arc::clone(&access), stop.clone())
+        let router = router(Arc::clone(&hub), Arc::new(Vec::new), known, archive, Arc::clone(&access), stop.clone())
             .layer(middleware::from_fn_with_state(access, access::guard))
             .layer(Extension(peer));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");

@@ -99,6 +99,15 @@ impl SqliteReader {
         })
     }
 
+    /// When the newest record came; `None` for an empty log.
+    pub fn newest(&self) -> Result<Option<Timestamp>, LogError> {
+        let sql = "SELECT received_at FROM record ORDER BY cursor DESC LIMIT 1";
+        self.ask(|connection| {
+            let came: Option<i64> = connection.query_row(sql, [], |row| row.get(0)).optional()?;
+            Ok(came.map(Timestamp::from_micros))
+        })
+    }
+
     /// The coordinator's own records up to the cursor, without ticks, in order.
     pub fn own(&self, through: Cursor) -> Result<Vec<(Cursor, Record)>, LogError> {
         // Said as the index says it, or it would not be used.
@@ -164,6 +173,16 @@ impl SqliteReader {
             Stopped::Log(source) => LogError::Store { path: self.path.clone(), source }.into(),
             Stopped::Given(error) => error,
         })
+    }
+
+    /// The counts of one target or element in the hours from `from` until before `to` (since the epoch), oldest first; damaged
+    /// parts are left out.
+    pub fn counts_of(&self, by: By, name: &str, hours: (i64, i64)) -> Result<Vec<(i64, Part)>, LogError> {
+        let (found, needed) = (self.ask(schema::version)?, tally::since(by));
+        if found < needed {
+            return Err(LogError::Older { path: self.path.clone(), found, needed });
+        }
+        self.ask(|connection| tally::of(connection, by, name, hours))
     }
 
     /// Histories of incidents that have ended.

@@ -7,7 +7,7 @@ use std::{
 
 use faultline_attribution::{CellChange, Change, IncidentId, Layer, State, Timestamp, Verdict, Visibility};
 
-use crate::{feed::Published, fold::Damage, log::Entry};
+use crate::{claims::Claims, feed::Published, fold::Damage, log::Entry};
 
 /// Incidents that ended longer ago than this leave the snapshot (they stay in the history).
 const RECENT: Duration = Duration::from_hours(24);
@@ -30,6 +30,8 @@ pub struct Board {
     pub full_since: Option<Timestamp>,
     /// What whoever runs this should know, a sentence each; refreshed at each tick.
     pub notices: Vec<String>,
+    /// What others say: shown, and no input to anything. When each was last checked is refreshed.
+    pub claims: Claims,
     incidents: BTreeMap<IncidentId, VecDeque<Change>>,
     cells: BTreeMap<(String, String, Layer), CellChange>,
     newest: BTreeMap<Subject, (u64, Timestamp)>,
@@ -41,6 +43,7 @@ enum Subject {
     Incident(IncidentId),
     Cell(String, String, Layer),
     Visibility,
+    Claim(String, String),
 }
 
 impl Subject {
@@ -49,6 +52,7 @@ impl Subject {
             Published::Incident(change) => Self::Incident(change.incident.clone()),
             Published::Cell(cell) => Self::Cell(cell.provider.clone(), cell.region.clone(), cell.layer),
             Published::Visibility(_) => Self::Visibility,
+            Published::Claim(claim) => Self::Claim(claim.source.clone(), claim.about.clone()),
         }
     }
 }
@@ -99,6 +103,7 @@ impl Board {
                 self.cells.insert((cell.provider.clone(), cell.region.clone(), cell.layer), cell.clone());
             }
             Published::Visibility(visibility) => self.visibility = visibility.clone(),
+            Published::Claim(claim) => self.claims.apply(claim),
         }
     }
 
@@ -121,6 +126,10 @@ impl Board {
                 self.cells.get(&(provider.clone(), region.clone(), *layer)).map(|cell| Published::Cell(cell.clone()))
             }
             Subject::Visibility => Some(Published::Visibility(self.visibility.clone())),
+            Subject::Claim(source, about) => {
+                let told = self.claims.told(source, about)?;
+                Some(Published::Claim(Box::new(told.newest().clone())))
+            }
         }
     }
 

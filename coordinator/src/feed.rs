@@ -2,7 +2,8 @@
 //! it.
 //!
 //! Rules: one sequence over everything published; a subscriber takes its snapshot and its place in the queue at the same
-//! moment, so that nothing falls between; the queue is bounded, and who reads too slowly is told so and may resume.
+//! moment, so that nothing falls between; the queue is bounded, and who reads too slowly is told so and may resume; who
+//! publishes takes a turn, from making a change durable until it is sent, so that changes go out in their order.
 
 pub mod convert;
 pub mod filter;
@@ -13,14 +14,15 @@ pub mod web;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use faultline_attribution::{CellChange, Change, Visibility};
+use faultline_attribution::{CellChange, Change, Timestamp, Visibility};
 use faultline_proto::clock::Clock;
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
+use tokio::sync::{self, broadcast};
 
 use crate::{
     board::Board,
-    log::{ChangeLog, Entry},
+    claims::Claim,
+    log::{ChangeLog, Cursor, Entry, LogError},
 };
 
 /// Changes that a subscriber may lie behind before it is cut off.
@@ -36,6 +38,8 @@ pub enum Published {
     Cell(CellChange),
     /// Sight lost or regained.
     Visibility(Visibility),
+    /// What somebody else says; no tick makes it, and none reads it.
+    Claim(Box<Claim>),
 }
 
 /// Where changes go out.
@@ -44,13 +48,17 @@ pub struct Hub {
     sender: broadcast::Sender<Arc<Entry>>,
     changes: Arc<dyn ChangeLog>,
     clock: Clock,
+    turns: sync::Mutex<()>,
 }
+
+/// A turn at publishing. Others wait until it is dropped.
+pub struct Turn<'a>(#[expect(dead_code, reason = "held, not read")] sync::MutexGuard<'a, ()>);
 
 impl Hub {
     /// A hub that shows this board.
     pub fn new(board: Board, changes: Arc<dyn ChangeLog>, clock: Clock) -> Self {
         let (sender, _) = broadcast::channel(QUEUE);
-        Self { board: Mutex::new(board), sender, changes, clock }
+        Self { board: Mutex::new(board), sender, changes, clock, turns: sync::Mutex::default() }
     }
 
     /// The current picture.
@@ -58,7 +66,23 @@ impl Hub {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows and sends durable changes.
+    /// Waits for a turn at publishing.
+    pub async fn turn(&self) -> Turn<'_> {
+        Turn(self.turns.lock().await)
+    }
+
+    /// Makes changes durable that no tick made, shows and sends them.
+    pub async fn publish_in_turn(
+        &self,
+        _turn: &Turn<'_>,
+        changes: Vec<Published>,
+        at: Timestamp,
+    ) -> Result<(), LogError> {
+        self.publish(self.changes.publish(Cursor::START, at, changes).await?);
+        Ok(())
+    }
+
+    /// Shows and sends durable changes; whoever made them durable has had the turn since before.
     pub fn publish(&self, entries: Vec<Entry>) {
         let mut board = self.board();
         for entry in entries {

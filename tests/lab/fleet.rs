@@ -55,6 +55,7 @@ impl Fleet {
             clock,
             with_agent: false,
             publishers: None,
+            claims: None,
             retention: faultline_coordinator::retention::Retention::default(),
         })
         .await?;

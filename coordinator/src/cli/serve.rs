@@ -10,6 +10,7 @@ use super::{DataDir, runtime, say, start_logs};
 use crate::{
     access::Policy,
     catalog::CatalogSource,
+    claims::Sources,
     pki::Authority,
     retention::Retention,
     serve::{Coordinator, Options},
@@ -52,6 +53,12 @@ pub(super) struct Serve {
     /// Do not ask the publishers for their address ranges; those of the data directory stay in force
     #[arg(long, env = "FAULTLINE_NO_RANGES_REFRESH")]
     no_ranges_refresh: bool,
+    /// Whose status pages to ask, instead of those of AWS and Azure; what they say is shown, and never an input
+    #[arg(long, value_name = "FILE", conflicts_with = "no_claims")]
+    claims_file: Option<PathBuf>,
+    /// Do not ask anybody's status page
+    #[arg(long, env = "FAULTLINE_NO_CLAIMS")]
+    no_claims: bool,
     /// Results that came longer ago leave the log; changes and counts stay
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "7d")]
     keep_results: Duration,
@@ -72,6 +79,10 @@ impl Serve {
             let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
             Authority::init(&data_dir, "faultline-local.internal", &names, clock.now_micros())?;
         }
+        let claims = match &self.claims_file {
+            Some(path) => Some(Sources::load(path)?),
+            None => (!self.no_claims).then(Sources::default),
+        };
         let options = Options {
             data_dir,
             catalogs: self.catalog.iter().map(|word| CatalogSource::from(word.as_str())).collect(),
@@ -86,6 +97,7 @@ impl Serve {
             clock,
             with_agent: self.with_agent,
             retention: Retention { results_for: self.keep_results, results_bytes: self.keep_bytes.0 },
+            claims,
             publishers: (!self.no_ranges_refresh).then(|| self.publishers.publishers()),
         };
         let scheme = if options.access.tls.is_some() { "https" } else { "http" };

@@ -8,7 +8,7 @@
 //! | `/healthz` | `ok` while the server answers |
 //!
 //! **Events.** `id` is the place in the feed's sequence. `change` carries an incident's revision (the Change object),
-//! `cell` and `visibility` theirs; `tick` comes every five seconds with the moment evaluated through, also when nothing
+//! `cell`, `visibility` and `claim` theirs; `tick` comes every five seconds with the moment evaluated through, also when nothing
 //! changes. A reader that comes back with `Last-Event-ID` (or first with `?after=`) sees every change after that place
 //! once, then the live ones. `reset` says that the place is not of this feed: look again from the start. Rules: a
 //! reader that is too slow is ended and resumes by itself; streams are bounded, one too many is told to come back; a stream
@@ -281,6 +281,7 @@ impl Reader {
             Published::Incident(change) => ("change", serde_json::to_string(change)?),
             Published::Cell(cell) => ("cell", serde_json::to_string(cell)?),
             Published::Visibility(visibility) => ("visibility", serde_json::to_string(visibility)?),
+            Published::Claim(claim) => ("claim", serde_json::to_string(claim)?),
         };
         Ok(self.event(kind, &data))
     }

@@ -64,7 +64,7 @@ impl Coordinator {
         // Free now; should somebody take them before the program does, that ends with a complaint.
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
         let (agents, feed, log) = (free()?, free()?, data.join("coordinator.log"));
-        let arguments: [OsString; 10] = [
+        let arguments: [OsString; 11] = [
             "serve".into(),
             "--data-dir".into(),
             data.into(),
@@ -75,6 +75,7 @@ impl Coordinator {
             "--feed-listen".into(),
             feed.to_string().into(),
             "--no-ranges-refresh".into(),
+            "--no-claims".into(),
         ];
         let program = Kept::start(program, &arguments, File::create(&log)?).await?;
         let began = time::Instant::now();

@@ -7,6 +7,7 @@
 
 mod banner;
 mod incident;
+pub mod lanes;
 mod matrix;
 mod sight;
 mod words;
@@ -90,6 +91,7 @@ pub fn front(view: &View<'_>) -> Markup {
         (banner::banner(view))
         (sight::strip(view))
         (matrix::matrix(view))
+        (lanes::lanes(view))
         (incident::recent(view))
         (sight::vantages(view))
         (limits())

@@ -91,7 +91,12 @@ pub fn router(hub: Arc<Hub>, agents: Agents, access: Arc<Access>, shutdown: Canc
             ),
         )
         .route("/favicon.svg", get(async |State(site): State<Site>| site.icon()))
-        .route("/style.css", get(async || asset("text/css; charset=utf-8", include_str!("style.css"))))
+        .route(
+            "/style.css",
+            get(async || {
+                asset("text/css; charset=utf-8", concat!(include_str!("style.css"), include_str!("page/lanes.css")))
+            }),
+        )
         .route("/app.js", get(async || asset("text/javascript; charset=utf-8", include_str!("app.js"))))
         .route("/healthz", get(async || asset("text/plain; charset=utf-8", "ok\n")))
         .layer(middleware::map_response(async |mut response: Response| {

@@ -11,7 +11,7 @@ use crate::{
     log::{Cursor, Entry},
 };
 
-const NOW: Timestamp = Timestamp::from_micros(1_761_752_640_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_micros(1_761_752_640_000_000);
 
 #[test]
 fn the_banner_names_the_culprit_and_clears_the_other_cloud() {
@@ -151,11 +151,11 @@ fn the_page_of_an_incident_has_evidence_doubts_and_history() {
     }
 }
 
-fn rendered(board: &Board) -> String {
+pub(super) fn rendered(board: &Board) -> String {
     front(&View { board, agents: &[], now: NOW }).into_string()
 }
 
-fn board(visibility: Visibility, published: Vec<Published>) -> Board {
+pub(super) fn board(visibility: Visibility, published: Vec<Published>) -> Board {
     let mut board = Board::new("feed".into());
     for (published, sequence) in published.into_iter().zip(1..) {
         board.apply(&Entry { sequence, tick: Cursor::START, published_at: NOW, published });
@@ -164,7 +164,7 @@ fn board(visibility: Visibility, published: Vec<Published>) -> Board {
     board
 }
 
-fn sight() -> Visibility {
+pub(super) fn sight() -> Visibility {
     Visibility {
         evaluated_through: NOW.before(Duration::from_secs(1)),
         live_groups: 16,
@@ -189,7 +189,7 @@ fn cell(provider: &str, region: &str, state: CellState) -> Published {
     })
 }
 
-fn front_door() -> Change {
+pub(super) fn front_door() -> Change {
     let onset = Timestamp::from_micros(1_761_752_464_000_000);
     Change {
         r#type: RecordType::Incident,

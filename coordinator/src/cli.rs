@@ -6,6 +6,7 @@
 mod agent;
 mod backup;
 mod catalog;
+mod claim;
 mod colour;
 mod completions;
 mod follow;
@@ -101,6 +102,9 @@ enum Command {
         before_help = "Example:\n  faultline results export --data-dir ./data > results.ndjson"
     )]
     Results(results::Results),
+    /// Show what status pages and crowds say, and push in what crowds say
+    #[command(subcommand, visible_alias = "claims", before_help = "Example:\n  faultline claim list")]
+    Claim(claim::Claim),
     /// Look for damage
     #[command(subcommand, before_help = "Example:\n  faultline log check --data-dir ./data")]
     Log(log::Log),
@@ -180,6 +184,7 @@ pub fn main() -> ExitCode {
         Command::History(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Results(command) => command.run(),
+        Command::Claim(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
@@ -192,6 +197,7 @@ pub fn main() -> ExitCode {
             say_error(&format!("{error:#}"));
             let is_usage = error.downcast_ref::<crate::catalog::CatalogError>().is_some()
                 || error.downcast_ref::<Usage>().is_some()
+                || error.downcast_ref::<crate::claims::sources::SourcesError>().is_some()
                 || error.downcast_ref::<crate::ranges::RangesError>().is_some()
                 || error.downcast_ref::<crate::world_file::WorldError>().is_some()
                 || error.downcast_ref::<BackupError>().is_some_and(BackupError::is_of_usage)

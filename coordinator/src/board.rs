@@ -10,7 +10,7 @@ use std::{
 use faultline_attribution::{CellChange, Change, IncidentId, Layer, State, Timestamp, Verdict, Visibility};
 
 use self::spells::Spells;
-use crate::{feed::Published, fold::Damage, log::Entry};
+use crate::{claims::Claims, feed::Published, fold::Damage, log::Entry};
 
 /// Incidents that ended longer ago than this leave the snapshot (they stay in the history).
 const RECENT: Duration = Duration::from_hours(24);
@@ -33,6 +33,8 @@ pub struct Board {
     pub full_since: Option<Timestamp>,
     /// What whoever runs this should know, a sentence each; refreshed at each tick.
     pub notices: Vec<String>,
+    /// What others say: shown, and no input to anything. When each was last checked is refreshed.
+    pub claims: Claims,
     spells: Spells,
     incidents: BTreeMap<IncidentId, VecDeque<Change>>,
     cells: BTreeMap<(String, String, Layer), CellChange>,
@@ -45,6 +47,7 @@ enum Subject {
     Incident(IncidentId),
     Cell(String, String, Layer),
     Visibility,
+    Claim(String, String),
 }
 
 impl Subject {
@@ -53,6 +56,7 @@ impl Subject {
             Published::Incident(change) => Self::Incident(change.incident.clone()),
             Published::Cell(cell) => Self::Cell(cell.provider.clone(), cell.region.clone(), cell.layer),
             Published::Visibility(_) => Self::Visibility,
+            Published::Claim(claim) => Self::Claim(claim.source.clone(), claim.about.clone()),
         }
     }
 }
@@ -119,6 +123,7 @@ impl Board {
                 self.spells.take(entry.published_at, visibility.below_quorum);
                 self.visibility = visibility.clone();
             }
+            Published::Claim(claim) => self.claims.apply(claim),
         }
     }
 
@@ -141,6 +146,10 @@ impl Board {
                 self.cells.get(&(provider.clone(), region.clone(), *layer)).map(|cell| Published::Cell(cell.clone()))
             }
             Subject::Visibility => Some(Published::Visibility(self.visibility.clone())),
+            Subject::Claim(source, about) => {
+                let told = self.claims.told(source, about)?;
+                Some(Published::Claim(Box::new(told.newest().clone())))
+            }
         }
     }
 

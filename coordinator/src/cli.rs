@@ -6,6 +6,7 @@
 mod agent;
 mod backup;
 mod catalog;
+mod claim;
 mod colour;
 mod completions;
 mod follow;
@@ -108,6 +109,9 @@ enum Command {
     /// Write the page as files, for a mirror on another network
     #[command(subcommand, before_help = "Example:\n  faultline page export /srv/mirror")]
     Page(page::Page),
+    /// Show what status pages and crowds say, and push in what crowds say
+    #[command(subcommand, visible_alias = "claims", before_help = "Example:\n  faultline claim list")]
+    Claim(claim::Claim),
     /// Look for damage
     #[command(subcommand, before_help = "Example:\n  faultline log check --data-dir ./data")]
     Log(log::Log),
@@ -198,6 +202,7 @@ pub fn main() -> ExitCode {
         Command::Report(command) => command.run(),
         Command::Results(command) => command.run(),
         Command::Page(command) => command.run(),
+        Command::Claim(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
@@ -210,6 +215,7 @@ pub fn main() -> ExitCode {
             say_error(&format!("{error:#}"));
             let is_usage = error.downcast_ref::<crate::catalog::CatalogError>().is_some()
                 || error.downcast_ref::<Usage>().is_some()
+                || error.downcast_ref::<crate::claims::sources::SourcesError>().is_some()
                 || error.downcast_ref::<crate::ranges::RangesError>().is_some()
                 || error.downcast_ref::<crate::world_file::WorldError>().is_some()
                 || error.downcast_ref::<BackupError>().is_some_and(BackupError::is_of_usage)

@@ -2,7 +2,8 @@
 //! it.
 //!
 //! Rules: one sequence over everything published; a subscriber takes its snapshot and its place in the queue at the same
-//! moment, so that nothing falls between; the queue is bounded, and who reads too slowly is told so and may resume.
+//! moment, so that nothing falls between; the queue is bounded, and who reads too slowly is told so and may resume; who
+//! publishes takes a turn, from making a change durable until it is sent, so that changes go out in their order.
 
 pub mod archive;
 pub mod convert;
@@ -21,14 +22,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use faultline_attribution::{CellChange, Change, Learned, TargetId, Visibility};
+use faultline_attribution::{CellChange, Change, Learned, TargetId, Timestamp, Visibility};
 use faultline_proto::clock::Clock;
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
+use tokio::sync::{self, broadcast};
 
 use crate::{
     board::Board,
-    log::{ChangeLog, Entry},
+    claims::Claim,
+    log::{ChangeLog, Cursor, Entry, LogError},
 };
 
 /// Changes that a subscriber may lie behind before it is cut off.
@@ -44,6 +46,8 @@ pub enum Published {
     Cell(CellChange),
     /// Sight lost or regained.
     Visibility(Visibility),
+    /// What somebody else says; no tick makes it, and none reads it.
+    Claim(Box<Claim>),
 }
 
 /// What healthy probes saw of targets.
@@ -56,13 +60,18 @@ pub struct Hub {
     sender: broadcast::Sender<Arc<Entry>>,
     changes: Arc<dyn ChangeLog>,
     clock: Clock,
+    turns: sync::Mutex<()>,
 }
+
+/// A turn at publishing. Others wait until it is dropped.
+pub struct Turn<'a>(#[expect(dead_code, reason = "held, not read")] sync::MutexGuard<'a, ()>);
 
 impl Hub {
     /// A hub that shows this board.
     pub fn new(board: Board, changes: Arc<dyn ChangeLog>, clock: Clock) -> Self {
         let (sender, _) = broadcast::channel(QUEUE);
-        Self { board: Mutex::new(board), learned: Mutex::default(), sender, changes, clock }
+        let turns = sync::Mutex::default();
+        Self { board: Mutex::new(board), learned: Mutex::default(), sender, changes, clock, turns }
     }
 
     /// The current picture.
@@ -70,7 +79,23 @@ impl Hub {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows and sends durable changes.
+    /// Waits for a turn at publishing.
+    pub async fn turn(&self) -> Turn<'_> {
+        Turn(self.turns.lock().await)
+    }
+
+    /// Makes changes durable that no tick made, shows and sends them.
+    pub async fn publish_in_turn(
+        &self,
+        _turn: &Turn<'_>,
+        changes: Vec<Published>,
+        at: Timestamp,
+    ) -> Result<(), LogError> {
+        self.publish(self.changes.publish(Cursor::START, at, changes).await?);
+        Ok(())
+    }
+
+    /// Shows and sends durable changes; whoever made them durable has had the turn since before.
     pub fn publish(&self, entries: Vec<Entry>) {
         let mut board = self.board();
         for entry in entries {

@@ -117,8 +117,9 @@ impl Fold {
         let mut published = Cursor::START;
         loop {
             let entries = changes.published_after(board.sequence, CHUNK).await?;
-            let Some(last) = entries.last() else { break };
-            published = last.tick;
+            let Some(last) = entries.iter().map(|entry| entry.tick).max() else { break };
+            // What no tick made says nothing of ticks.
+            published = published.max(last);
             board.apply_all(&entries);
         }
         Ok((board, published))
@@ -179,8 +180,10 @@ impl Fold {
             Err(error) if error.is_full() => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),
         };
+        let turn = hub.turn().await;
         let (entries, looks) = self.catch_up(Some(tick)).await?;
         hub.publish(entries);
+        drop(turn);
         self.visibility.evaluated_through = now;
         let mut board = hub.board();
         board.visibility = self.visibility.clone();

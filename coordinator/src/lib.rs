@@ -9,6 +9,7 @@ pub mod assignment;
 pub mod backup;
 pub mod board;
 pub mod catalog;
+pub mod claims;
 pub mod cli;
 pub mod counts;
 pub mod failpoints;

@@ -175,7 +175,7 @@ pub trait RecordLog: Send + Sync {
 pub struct Entry {
     /// Place in the feed, from 1.
     pub sequence: u64,
-    /// The tick that made it.
+    /// The tick that made it; [`Cursor::START`] where none did.
     pub tick: Cursor,
     /// When it was published.
     pub published_at: Timestamp,
@@ -189,7 +189,7 @@ pub trait ChangeLog: Send + Sync {
     /// Identity of this feed.
     fn feed_id(&self) -> String;
 
-    /// Stores what one tick published, all or nothing.
+    /// Stores what one tick published, or what no tick made ([`Cursor::START`]), all or nothing.
     async fn publish(&self, tick: Cursor, at: Timestamp, changes: Vec<Published>) -> Result<Vec<Entry>, LogError>;
 
     /// Changes after the sequence, in order, `limit` at most; damaged ones are left out.

@@ -14,10 +14,11 @@ mod words;
 
 use std::str::FromStr;
 
-use faultline_attribution::{Change, Timestamp};
+use faultline_attribution::{Change, Timestamp, element};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    claims::{self, Claims, Lead},
     feed::plot::{Figure, Table},
     history::History,
 };
@@ -57,6 +58,24 @@ pub struct Said {
     pub is_official: bool,
     /// What, in their words.
     pub what: String,
+}
+
+impl Said {
+    /// What others said of an incident, oldest first; `None` where nobody listened.
+    pub fn of(change: &Change, claims: &Claims) -> Option<Vec<Self>> {
+        let one = |lead: Lead| {
+            let told = claims.told(&lead.source, &lead.about);
+            let claim = told.and_then(|told| told.history().find(|claim| claim.since == lead.says_at));
+            let text = claim.map(|claim| claim.text.clone()).filter(|text| !text.is_empty());
+            Self {
+                at: lead.says_at,
+                who: claims::title(&lead.source),
+                is_official: lead.is_official && lead.agrees,
+                what: text.unwrap_or_else(|| format!("reports a problem with {}", element::brand(&lead.about))),
+            }
+        };
+        (!claims.is_empty()).then(|| claims::leads(change, claims).into_iter().map(one).collect())
+    }
 }
 
 impl Material {

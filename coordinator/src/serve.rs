@@ -19,6 +19,7 @@ use crate::{
     access::{Policy, tls::TlsError},
     assignment::Assignments,
     catalog::{Catalog, CatalogError, CatalogSource},
+    claims::{self, Intake, Sources},
     feed::{Hub, port::FeedPort, web::Known},
     fold::{Fold, FoldError, Keep, Snapshots},
     ingest::{Ingest, listener::Greeter},
@@ -70,6 +71,8 @@ pub struct Options {
     pub with_agent: bool,
     /// Whom to ask for published address ranges; without it, those of the data directory stay as they are.
     pub publishers: Option<Publishers>,
+    /// Whose status pages to ask; without it, none.
+    pub claims: Option<Sources>,
     /// For how long results stay, and how many.
     pub retention: Retention,
 }
@@ -146,6 +149,8 @@ pub struct Coordinator {
     pub ingest: Arc<Ingest>,
     /// The log.
     pub log: Arc<SqliteLog>,
+    /// Where claims come in: for [`claims::web::router`], behind whatever keeps all but operators out.
+    pub claims: Arc<Intake>,
     tasks: JoinSet<Result<(), ServeError>>,
     stop: CancellationToken,
     _lock: File,
@@ -189,6 +194,7 @@ impl Coordinator {
         let store = Store::of(data);
         let ranges = keep::put_in_force(&*records, fold.observer().ranges(), &store, now()).await?;
         let hub = Arc::new(Hub::new(board, changes, clock));
+        let claims = Arc::new(Intake::new(Arc::clone(&hub)));
         let stop = CancellationToken::new();
         let assignments = Assignments::new(Arc::clone(&catalog), fold.observer().tables().clone());
         let ingest = Ingest::new(
@@ -241,12 +247,16 @@ impl Coordinator {
             let fresh = keep::keep_fresh(records, ranges, store, publishers, clock, stop.clone());
             tasks.spawn(async move { Ok(fresh.await?) });
         }
+        if let Some(sources) = options.claims {
+            let asking = claims::fetch::keep(sources, Arc::clone(&claims), clock, stop.clone());
+            tasks.spawn(async move { Ok(asking.await?) });
+        }
         if options.with_agent {
             let dialled = SocketAddr::new(loopback_for(agents_address), agents_address.port());
             let agent = LocalAgent::start(data, dialled, clock.now_micros())?;
             tasks.spawn(mind(agent, stop.clone()));
         }
-        Ok(Self { agents_address, feed_address, metrics_address, hub, ingest, log, tasks, stop, _lock: lock })
+        Ok(Self { agents_address, feed_address, metrics_address, hub, ingest, log, claims, tasks, stop, _lock: lock })
     }
 
     /// Serves until `until` is ready or a room fails, then ends in order.

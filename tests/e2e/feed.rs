@@ -3,6 +3,8 @@
 
 #[path = "feed/access.rs"]
 mod access;
+#[path = "feed/claims.rs"]
+mod claims;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 

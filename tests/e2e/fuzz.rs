@@ -42,7 +42,12 @@ fn no_published_list_breaks_its_reader() {
 }
 
 #[test]
+fn no_status_page_breaks_its_reader() {
+    holds("claims");
+}
+
+#[test]
 fn every_target_is_tried_here() {
-    let tried = ["session", "batch", "record", "catalog"].len() + 5;
+    let tried = ["session", "batch", "record", "catalog", "claims"].len() + 5;
     assert_eq!(fuzz::targets().len(), tried, "a target without a test");
 }

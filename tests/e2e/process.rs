@@ -68,7 +68,7 @@ struct Served {
 impl Served {
     fn start(data: &Path, catalog: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(built("faultline"))
-            .args(["serve", "--no-ranges-refresh", "--agents-listen", "127.0.0.1:0"])
+            .args(["serve", "--no-ranges-refresh", "--no-claims", "--agents-listen", "127.0.0.1:0"])
             .args(["--feed-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--data-dir"])
             .arg(data)
             .arg("--catalog")
@@ -236,7 +236,7 @@ fn a_port_in_use_is_one_clear_line() {
     let address = taken.local_addr().expect("address").to_string();
     let catalog = data.path().join("catalog.toml");
     let output = Command::new(built("faultline"))
-        .args(["serve", "--no-ranges-refresh", "--agents-listen", "127.0.0.1:0"])
+        .args(["serve", "--no-ranges-refresh", "--no-claims", "--agents-listen", "127.0.0.1:0"])
         .args(["--feed-listen", &address, "--metrics-listen", "none", "--data-dir"])
         .arg(data.path())
         .arg("--catalog")

@@ -56,6 +56,7 @@ impl Fleet {
             clock,
             with_agent: false,
             publishers: None,
+            claims: None,
             retention: faultline_coordinator::retention::Retention::default(),
         })
         .await?;

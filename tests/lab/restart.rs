@@ -62,8 +62,8 @@ impl Drop for Served {
 fn serve(program: &Path, data: &Path) -> anyhow::Result<Served> {
     let began = Instant::now();
     let child = Command::new(program)
-        .args(["serve", "--no-ranges-refresh", "--agents-listen", "127.0.0.1:0", "--feed-listen", "127.0.0.1:0"])
-        .args(["--metrics-listen", "none"])
+        .args(["serve", "--no-ranges-refresh", "--no-claims", "--metrics-listen", "none"])
+        .args(["--agents-listen", "127.0.0.1:0", "--feed-listen", "127.0.0.1:0"])
         .arg("--data-dir")
         .arg(data)
         .arg("--catalog")

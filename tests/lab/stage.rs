@@ -79,6 +79,7 @@ pub async fn start_with(
         clock,
         with_agent: false,
         publishers: None,
+        claims: None,
         retention: faultline_coordinator::retention::Retention::default(),
     };
     change(&mut options);

@@ -15,7 +15,7 @@ use std::{
 use serde_json::json;
 
 use super::{FeedAddress, runtime, say};
-use crate::feed::page::{View, asked::Asked, copied};
+use crate::feed::page::{View, asked::Asked, copied, scorecard};
 
 /// Incidents that get a page in a copy, the newest ones.
 const INCIDENTS: usize = 500;
@@ -62,7 +62,7 @@ impl Export {
             agents: &agents,
             now: picture.at,
             asked: &asked,
-            official_lead: None,
+            official_lead: scorecard::official_lead(&picture.board, picture.at),
             copied: Some(copied),
         };
         let mut files = copied::files(&view, INCIDENTS);

@@ -10,6 +10,7 @@ use super::{DataDir, runtime, say, start_logs};
 use crate::{
     access::Policy,
     catalog::CatalogSource,
+    claims::Sources,
     pki::Authority,
     retention::Retention,
     serve::{Coordinator, Options},
@@ -31,6 +32,36 @@ pub(super) struct Serve {
     /// Where people and subscribers connect
     #[arg(long, default_value = "127.0.0.1:7444")]
     feed_listen: SocketAddr,
+    /// Where Prometheus reads metrics; `none` for nowhere
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7445")]
+    metrics_listen: MetricsListen,
+    #[command(flatten)]
+    access: Access,
+    /// Run an agent beside the coordinator; makes the data directory if there is none
+    #[arg(long)]
+    with_agent: bool,
+    /// Do not ask the publishers for their address ranges; those of the data directory stay in force
+    #[arg(long, env = "FAULTLINE_NO_RANGES_REFRESH")]
+    no_ranges_refresh: bool,
+    /// Whose status pages to ask, instead of those of AWS and Azure; what they say is shown, and never an input
+    #[arg(long, value_name = "FILE", conflicts_with = "no_claims")]
+    claims_file: Option<PathBuf>,
+    /// Do not ask anybody's status page
+    #[arg(long, env = "FAULTLINE_NO_CLAIMS")]
+    no_claims: bool,
+    /// Results that came longer ago leave the log; changes and counts stay
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "7d")]
+    keep_results: Duration,
+    /// The oldest results leave a log that is larger, as in 500MiB or 10GiB
+    #[arg(long, value_name = "SIZE", default_value = "10GiB")]
+    keep_bytes: Bytes,
+    #[command(flatten)]
+    publishers: super::ranges::PublisherUrls,
+}
+
+/// Who may read the feed, and how it is reached.
+#[derive(Debug, clap::Args)]
+struct Access {
     /// Certificate chain of the feed, PEM; looked at again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -46,23 +77,17 @@ pub(super) struct Serve {
     /// Origin whose pages may read the feed in a visitor's browser (scheme and host), or `*`; repeats
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     cors_origin: Vec<String>,
-    /// Where Prometheus reads metrics; `none` for nowhere
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7445")]
-    metrics_listen: MetricsListen,
-    /// Run an agent beside the coordinator; makes the data directory if there is none
-    #[arg(long)]
-    with_agent: bool,
-    /// Do not ask the publishers for their address ranges; those of the data directory stay in force
-    #[arg(long, env = "FAULTLINE_NO_RANGES_REFRESH")]
-    no_ranges_refresh: bool,
-    /// Results that came longer ago leave the log; changes and counts stay
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "7d")]
-    keep_results: Duration,
-    /// The oldest results leave a log that is larger, as in 500MiB or 10GiB
-    #[arg(long, value_name = "SIZE", default_value = "10GiB")]
-    keep_bytes: Bytes,
-    #[command(flatten)]
-    publishers: super::ranges::PublisherUrls,
+}
+
+impl Access {
+    fn policy(self) -> Policy {
+        Policy {
+            anonymous: self.anonymous == Anonymous::Read,
+            cors: self.cors_origin,
+            tls: self.tls_cert.zip(self.tls_key),
+            plaintext: self.feed_plaintext,
+        }
+    }
 }
 
 impl Serve {
@@ -75,21 +100,21 @@ impl Serve {
             let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
             Authority::init(&data_dir, "faultline-local.internal", &names, clock.now_micros())?;
         }
+        let claims = match &self.claims_file {
+            Some(path) => Some(Sources::load(path)?),
+            None => (!self.no_claims).then(Sources::default),
+        };
         let options = Options {
             data_dir,
             catalogs: self.catalog.iter().map(|word| CatalogSource::from(word.as_str())).collect(),
             agents_listen: self.agents_listen,
             feed_listen: self.feed_listen,
-            access: Policy {
-                anonymous: self.anonymous == Anonymous::Read,
-                cors: self.cors_origin,
-                tls: self.tls_cert.zip(self.tls_key),
-                plaintext: self.feed_plaintext,
-            },
+            access: self.access.policy(),
             metrics_listen: self.metrics_listen.0,
             clock,
             with_agent: self.with_agent,
             retention: Retention { results_for: self.keep_results, results_bytes: self.keep_bytes.0 },
+            claims,
             publishers: (!self.no_ranges_refresh).then(|| self.publishers.publishers()),
         };
         let scheme = if options.access.tls.is_some() { "https" } else { "http" };

@@ -14,7 +14,7 @@ let isWanted = false;
 
 function connect(after) {
   const source = new EventSource("/events?after=" + after);
-  for (const kind of ["change", "cell", "visibility", "tick", "reset"]) {
+  for (const kind of ["change", "cell", "visibility", "claim", "tick", "reset"]) {
     source.addEventListener(kind, () => {
       heardAt = Date.now();
       tell();

@@ -1,5 +1,7 @@
 //! From what the core says to what the wire carries.
 
+mod claim;
+
 use std::{str::FromStr, time::Duration};
 
 use faultline_attribution::{
@@ -8,6 +10,7 @@ use faultline_attribution::{
 };
 use faultline_proto::{convert, feed::v1 as feed, types::v1 as wire};
 
+pub use self::claim::{claim, claimed, told};
 use super::{Published, filter::Filter};
 use crate::board::Board;
 
@@ -24,6 +27,7 @@ pub fn snapshot(board: &Board, filter: &Filter, now: Timestamp) -> feed::Snapsho
         cells: board.cells().filter(|cell| filter.passes_cell(&cell.provider, &cell.region)).map(cell).collect(),
         visibility: Some(visibility(&board.sight())),
         notices: board.all_notices(),
+        claims: board.claims.all().filter(|_| filter.wants(feed::ChangeKind::Claim)).map(told).collect(),
     }
 }
 
@@ -33,6 +37,7 @@ pub fn event(published_at: Timestamp, published: &Published) -> feed::FeedEvent 
         Published::Incident(change) => feed::feed_event::Change::Incident(incident(change)),
         Published::Cell(change) => feed::feed_event::Change::Cell(cell(change)),
         Published::Visibility(change) => feed::feed_event::Change::Visibility(visibility(change)),
+        Published::Claim(change) => feed::feed_event::Change::Claim(claim(change)),
     };
     feed::FeedEvent { published_at: Some(at(published_at)), change: Some(change) }
 }

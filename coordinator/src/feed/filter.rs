@@ -224,6 +224,7 @@ impl Sieve {
             }
             Published::Cell(cell) => self.filter.passes_cell(&cell.provider, &cell.region),
             Published::Visibility(_) => self.filter.wants(wire::ChangeKind::Visibility),
+            Published::Claim(_) => self.filter.wants(wire::ChangeKind::Claim),
         }
     }
 }

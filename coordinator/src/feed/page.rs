@@ -9,6 +9,7 @@ pub mod asked;
 mod banner;
 pub mod copied;
 mod incident;
+pub mod lanes;
 mod map;
 mod matrix;
 pub mod mine;
@@ -30,7 +31,7 @@ use self::{asked::Asked, copied::Copied, scorecard::Lead, words::Mark};
 use crate::{board::Board, ingest::AgentView};
 
 /// The stylesheet of every page.
-pub const STYLE: &str = concat!(include_str!("plot.css"), include_str!("style.css"));
+pub const STYLE: &str = concat!(include_str!("plot.css"), include_str!("style.css"), include_str!("page/lanes.css"));
 
 /// A picture older than this says nothing of the present.
 pub(crate) const LATE: Duration = Duration::from_mins(1);
@@ -111,6 +112,7 @@ pub fn front(view: &View<'_>) -> Markup {
         (sight::strip(view))
         @if view.copied.is_none() { (mine::mine(view)) }
         (matrix::matrix(view))
+        (lanes::lanes(view))
         (timeline::timeline(view))
         (map::map(view))
         (incident::recent(view))

@@ -13,7 +13,7 @@
 //! | what programs read | see [`super::formats`] |
 //!
 //! **Events.** `id` is the place in the feed's sequence. `change` carries an incident's revision (the Change object),
-//! `cell` and `visibility` theirs; `tick` comes every five seconds with the moment evaluated through, also when nothing
+//! `cell`, `visibility` and `claim` theirs; `tick` comes every five seconds with the moment evaluated through, also when nothing
 //! changes. A reader that comes back with `Last-Event-ID` (or first with `?after=`) sees every change after that place
 //! once, then the live ones. `reset` says that the place is not of this feed: look again from the start. Rules: a
 //! reader that is too slow is ended and resumes by itself; streams are bounded, one too many is told to come back; a stream
@@ -257,7 +257,9 @@ impl Site {
     fn view<T>(&self, asked: &Asked, look: impl FnOnce(&View<'_>) -> T) -> T {
         let agents = (self.agents)();
         let now = Timestamp::from_micros(self.hub.clock().now_micros());
-        look(&View { board: &self.hub.board(), agents: &agents, now, asked, official_lead: None, copied: None })
+        let board = &self.hub.board();
+        let official_lead = page::scorecard::official_lead(board, now);
+        look(&View { board, agents: &agents, now, asked, official_lead, copied: None })
     }
 
     fn events(&self, caller: Caller, start: &Start, headers: &HeaderMap) -> Response {
@@ -398,6 +400,7 @@ impl Reader {
             Published::Incident(change) => ("change", serde_json::to_string(change)?),
             Published::Cell(cell) => ("cell", serde_json::to_string(cell)?),
             Published::Visibility(visibility) => ("visibility", serde_json::to_string(visibility)?),
+            Published::Claim(claim) => ("claim", serde_json::to_string(claim)?),
         };
         Ok(self.event(kind, &data))
     }

@@ -1,9 +1,14 @@
 //! Fetch: one document over HTTPS, if it is another than the one that we hold.
 //!
 //! Rules: https only, also after a redirect; plain http to a loopback address alone, without redirects, for an emulated
-//! internet. At most 32 MiB in at most 30 s. A proxy of the environment (`HTTPS_PROXY`) is honoured, but not for loopback.
+//! internet. At most 32 MiB in at most 30 s, or the limits that the asker has. A proxy of the environment (`HTTPS_PROXY`) is
+//! honoured, but not for loopback.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 use http::{StatusCode, header};
 use url::{Host, Url};
@@ -33,7 +38,7 @@ pub enum UrlError {
         source: url::ParseError,
     },
     /// Neither safe nor ours.
-    #[error("{0:?}: ranges are fetched over https, or over http from a loopback address such as 127.0.0.1")]
+    #[error("{0:?}: documents are fetched over https, or over http from a loopback address such as 127.0.0.1")]
     Unsafe(String),
 }
 
@@ -92,6 +97,31 @@ pub enum Answer {
     },
 }
 
+/// How a publisher marks what it publishes, for the next time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Its `ETag`.
+    pub etag: Option<String>,
+    /// Its `Last-Modified`.
+    pub last_modified: Option<String>,
+}
+
+/// How much of an answer is taken, for how long, and where it may come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a document.
+    pub bytes: u64,
+    /// All together, from the first packet to the last byte.
+    pub timeout: Duration,
+    /// Redirects that are followed.
+    pub redirects: u32,
+    /// Whether they may lead to another host.
+    pub to_other_hosts: bool,
+}
+
+/// What the ranges are fetched with.
+const OF_RANGES: Limits = Limits { bytes: MAX_BYTES, timeout: TIMEOUT, redirects: REDIRECTS, to_other_hosts: true };
+
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -110,6 +140,22 @@ pub enum FetchError {
         url: String,
         /// With.
         status: StatusCode,
+    },
+    /// Leads to another host.
+    #[error("{url}: redirects to {to}, which is another host; if that is right, give that address")]
+    OtherHost {
+        /// Where.
+        url: String,
+        /// Where it leads.
+        to: String,
+    },
+    /// Leads on and on.
+    #[error("{url}: redirects more than {most} times")]
+    Redirects {
+        /// Where.
+        url: String,
+        /// How many are followed.
+        most: u32,
     },
     /// Not text.
     #[error("{url}: not UTF-8 text")]
@@ -147,30 +193,68 @@ pub enum FetchError {
 
 /// Fetches a document. Blocks for up to half a minute.
 pub fn get(url: &DocumentUrl, etag: Option<&str>) -> Result<Answer, FetchError> {
+    let held = Mark { etag: etag.map(str::to_owned), last_modified: None };
+    Ok(match ask(url, &held, OF_RANGES)? {
+        None => Answer::Unchanged,
+        Some((text, mark)) => Answer::Document { text, etag: mark.etag },
+    })
+}
+
+/// Fetches a document and its mark; `None` if it is what bears the mark that is held. Blocks for up to the limits' time.
+pub fn ask(url: &DocumentUrl, held: &Mark, limits: Limits) -> Result<Option<(String, Mark)>, FetchError> {
     let fail = |source| FetchError::Exchange { url: url.to_string(), source: Box::new(source) };
+    let began = Instant::now();
+    let mut asked = url.clone();
+    for _ in 0..=limits.redirects {
+        let mut response =
+            request(&asked, held, limits, limits.timeout.saturating_sub(began.elapsed())).map_err(fail)?;
+        match response.status() {
+            StatusCode::OK => {
+                let text = |name| response.headers().get(name).and_then(|mark| mark.to_str().ok()).map(str::to_owned);
+                let mark = Mark { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) };
+                let bytes = response.body_mut().with_config().limit(limits.bytes).read_to_vec().map_err(fail)?;
+                let text = String::from_utf8(bytes).map_err(|_| FetchError::Text { url: url.to_string() })?;
+                return Ok(Some((text, mark)));
+            }
+            StatusCode::NOT_MODIFIED if *held != Mark::default() => return Ok(None),
+            status if status.is_redirection() && !limits.to_other_hosts => {
+                let to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
+                let to = asked.join(to).map_err(|source| FetchError::BadLink { url: asked.to_string(), source })?;
+                if to.0.origin() != asked.0.origin() {
+                    return Err(FetchError::OtherHost { url: asked.to_string(), to: to.to_string() });
+                }
+                asked = to;
+            }
+            status => return Err(FetchError::Status { url: url.to_string(), status }),
+        }
+    }
+    Err(FetchError::Redirects { url: url.to_string(), most: limits.redirects })
+}
+
+/// Asks once. Redirects within a host are the caller's.
+fn request(
+    url: &DocumentUrl,
+    held: &Mark,
+    limits: Limits,
+    timeout: Duration,
+) -> Result<http::Response<ureq::Body>, ureq::Error> {
+    let follows = limits.to_other_hosts && !url.is_loopback();
     let mut config = ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
+        .timeout_global(Some(timeout))
         .http_status_as_error(false)
         .https_only(!url.is_loopback())
-        .max_redirects(if url.is_loopback() { 0 } else { REDIRECTS })
+        .max_redirects(if follows { limits.redirects } else { 0 })
         .user_agent(concat!("faultline/", env!("CARGO_PKG_VERSION")));
     if url.is_loopback() {
         config = config.proxy(None);
     }
     let mut request = config.build().new_agent().get(url.0.as_str());
-    if let Some(etag) = etag {
-        request = request.header(header::IF_NONE_MATCH, etag);
+    for (name, mark) in [(header::IF_NONE_MATCH, &held.etag), (header::IF_MODIFIED_SINCE, &held.last_modified)] {
+        if let Some(mark) = mark {
+            request = request.header(name, mark);
+        }
     }
-    let mut response = request.call().map_err(fail)?;
-    match response.status() {
-        StatusCode::OK => {}
-        StatusCode::NOT_MODIFIED if etag.is_some() => return Ok(Answer::Unchanged),
-        status => return Err(FetchError::Status { url: url.to_string(), status }),
-    }
-    let etag = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
-    let bytes = response.body_mut().with_config().limit(MAX_BYTES).read_to_vec().map_err(fail)?;
-    let text = String::from_utf8(bytes).map_err(|_| FetchError::Text { url: url.to_string() })?;
-    Ok(Answer::Document { text, etag })
+    request.call()
 }
 
 /// Where Microsoft keeps its downloads.

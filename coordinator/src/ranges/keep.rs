@@ -114,7 +114,7 @@ fn tell(store: &Store, document: Document, error: &RefreshError, now: Timestamp)
 }
 
 /// Runs blocking work on a thread that the end of the runtime does not wait for; `None` if it panicked.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, answer) = oneshot::channel();
     // Nobody waits for the answer any more once the coordinator ends.
     thread::spawn(move || drop(sender.send(work())));

@@ -231,6 +231,7 @@ fn published(change: &Changed) -> Option<Published> {
             changed_at: Timestamp::default(),
         })),
         Changed::Visibility(_) => Some(Published::Visibility(Visibility::default())),
+        Changed::Claim(claim) => wire::claimed(claim).map(|claim| Published::Claim(Box::new(claim))),
     }
 }
 

@@ -139,7 +139,8 @@ impl Stage {
         };
         let (program, arguments) = match victim {
             Victim::Coordinator => {
-                let words = "serve --no-ranges-refresh --agents-listen 127.0.0.1:0 --feed-listen 127.0.0.1:0 --metrics-listen none --data-dir";
+                let words = "serve --no-ranges-refresh --no-claims --agents-listen 127.0.0.1:0 \
+                             --feed-listen 127.0.0.1:0 --metrics-listen none --data-dir";
                 let mut arguments: Vec<_> = words.split(' ').map(Into::into).collect();
                 arguments.extend([data.clone().into(), "--catalog".into(), data.join("catalog.toml").into()]);
                 (COORDINATOR, arguments)

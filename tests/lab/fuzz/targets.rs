@@ -5,6 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use faultline_attribution::Timestamp;
 use faultline_coordinator::{
     catalog::Catalog,
+    claims::{
+        Stance,
+        parse::{self, Format},
+    },
     observe::Observer,
     ranges::{Document, Ranges},
     record::{Record, RecordKind},
@@ -33,6 +37,7 @@ pub(super) const ALL: &[Target] = &[
         words: RANGES_WORDS,
         run: |bytes| ranges(Document::Fastly, bytes),
     },
+    Target { name: "claims", shape: Shape::Text, words: CLAIMS_WORDS, run: claims },
 ];
 
 const RECORD_WORDS: &[&str] =
@@ -74,6 +79,24 @@ const RANGES_WORDS: &[&str] = &[
     "ipv6_prefix",
     "addressPrefixes",
     "ipv4Prefix",
+];
+
+const CLAIMS_WORDS: &[&str] = &[
+    "<item>",
+    "</item>",
+    "<title><![CDATA[Service disruption: x]]></title>",
+    "<title>[RESOLVED] x</title>",
+    "<guid>#ec2-us-east-1_1</guid>",
+    "<pubDate>Wed, 29 Oct 2025 10:11:00 PDT</pubDate>",
+    "<pubDate>Sat, 31 Dec 9999 23:59:60 +2359</pubDate>",
+    "<!DOCTYPE rss [<!ENTITY a \"b\">]>",
+    "&a;",
+    "&#0;",
+    "&#x202e;",
+    "&lt;b&gt;",
+    "]]>",
+    "West US 3, East US 2",
+    "Mitigated",
 ];
 
 /// A record payload of a batch, read by what reads the log.
@@ -144,5 +167,27 @@ fn ranges(document: Document, bytes: &[u8]) {
         for address in [IpAddr::V4(v4), IpAddr::V6(v6)] {
             assert_eq!(ranges.says(address), kept.says(address));
         }
+    }
+}
+
+/// A feed is no feed, or its posts are short and plain and come to one stance.
+fn claims(bytes: &[u8]) {
+    let feed = String::from_utf8_lossy(bytes);
+    let now = Timestamp::from_micros(1_761_760_800_000_000);
+    for (format, cloud) in [(Format::AwsRss, "aws"), (Format::AzureRss, "azure")] {
+        let Ok(posts) = parse::posts(format, cloud, &feed) else { continue };
+        assert!(posts.len() <= 500, "{} posts", posts.len());
+        let said = parse::stance(&posts, now);
+        assert!(said.stance != Stance::Unreachable, "a feed that is there");
+        assert!(said.stance != Stance::ReportsProblem || !posts.is_empty(), "a problem that nobody posted");
+        assert!(said.since.is_none_or(|since| since <= now), "since a moment that is still to come");
+        assert!(said.regions.len() <= 32 && said.regions.iter().all(|region| region.starts_with(cloud)), "{said:?}");
+        for text in posts.iter().map(|post| &post.text).chain([&said.text, &said.reason]) {
+            assert!(text.chars().count() <= 701, "a text of {} characters", text.chars().count());
+            assert!(!text.chars().any(|c| c.is_control() || c == '\u{202e}'), "not plain: {text:?}");
+        }
+        let is_web = |link: &str| link.is_empty() || link.starts_with("http://") || link.starts_with("https://");
+        assert!(is_web(&said.link.to_ascii_lowercase()), "{}", said.link);
+        assert_eq!(said, parse::stance(&parse::posts(format, cloud, &feed).expect("read before"), now));
     }
 }

@@ -64,7 +64,7 @@ impl Coordinator {
         // Free now; should somebody take them before the program does, that ends with a complaint.
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
         let (agents, feed, log) = (free()?, free()?, data.join("coordinator.log"));
-        let arguments: [OsString; 12] = [
+        let arguments: [OsString; 13] = [
             "serve".into(),
             "--data-dir".into(),
             data.into(),
@@ -77,6 +77,7 @@ impl Coordinator {
             "--metrics-listen".into(),
             "none".into(),
             "--no-ranges-refresh".into(),
+            "--no-claims".into(),
         ];
         let program = Kept::start(program, &arguments, File::create(&log)?).await?;
         let began = time::Instant::now();

@@ -170,7 +170,7 @@ impl State {
                     Some(Change::Incident(incident)) => self.incident(incident),
                     Some(Change::Cell(cell)) => self.cell(cell),
                     Some(Change::Visibility(visibility)) => self.visibility = visibility,
-                    None => {}
+                    Some(Change::Claim(_)) | None => {}
                 }
             }
             News::Bookmark(bookmark) => {

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 pub use self::evidence::Order;
 use self::evidence::evidence;
 use super::{
-    View, banner, mine,
+    View, banner, lanes, mine,
     words::{self, Mark},
 };
 use crate::{
@@ -109,6 +109,12 @@ pub(super) fn whole(change: &Change, told: &Told<'_>, view: &View<'_>) -> Markup
         section #facts aria-labelledby="facts-title" {
             h2 #facts-title { "Facts" }
             (facts(change, telling, view))
+        }
+        @if !view.board.claims.is_empty() {
+            section #others aria-labelledby="others-title" {
+                h2 #others-title { "What others said" }
+                (lanes::beside(change, &view.board.claims, view.now))
+            }
         }
         section #curves aria-labelledby="curves-title" {
             h2 #curves-title { "Before and after" }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use faultline_attribution::{Change, State, Verdict};
+use faultline_attribution::{Change, State, Timestamp, Verdict};
 use maud::{Markup, html};
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     asked::Span,
     words::{self, Mark},
 };
+use crate::{board::Board, claims};
 
 /// Retracted verdicts that are listed.
 const LISTED: usize = 50;
@@ -88,6 +89,18 @@ impl<'a> Card<'a> {
     fn verdicts(&self) -> usize {
         self.rows().iter().map(|(_, score)| score.verdicts).sum()
     }
+}
+
+/// By how much our verdicts of 90 days came before the accused cloud's own page, in the median; `None` where no page ever
+/// said anything of them.
+pub fn official_lead(board: &Board, now: Timestamp) -> Option<Lead> {
+    let recent = board.incidents().filter(|change| change.opened_at >= Span::Quarter.before(now));
+    let mut leads: Vec<i64> =
+        recent.filter_map(|change| claims::lead(change, &board.claims)?.after_verdict_s).collect();
+    leads.sort_unstable();
+    let median = *leads.get(leads.len() / 2)?;
+    let length = Duration::from_secs(median.unsigned_abs());
+    Some(if median >= 0 { Lead::Before(length) } else { Lead::After(length) })
 }
 
 /// The scorecard in a sentence, with a link to it.

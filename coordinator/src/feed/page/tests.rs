@@ -16,7 +16,7 @@ use crate::{
     observe::lost::Lost,
 };
 
-const NOW: Timestamp = Timestamp::from_micros(1_761_752_640_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_micros(1_761_752_640_000_000);
 
 #[test]
 fn the_banner_names_the_culprit_and_clears_the_other_cloud() {
@@ -230,7 +230,7 @@ fn told(revisions: &[Change]) -> Told<'_> {
     Told { revisions, past: None, order: Order::default() }
 }
 
-fn rendered(board: &Board) -> String {
+pub(super) fn rendered(board: &Board) -> String {
     front(&view(board, &[], &Asked::default())).into_string()
 }
 
@@ -255,7 +255,7 @@ fn section<'a>(html: &'a str, id: &str) -> &'a str {
     rest.split_once("</section>").map_or(rest, |(section, _)| section)
 }
 
-fn board(visibility: Visibility, published: Vec<Published>) -> Board {
+pub(super) fn board(visibility: Visibility, published: Vec<Published>) -> Board {
     let mut board = Board::new("feed".into());
     for (published, sequence) in published.into_iter().zip(1..) {
         board.apply(&Entry { sequence, tick: Cursor::START, published_at: NOW, published });
@@ -264,7 +264,7 @@ fn board(visibility: Visibility, published: Vec<Published>) -> Board {
     board
 }
 
-fn sight() -> Visibility {
+pub(super) fn sight() -> Visibility {
     Visibility {
         evaluated_through: NOW.before(Duration::from_secs(1)),
         live_groups: 16,
@@ -289,7 +289,7 @@ fn cell(provider: &str, region: &str, state: CellState) -> Published {
     })
 }
 
-fn front_door() -> Change {
+pub(super) fn front_door() -> Change {
     let onset = Timestamp::from_micros(1_761_752_464_000_000);
     Change {
         r#type: RecordType::Incident,

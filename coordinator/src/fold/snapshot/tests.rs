@@ -1,5 +1,6 @@
 //! Logs with everything in them, folded with and without restarts.
 
+mod claims;
 mod script;
 
 use std::path::Path;
@@ -20,7 +21,7 @@ use crate::{
 struct Run {
     data: TempDir,
     log: Arc<SqliteLog>,
-    hub: Hub,
+    hub: Arc<Hub>,
     fold: Fold,
     now: Timestamp,
 }
@@ -89,11 +90,11 @@ impl Run {
     }
 }
 
-async fn resume(log: &Arc<SqliteLog>, snapshots: &Snapshots, now: Timestamp) -> (Fold, Hub) {
+async fn resume(log: &Arc<SqliteLog>, snapshots: &Snapshots, now: Timestamp) -> (Fold, Arc<Hub>) {
     let (records, changes): (Arc<dyn RecordLog>, Arc<dyn ChangeLog>) = (Arc::clone(log) as _, Arc::clone(log) as _);
     let resumed = Fold::resume(records, Arc::clone(&changes), Settings::default(), snapshots, now);
     let (fold, board) = resumed.await.expect("folds");
-    (fold, Hub::new(board, changes, Clock::system()))
+    (fold, Arc::new(Hub::new(board, changes, Clock::system())))
 }
 
 async fn straight(script: &Script) -> Run {

@@ -4,7 +4,7 @@
 //! fold nor engine can see one (`no_claim_changes_a_verdict`). Nothing posted is a stance of its own, and never "fine".
 //!
 //! [`parse`] reads feeds of status pages, [`crowd`] what operators push in of crowds; [`intake`] decides what of it is news
-//! and publishes that, [`kept`] is what the board holds, [`lead`] who was first. [`sources`] says what is fetched and
+//! and publishes that, [`kept`] is what the board holds, `lead` who was first. [`sources`] says what is fetched and
 //! [`fetch`] does it; [`web`] takes crowds in. All but `fetch`, `intake` and `web` are pure.
 
 pub mod crowd;

@@ -1,4 +1,4 @@
-//! The gRPC feed: what the board shows, a call each, and [`subscription`], what happens from then on.
+//! The gRPC feed: what the board shows, a call each, and `subscription`, what happens from then on.
 //!
 //! Rules: answers come from one look at the board; a bad request is told which field is wrong; streams are bounded, one too
 //! many is refused and those that are open stay.

@@ -187,7 +187,7 @@ async fn a_message_that_swells_is_refused_and_costs_little() {
             let refused = bomb.to_agents(&bad, bytes).await.expect("refused");
             assert_eq!(refused.code, Code::ResourceExhausted, "{bomb:?}: {refused:?}");
             let refused = bomb.to_feed(stage.coordinator.feed, bytes).await.expect("refused");
-            assert_eq!(refused.code, Code::Unimplemented, "{bomb:?}: {refused:?}");
+            assert_eq!(refused.code, Code::ResourceExhausted, "{bomb:?}: {refused:?}");
         }
     }
     let after = stage.coordinator.memory().expect("memory");

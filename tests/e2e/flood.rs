@@ -187,7 +187,9 @@ async fn a_message_that_swells_is_refused_and_costs_little() {
             let refused = bomb.to_agents(&bad, bytes).await.expect("refused");
             assert_eq!(refused.code, Code::ResourceExhausted, "{bomb:?}: {refused:?}");
             let refused = bomb.to_feed(stage.coordinator.feed, bytes).await.expect("refused");
-            assert_eq!(refused.code, Code::ResourceExhausted, "{bomb:?}: {refused:?}");
+            // Too large already as it comes, or once it has grown.
+            let is_too_large = matches!(refused.code, Code::ResourceExhausted | Code::OutOfRange);
+            assert!(is_too_large, "{bomb:?}: {refused:?}");
         }
     }
     let after = stage.coordinator.memory().expect("memory");

@@ -72,8 +72,8 @@ pub(super) fn evidence(change: &Change, most: usize, order: Option<Order>) -> Ma
             tbody {
                 @for row in rows {
                     tr {
-                        th scope="row" { (row.group) }
-                        td data-label="Target" { (row.target) }
+                        th scope="row" { (words::vantage_link(&row.group)) }
+                        td data-label="Target" { (words::target_link(&row.target)) }
                         td data-label="Layer" { (words::layer(row.layer)) }
                         td data-label="Cause" { code { (row.cause_word()) } }
                         td data-label="Failed" { (row.failed) " of " (row.runs) }

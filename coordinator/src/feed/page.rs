@@ -21,7 +21,7 @@ mod timeline;
 mod vantage;
 pub(crate) mod words;
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use faultline_attribution::{TargetId, Timestamp};
 use maud::{DOCTYPE, Markup, html};
@@ -30,8 +30,15 @@ pub use self::incident::{Order, Told};
 use self::{asked::Asked, copied::Copied, scorecard::Lead, words::Mark};
 use crate::{board::Board, ingest::AgentView};
 
-/// The stylesheet of every page.
-pub const STYLE: &str = concat!(include_str!("plot.css"), include_str!("style.css"), include_str!("page/lanes.css"));
+/// The stylesheet of every page, without what is for its authors alone: comments and indentation.
+pub static STYLE: LazyLock<String> = LazyLock::new(|| {
+    let whole = concat!(include_str!("plot.css"), include_str!("style.css"), include_str!("page/lanes.css"));
+    let rules = whole.split("/*").enumerate().map(|(n, part)| match part.split_once("*/") {
+        Some((_, rules)) if n > 0 => rules,
+        _ => part,
+    });
+    rules.flat_map(str::lines).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+});
 
 /// A picture older than this says nothing of the present.
 pub(crate) const LATE: Duration = Duration::from_mins(1);

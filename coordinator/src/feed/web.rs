@@ -136,7 +136,7 @@ pub fn router(
             ),
         )
         .route("/favicon.svg", get(async |State(site): State<Site>| site.icon()))
-        .route("/style.css", get(async || asset("text/css; charset=utf-8", page::STYLE)))
+        .route("/style.css", get(async || asset("text/css; charset=utf-8", page::STYLE.as_str())))
         .route("/app.js", get(async || asset("text/javascript; charset=utf-8", include_str!("app.js"))))
         .merge(formats::router(&site.hub, site.access.scheme()))
         .route("/healthz", get(async || asset("text/plain; charset=utf-8", "ok\n")))

@@ -1,3 +1,5 @@
+//! Who gets in, by what, and how much of it: the rules of tokens, roles and shares.
+
 use std::fs;
 
 use super::{tokens::TokenError, *};

@@ -1,3 +1,5 @@
+//! What passes a filter and what touches an element, as rows; and which filters are refused.
+
 use faultline_attribution::{CellChange, CellState, Layer, State, Suspect, Timestamp, Visibility};
 
 use super::*;

@@ -13,8 +13,9 @@ use tokio::{
 
 use super::*;
 use crate::{
-    access::{Peer, Policy},
+    access::{self, Peer, Policy},
     board::Board,
+    feed::Published,
     log::{ChangeLog as _, Cursor, sqlite::SqliteLog},
 };
 
@@ -144,7 +145,7 @@ impl Served {
         let archive = Archive::of(data.path().to_owned(), Clock::system());
         let router = router(Arc::clone(&hub), Arc::new(Vec::new), known, archive, Arc::clone(&access), stop.clone())
             .layer(middleware::from_fn_with_state(access, access::guard))
-            .layer(Extension(peer));
+            .layer(axum::Extension(peer));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
         let mut server = JoinSet::new();

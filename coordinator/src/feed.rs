@@ -7,6 +7,8 @@
 
 pub mod archive;
 pub mod convert;
+#[cfg(test)]
+pub(crate) mod examples;
 pub mod filter;
 pub mod formats;
 pub mod grpc;

@@ -5,14 +5,13 @@ use std::{
     time::Duration,
 };
 
-use faultline_attribution::{
-    Alibi, Cause, ElementKind, EvidenceRow, IncidentId, Layer, Probabilities, State, Verdict, change::RecordType,
-};
+use faultline_attribution::{State, Verdict};
 
 use super::*;
-use crate::history::Minute;
-
-const ONSET: Timestamp = Timestamp::from_micros(1_761_752_464_000_000);
+use crate::{
+    feed::examples::{self, ONSET},
+    history::Minute,
+};
 
 fn at(second: u64) -> Timestamp {
     ONSET.after(Duration::from_secs(second))
@@ -219,52 +218,5 @@ fn material() -> Material {
 }
 
 fn front_door() -> Change {
-    Change {
-        r#type: RecordType::Incident,
-        at: at(12),
-        incident: IncidentId::from("inc-20251029T154113Z-1".to_owned()),
-        revision: 2,
-        state: State::Attributed,
-        verdict: Verdict::Azure,
-        kind: None,
-        element: "azure/front-door".into(),
-        element_kind: Some(ElementKind::Cdn),
-        confidence: 0.981,
-        probabilities: Probabilities { aws: 0.001, azure: 0.981, neither: 0.012, none: 0.006 },
-        onset_at: ONSET,
-        onset_uncertainty_s: 20.0,
-        regions: Vec::new(),
-        layer: Layer::Connect,
-        failing_groups: 16,
-        total_groups: 16,
-        control_failing_groups: 0,
-        headline:
-            "Azure Front Door is failing: connections time out from 16 of 16 vantage groups. AWS is not affected."
-                .into(),
-        suspects: Vec::new(),
-        evidence: vec![EvidenceRow {
-            group: "mad-1".into(),
-            target: "azure/front-door/portal".into(),
-            layer: Layer::Connect,
-            cause: Some(Cause::ConnectTimeout),
-            failed: 8,
-            runs: 8,
-            weight: 14.2,
-        }],
-        alibis: vec![Alibi {
-            party: "aws".into(),
-            layer: Layer::Connect,
-            passed: 121,
-            runs: 121,
-            groups: 16,
-            nats: 96.24,
-        }],
-        undetermined_reason: String::new(),
-        superseded_by: String::new(),
-        caveats: vec!["it could also be Azure eastus (3 %)".into()],
-        opened_at: at(9),
-        attributed_at: Some(at(12)),
-        resolved_at: None,
-        engine: 8,
-    }
+    Change { at: at(12), engine: 8, ..examples::front_door() }
 }

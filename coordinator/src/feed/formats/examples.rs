@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use faultline_attribution::{
-    Alibi, Cause, CellChange, CellState, Change, ElementKind, EvidenceRow, IncidentId, Layer, Probabilities, State,
-    Suspect, Timestamp, Verdict, Visibility, change::RecordType,
-};
+use faultline_attribution::{CellChange, CellState, Change, IncidentId, Layer, State, Suspect, Verdict, Visibility};
 
+pub(super) use crate::feed::examples::NOW;
 use crate::{
     board::Board,
-    feed::Published,
+    feed::{
+        Published,
+        examples::{ONSET, front_door},
+    },
     log::{Cursor, Entry},
 };
-
-/// The moment at which tests look: 2025-10-29T15:44:00Z.
-pub(super) const NOW: Timestamp = Timestamp::from_micros(1_761_752_640_000_000);
 
 /// A board that sees well and was told this.
 pub(super) fn board(published: Vec<Published>) -> Board {
@@ -81,54 +79,14 @@ pub(super) fn cells() -> Vec<Published> {
 
 /// The accusation of the n-th incident: Azure Front Door.
 pub(super) fn change(n: u32) -> Change {
-    let onset_at = Timestamp::from_micros(1_761_752_464_000_000).after(Duration::from_secs(u64::from(n)));
+    let later = Duration::from_secs(u64::from(n));
+    let first = front_door();
     Change {
-        r#type: RecordType::Incident,
-        at: NOW,
-        incident: IncidentId::new(onset_at, n),
-        revision: 2,
-        state: State::Attributed,
-        verdict: Verdict::Azure,
-        kind: None,
-        element: "azure/front-door".into(),
-        element_kind: Some(ElementKind::Cdn),
-        confidence: 0.981,
-        probabilities: Probabilities { aws: 0.001, azure: 0.981, neither: 0.012, none: 0.006 },
-        onset_at,
-        onset_uncertainty_s: 20.0,
-        regions: Vec::new(),
-        layer: Layer::Connect,
-        failing_groups: 16,
-        total_groups: 16,
-        control_failing_groups: 0,
-        headline:
-            "Azure Front Door is failing: connections time out from 16 of 16 vantage groups. AWS is not affected."
-                .into(),
-        suspects: Vec::new(),
-        evidence: vec![EvidenceRow {
-            group: "mad-1".into(),
-            target: "azure/front-door/portal".into(),
-            layer: Layer::Connect,
-            cause: Some(Cause::ConnectTimeout),
-            failed: 8,
-            runs: 8,
-            weight: 14.2,
-        }],
-        alibis: vec![Alibi {
-            party: "aws".into(),
-            layer: Layer::Connect,
-            passed: 121,
-            runs: 121,
-            groups: 16,
-            nats: 96.24,
-        }],
-        undetermined_reason: String::new(),
-        superseded_by: String::new(),
-        caveats: vec!["it could also be Azure eastus (3 %)".into()],
-        opened_at: onset_at.after(Duration::from_secs(9)),
-        attributed_at: Some(onset_at.after(Duration::from_secs(12))),
-        resolved_at: None,
-        engine: 1,
+        incident: IncidentId::new(ONSET.after(later), n),
+        onset_at: ONSET.after(later),
+        opened_at: first.opened_at.after(later),
+        attributed_at: first.attributed_at.map(|at| at.after(later)),
+        ..first
     }
 }
 

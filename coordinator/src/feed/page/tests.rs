@@ -4,19 +4,18 @@ mod drawings;
 mod parts;
 
 use faultline_attribution::{
-    Alibi, Cause, CellChange, CellState, Change, ElementKind, EvidenceRow, IncidentId, Kind, Layer, Probabilities,
-    SessionState, State, Suspect, Vantage, Verdict, Visibility, change::RecordType,
+    Alibi, CellChange, CellState, Change, ElementKind, EvidenceRow, IncidentId, Kind, Layer, SessionState, State,
+    Suspect, Vantage, Verdict, Visibility,
 };
 
 use super::*;
+pub(super) use crate::feed::examples::{NOW, front_door};
 use crate::{
     feed::Published,
     ingest,
     log::{Cursor, Entry},
     observe::lost::Lost,
 };
-
-pub(super) const NOW: Timestamp = Timestamp::from_micros(1_761_752_640_000_000);
 
 #[test]
 fn the_banner_names_the_culprit_and_clears_the_other_cloud() {
@@ -287,56 +286,4 @@ fn cell(provider: &str, region: &str, state: CellState) -> Published {
         total_groups: 16,
         changed_at: NOW,
     })
-}
-
-pub(super) fn front_door() -> Change {
-    let onset = Timestamp::from_micros(1_761_752_464_000_000);
-    Change {
-        r#type: RecordType::Incident,
-        at: NOW,
-        incident: IncidentId::from("inc-20251029T154113Z-1".to_owned()),
-        revision: 2,
-        state: State::Attributed,
-        verdict: Verdict::Azure,
-        kind: None,
-        element: "azure/front-door".into(),
-        element_kind: Some(ElementKind::Cdn),
-        confidence: 0.981,
-        probabilities: Probabilities { aws: 0.001, azure: 0.981, neither: 0.012, none: 0.006 },
-        onset_at: onset,
-        onset_uncertainty_s: 20.0,
-        regions: Vec::new(),
-        layer: Layer::Connect,
-        failing_groups: 16,
-        total_groups: 16,
-        control_failing_groups: 0,
-        headline:
-            "Azure Front Door is failing: connections time out from 16 of 16 vantage groups. AWS is not affected."
-                .into(),
-        suspects: Vec::new(),
-        evidence: vec![EvidenceRow {
-            group: "mad-1".into(),
-            target: "azure/front-door/portal".into(),
-            layer: Layer::Connect,
-            cause: Some(Cause::ConnectTimeout),
-            failed: 8,
-            runs: 8,
-            weight: 14.2,
-        }],
-        alibis: vec![Alibi {
-            party: "aws".into(),
-            layer: Layer::Connect,
-            passed: 121,
-            runs: 121,
-            groups: 16,
-            nats: 96.24,
-        }],
-        undetermined_reason: String::new(),
-        superseded_by: String::new(),
-        caveats: vec!["it could also be Azure eastus (3 %)".into()],
-        opened_at: onset.after(Duration::from_secs(9)),
-        attributed_at: Some(onset.after(Duration::from_secs(12))),
-        resolved_at: None,
-        engine: 1,
-    }
 }

@@ -9,6 +9,7 @@ use std::{fmt, str::FromStr};
 use faultline_proto::types::v1::{Incident, Verdict};
 
 use super::subscriber;
+use crate::feed::filter::overlap;
 
 /// One thing asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +55,8 @@ impl Wanted {
 
     /// Whether the element is it, beneath it, above it, or leads to it.
     pub(super) fn is_of(&self, element: &str) -> bool {
-        element.split('~').any(|end| !end.is_empty() && is_same_line(&self.0, end))
+        !element.is_empty() && overlap(&self.0, element)
     }
-}
-
-/// Whether the one is part of the other, name by name.
-fn is_same_line(wanted: &str, element: &str) -> bool {
-    wanted.split('/').zip(element.split('/')).all(|(wanted, name)| name == "*" || wanted == "*" || wanted == name)
 }
 
 /// Whether any of it is about the incident; nothing asked is everything.

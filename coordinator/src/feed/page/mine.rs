@@ -11,6 +11,7 @@ use maud::{Markup, html};
 use url::form_urlencoded;
 
 use super::{View, banner, matrix, words};
+use crate::feed::filter::overlap;
 
 /// Names that are looked at.
 const MOST: usize = 20;
@@ -76,19 +77,13 @@ impl Mine {
     /// Whether a row of the matrix is one of those that are named.
     pub(super) fn has_row(&self, provider: &str, region: &str) -> bool {
         let row = format!("{provider}/{region}");
-        self.names.iter().any(|name| is_related(name, &row))
+        self.names.iter().any(|name| overlap(name, &row))
     }
 
     /// Whether an incident touches something that is named, for sure or perhaps.
     pub(super) fn is_touched_by(&self, change: &Change) -> bool {
         self.names.iter().any(|name| touches(change, name) != Standing::Fine)
     }
-}
-
-/// Whether one holds the other, or they are the same.
-fn is_related(one: &str, other: &str) -> bool {
-    let holds = |whole: &str, part: &str| part.strip_prefix(whole).is_some_and(|rest| rest.starts_with('/'));
-    one == other || holds(one, other) || holds(other, one)
 }
 
 /// Whether an incident touches a name.
@@ -99,10 +94,10 @@ fn touches(change: &Change, name: &str) -> Standing {
         matches!(kind, Dns | Identity | Network | ServiceEverywhere) && cloud(&change.element) == cloud(name)
     });
     let named = [&change.element].into_iter().chain(&change.regions).filter(|named| !named.is_empty());
-    if named.into_iter().any(|named| is_related(named, name)) {
+    if named.into_iter().any(|named| overlap(name, named)) {
         return if change.state == State::Suspected { Standing::Perhaps } else { Standing::Touched };
     }
-    let is_suspected = change.suspects.iter().any(|suspect| is_related(&suspect.element, name));
+    let is_suspected = change.suspects.iter().any(|suspect| overlap(name, &suspect.element));
     if is_wide || (is_suspected && change.state.is_open()) { Standing::Perhaps } else { Standing::Fine }
 }
 
@@ -146,7 +141,7 @@ fn answer(view: &View<'_>) -> Markup {
 fn look<'a>(name: &'a str, view: &View<'a>) -> Answer<'a> {
     let touching = banner::open(view).into_iter().map(|change| (touches(change, name), change));
     let touching: Vec<(Standing, &Change)> = touching.filter(|(standing, _)| *standing != Standing::Fine).collect();
-    let cells = view.board.cells().filter(|cell| is_related(name, &format!("{}/{}", cell.provider, cell.region)));
+    let cells = view.board.cells().filter(|cell| overlap(name, &format!("{}/{}", cell.provider, cell.region)));
     let is_blind = view.blindness().is_some();
     let worst = cells.map(|cell| matrix::shown(cell, is_blind)).max_by_key(|state| matrix::severity(*state));
     let seen = match worst {

@@ -152,12 +152,14 @@ async fn incidents(feed: &str, id: &str) {
     let shown = faultline(&["incident", "get", id, "--feed", feed, "--color", "always"]).await;
     let told = text(&shown.stdout);
     assert!(told.contains("\u{1b}[") && told.contains("azure/front-door (cdn)") && told.contains("Cleared"), "{told}");
+    let newest = json(&faultline(&["incident", "get", id, "--feed", feed, "-o", "json"]).await.stdout);
     let revisions = faultline(&["incident", "get", id, "--feed", feed, "--revisions", "-o", "ndjson"]).await;
     let numbers: Vec<Value> =
         text(&revisions.stdout).lines().map(|line| json(line.as_bytes())["revision"].clone()).collect();
     let all: Vec<Value> = (1..=numbers.len()).map(Value::from).collect();
     // How many there are is a matter of when the verdict came: what counts is that none is left out.
-    assert!(numbers == all && !numbers.is_empty(), "{numbers:?}");
+    let (last, before) = (numbers.last().and_then(Value::as_u64), newest["revision"].as_u64());
+    assert!(numbers == all && before.is_some() && last >= before, "{newest}, then {numbers:?}");
 
     let unknown = faultline(&["incident", "get", "inc-none", "--feed", feed]).await;
     let said = text(&unknown.stderr);

@@ -21,7 +21,7 @@ use faultline_attribution::Timestamp;
 use faultline_proto::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
 
-pub use self::guard::guard;
+pub use self::guard::{guard, operators_only};
 pub(crate) use self::guard::{refuse, status};
 use self::tokens::{Role, Tokens};
 use crate::rpc::places::{Place, Places, Share, origin};

@@ -1,8 +1,9 @@
 //! Serve: starts all rooms of the coordinator, and ends them in order.
 
+mod error;
+
 use std::{
     fs::{self, File, TryLockError},
-    io,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
@@ -16,16 +17,16 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::{
-    access::{Policy, tls::TlsError},
+    access::Policy,
     assignment::Assignments,
-    catalog::{Catalog, CatalogError, CatalogSource},
+    catalog::{Catalog, CatalogSource},
     claims::{self, Intake, Sources},
     feed::{Hub, port::FeedPort, web::Known},
-    fold::{Fold, FoldError, Keep, Snapshots},
+    fold::{Fold, Keep, Snapshots},
     ingest::{Ingest, listener::Greeter},
-    local_agent::{LocalAgent, LocalAgentError},
+    local_agent::LocalAgent,
     log::{
-        Admission, ChangeLog, LogError, RecordLog,
+        Admission, ChangeLog, RecordLog,
         patient::{FullSince, Patient},
         sqlite::{
             SqliteLog,
@@ -33,13 +34,15 @@ use crate::{
         },
     },
     metrics,
-    pki::{self, Authority, PkiError},
+    pki::{self, Authority},
     ranges::{keep, refresh::Publishers, store::Store},
     record::{CatalogRecord, Record, RecordKind},
     registry::Registry,
     retention::{Keeper, Retention},
     rpc,
 };
+
+pub use self::error::ServeError;
 
 /// Time between ticks.
 const TICK: Duration = Duration::from_secs(1);
@@ -77,64 +80,6 @@ pub struct Options {
     pub retention: Retention,
 }
 
-/// Why the coordinator cannot serve.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The catalog.
-    #[error("{0}")]
-    Catalog(#[from] CatalogError),
-    /// Keys and certificates.
-    #[error(transparent)]
-    Pki(#[from] PkiError),
-    /// The log.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The fold.
-    #[error(transparent)]
-    Fold(#[from] FoldError),
-    /// The local agent.
-    #[error(transparent)]
-    LocalAgent(#[from] LocalAgentError),
-    /// A port.
-    #[error("cannot listen for {who} on {address}: {source} (choose another with {flag})")]
-    Listen {
-        /// For whom.
-        who: &'static str,
-        /// Where.
-        address: SocketAddr,
-        /// What changes it.
-        flag: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// The feed's certificate.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// A feed that others could read on its way.
-    #[error(
-        "the feed on {0} could be read on its way: give --tls-cert and --tls-key, or listen on loopback \
-         (--feed-plaintext where a proxy before it speaks TLS)"
-    )]
-    Plaintext(SocketAddr),
-    /// The data directory.
-    #[error("data directory {}: {source}", path.display())]
-    Data {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Another coordinator.
-    #[error("data directory {}: another coordinator runs on it", .0.display())]
-    Locked(PathBuf),
-    /// A task that panicked.
-    #[error("a task failed: {0}")]
-    Task(String),
-    /// The local agent ended.
-    #[error("the agent beside the coordinator ended: {0}")]
-    AgentEnded(String),
-}
-
 /// A coordinator that is up.
 pub struct Coordinator {
     /// Where agents connect.
@@ -149,7 +94,7 @@ pub struct Coordinator {
     pub ingest: Arc<Ingest>,
     /// The log.
     pub log: Arc<SqliteLog>,
-    /// Where claims come in: for [`claims::web::router`], behind whatever keeps all but operators out.
+    /// Where claims come in.
     pub claims: Arc<Intake>,
     tasks: JoinSet<Result<(), ServeError>>,
     stop: CancellationToken,
@@ -236,7 +181,7 @@ impl Coordinator {
             });
         }
         let known = Known { catalog, data: data.clone() };
-        tasks.spawn(port.serve(feed, Arc::clone(&hub), Arc::clone(&ingest), known, stop.clone()));
+        tasks.spawn(port.serve(feed, Arc::clone(&hub), Arc::clone(&ingest), Arc::clone(&claims), known, stop.clone()));
         if let Some(metrics) = metrics {
             let (hub, ingest) = (Arc::clone(&hub), Arc::clone(&ingest));
             let log_limit_bytes = options.retention.results_bytes;

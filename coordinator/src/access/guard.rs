@@ -1,11 +1,11 @@
-//! The guard before the feed port's rooms: each request knows its [`Caller`](super::Caller) from here on, or is refused in the
+//! The guard before the feed port's rooms: each request knows its [`Caller`] from here on, or is refused in the
 //! language that it speaks.
 
 use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::State,
+    extract::{Extension, State},
     http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header},
     middleware::Next,
     response::IntoResponse as _,
@@ -13,13 +13,16 @@ use axum::{
 use data_encoding::BASE64;
 use tonic::Code;
 
-use super::{Access, Denied, Peer, tokens::PREFIX};
+use super::{
+    Access, Caller, Denied, Peer,
+    tokens::{PREFIX, Role},
+};
 use crate::refusal;
 
 /// Whoever asks only whether anybody answers needs no token.
 const OPEN: [&str; 2] = ["/healthz", "/grpc.health.v1.Health/"];
 
-/// Lets a request pass with its [`Caller`](super::Caller), or refuses it.
+/// Lets a request pass with its [`Caller`], or refuses it.
 pub async fn guard(State(access): State<Arc<Access>>, mut request: Request<Body>, next: Next) -> Response<Body> {
     let Some(peer) = request.extensions().get::<Peer>().copied() else {
         // Only a port that greets nobody leaves it out.
@@ -39,6 +42,14 @@ pub async fn guard(State(access): State<Arc<Access>>, mut request: Request<Body>
             tracing::debug!(peer = %peer.address, reason = denied.reason(), path = request.uri().path(), "refused");
             refuse(denied, is_grpc(request.headers()))
         }
+    }
+}
+
+/// Lets a request pass whose caller is an operator, or refuses it.
+pub async fn operators_only(caller: Extension<Caller>, request: Request<Body>, next: Next) -> Response<Body> {
+    match caller.must_be(Role::Operator) {
+        Ok(()) => next.run(request).await,
+        Err(denied) => refuse(denied, is_grpc(request.headers())),
     }
 }
 

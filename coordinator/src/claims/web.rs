@@ -1,5 +1,5 @@
-//! Web: `POST /api/v1/claims`, where operators push in what crowds say. It is no part of the public port: whoever mounts it
-//! decides who may.
+//! Web: `POST /api/v1/claims`, where operators push in what crowds say. The feed port has it, for operators
+//! alone ([`crate::access::operators_only`]).
 //!
 //! A body is `application/json` or `text/csv`, as [`super::crowd`] has it. Answers, as JSON: 200 with how many were
 //! published, known and older; 400 with what is wrong, where; 413 beyond 1 MiB; 415 for another type; 503 while the log

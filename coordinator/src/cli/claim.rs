@@ -12,7 +12,12 @@ use faultline_attribution::Timestamp;
 use faultline_proto::{feed::v1::GetSnapshotRequest, types::v1 as wire};
 use serde::Serialize;
 
-use super::{FeedAddress, Format, Usage, colour::clean, runtime, say, subscriber};
+use super::{
+    FeedAddress, Format, Usage,
+    colour::clean,
+    runtime, say,
+    subscriber::{self, Site},
+};
 use crate::{
     claims::{Claim as Said, crowd},
     feed::convert,
@@ -33,7 +38,7 @@ pub(super) enum Claim {
     List(List),
     /// Push in what crowds say: a CSV file with a header, or JSON
     #[command(
-        before_help = "Example:\n  faultline claim push crowd.csv --to http://127.0.0.1:7445/api/v1/claims\n\nwhere crowd.csv says:\n  about,count,baseline,window_s\n  aws,6025,8,900"
+        before_help = "Example:\n  faultline claim push crowd.csv --token-file ops.token\n\nwhere crowd.csv says:\n  about,count,baseline,window_s\n  aws,6025,8,900"
     )]
     Push(Push),
 }
@@ -51,9 +56,9 @@ pub(super) struct List {
 pub(super) struct Push {
     /// What crowds say: NAME.csv or NAME.json
     file: PathBuf,
-    /// Where the coordinator takes it
-    #[arg(long, value_name = "URL")]
-    to: url::Url,
+    /// With a token of an operator: faultline subscriber create NAME --role operator
+    #[command(flatten)]
+    feed: FeedAddress,
 }
 
 /// A claim as a line of JSON; `type` comes first, as in every line.
@@ -118,18 +123,10 @@ impl Push {
             Some("json") => "application/json",
             _ => return Err(Usage(format!("{}: neither .csv nor .json", self.file.display())).into()),
         };
-        if !matches!(self.to.scheme(), "http" | "https") {
-            return Err(Usage(format!("--to {}: neither http nor https", self.to)).into());
-        }
         let body = read(&self.file)?;
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .build()
-            .into();
-        let asked = agent.post(self.to.as_str()).header("content-type", content_type).send(&body[..]);
-        let mut answer = asked.with_context(|| format!("no coordinator at {}", self.to))?;
+        let asked = Site::of(&self.feed, TIMEOUT)?.post(&["api", "v1", "claims"]);
+        let asked = asked.header("content-type", content_type).send(&body[..]);
+        let mut answer = asked.with_context(|| format!("no coordinator at {}", self.feed.feed))?;
         let status = answer.status();
         let text = answer.body_mut().with_config().limit(MAX_ANSWER).lossy_utf8(true).read_to_string()?;
         let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
@@ -138,6 +135,9 @@ impl Push {
             let (published, known, older) = (count("published"), count("known"), count("older"));
             say(&format!("{published} published, {known} known, {older} older than what is held"))?;
             return Ok(ExitCode::SUCCESS);
+        }
+        if matches!(status.as_u16(), 401 | 403 | 429) {
+            anyhow::bail!("{}: {}", self.feed.feed, clean(text.trim()));
         }
         let why = value["error"].as_str().map_or_else(|| format!("answered {status}"), clean);
         Err(Usage(format!("{}: {why}", self.file.display())).into())

@@ -9,9 +9,8 @@ use std::{
 
 use faultline_attribution::{IncidentId, Timestamp};
 use faultline_proto::clock::Clock;
-use url::Url;
 
-use super::{FeedAddress, Usage, say_error};
+use super::{FeedAddress, Usage, say_error, subscriber::Site};
 use crate::{
     feed::archive,
     log::sqlite::SqliteReader,
@@ -53,7 +52,7 @@ impl Report {
         let format = self.format()?;
         let material = match &self.data_dir {
             Some(data) => of_log(data, &self.incident)?,
-            None => of_feed(&self.feed.feed, &self.incident)?,
+            None => of_feed(&self.feed, &self.incident)?,
         };
         let written =
             format.write(&material).ok_or_else(|| anyhow::anyhow!("{}: nothing was published", self.incident))?;
@@ -114,14 +113,10 @@ fn as_of(log: &SqliteReader) -> anyhow::Result<Timestamp> {
     Ok(newest.first().map_or_else(|| Timestamp::from_micros(Clock::system().now_micros()), |(_, at)| *at))
 }
 
-fn of_feed(feed: &str, incident: &str) -> anyhow::Result<Material> {
-    let no_url = || Usage(format!("--feed {feed:?} is no URL, as in http://127.0.0.1:7444"));
-    let mut url = Url::parse(feed).map_err(|_| no_url())?;
-    url.path_segments_mut().map_err(|()| no_url())?.pop_if_empty().extend(["incidents", incident, "report.json"]);
-    let asking =
-        ureq::Agent::config_builder().timeout_global(Some(ANSWER)).http_status_as_error(false).build().new_agent();
-    let mut answer =
-        asking.get(url.as_str()).call().map_err(|error| anyhow::anyhow!("no coordinator at {feed}: {error}"))?;
+fn of_feed(address: &FeedAddress, incident: &str) -> anyhow::Result<Material> {
+    let feed = &address.feed;
+    let asked = Site::of(address, ANSWER)?.get(&["incidents", incident, "report.json"]);
+    let mut answer = asked.call().map_err(|error| anyhow::anyhow!("no coordinator at {feed}: {error}"))?;
     match answer.status().as_u16() {
         200 => {}
         404 => return Err(unknown(incident, &format!("at {feed}"))),

@@ -54,22 +54,16 @@ impl Source {
     ///
     /// Wrong usage: an address that is none, files that cannot be read, a token that others could read on its way.
     pub(super) fn of(address: &FeedAddress) -> Result<Self, Usage> {
-        let FeedAddress { feed, token_file, ca_file } = address;
-        let url = Url::parse(feed).ok().filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
-        let url = url.ok_or_else(|| Usage(format!("--feed {feed:?} is no URL, as in {DEFAULT_FEED}")))?;
+        let FeedAddress { feed, ca_file, .. } = address;
+        let (url, token) = checked(address)?;
         let wrong = |error: tonic::transport::Error| Usage(format!("--feed {feed:?}: {}", root_cause(&error)));
         let mut endpoint = Endpoint::from_shared(feed.clone()).map_err(wrong)?;
         if url.scheme() == "https" {
             let mut tls = ClientTlsConfig::new().with_native_roots();
             if let Some(file) = ca_file {
-                let pem = fs::read(file).map_err(|error| Usage(format!("--ca-file {}: {error}", file.display())))?;
-                tls = tls.ca_certificate(Certificate::from_pem(pem));
+                tls = tls.ca_certificate(Certificate::from_pem(pem(file)?));
             }
             endpoint = endpoint.tls_config(tls).map_err(wrong)?;
-        }
-        let token = token_file.as_ref().map(|file| token(file)).transpose()?;
-        if token.is_some() && url.scheme() == "http" && !is_loopback(&url) {
-            return Err(Usage(format!("--feed {feed:?}: a token must not go over plaintext: use https")));
         }
         let endpoint = endpoint
             .connect_timeout(CONNECT)
@@ -104,6 +98,80 @@ impl Source {
 /// Connects to a feed.
 pub(super) async fn connect(address: &FeedAddress) -> anyhow::Result<Client> {
     Source::of(address)?.connect().await
+}
+
+/// What the feed's port answers without gRPC, asked for by the same right.
+pub(super) struct Site {
+    agent: ureq::Agent,
+    url: Url,
+    token: Option<MetadataValue<Ascii>>,
+}
+
+impl Site {
+    /// The site that the options name; each answer must come within the time.
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage, as [`Source::of`] has it.
+    pub(super) fn of(address: &FeedAddress, timeout: Duration) -> Result<Self, Usage> {
+        let (url, token) = checked(address)?;
+        let mut tls = ureq::tls::TlsConfig::builder();
+        if let Some(file) = &address.ca_file {
+            let wrong = |error| Usage(format!("--ca-file {}: {error}", file.display()));
+            let authority = ureq::tls::Certificate::from_pem(&pem(file)?).map_err(wrong)?;
+            tls = tls.root_certs(ureq::tls::RootCerts::new_with_certs(&[authority]));
+        }
+        let mut agent = ureq::Agent::config_builder()
+            .timeout_global(Some(timeout))
+            .http_status_as_error(false)
+            // A token goes where it was sent, and nowhere else.
+            .max_redirects(0)
+            .tls_config(tls.build());
+        if is_loopback(&url) {
+            agent = agent.proxy(None);
+        }
+        Ok(Self { agent: agent.build().new_agent(), url, token })
+    }
+
+    /// Asks for the page at this path.
+    pub(super) fn get(&self, path: &[&str]) -> ureq::RequestBuilder<ureq::typestate::WithoutBody> {
+        self.by_right(self.agent.get(self.at(path).as_str()))
+    }
+
+    /// Hands something in at this path.
+    pub(super) fn post(&self, path: &[&str]) -> ureq::RequestBuilder<ureq::typestate::WithBody> {
+        self.by_right(self.agent.post(self.at(path).as_str()))
+    }
+
+    fn at(&self, path: &[&str]) -> Url {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
+    fn by_right<Any>(&self, request: ureq::RequestBuilder<Any>) -> ureq::RequestBuilder<Any> {
+        match self.token.as_ref().and_then(|token| token.to_str().ok()) {
+            Some(token) => request.header("authorization", token),
+            None => request,
+        }
+    }
+}
+
+/// The address as a URL, and the token for it, if there is one.
+fn checked(FeedAddress { feed, token_file, .. }: &FeedAddress) -> Result<(Url, Option<MetadataValue<Ascii>>), Usage> {
+    let url = Url::parse(feed).ok().filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
+    let url = url.ok_or_else(|| Usage(format!("--feed {feed:?} is no URL, as in {DEFAULT_FEED}")))?;
+    let token = token_file.as_ref().map(|file| token(file)).transpose()?;
+    if token.is_some() && url.scheme() == "http" && !is_loopback(&url) {
+        return Err(Usage(format!("--feed {feed:?}: a token must not go over plaintext: use https")));
+    }
+    Ok((url, token))
+}
+
+fn pem(file: &Path) -> Result<Vec<u8>, Usage> {
+    fs::read(file).map_err(|error| Usage(format!("--ca-file {}: {error}", file.display())))
 }
 
 fn token(file: &Path) -> Result<MetadataValue<Ascii>, Usage> {

@@ -20,7 +20,8 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::{Hub, archive::Archive, grpc::Feed, web};
 use crate::{
-    access::{Access, Peer, Policy, guard, tls::Certificate},
+    access::{Access, Peer, Policy, guard, operators_only, tls::Certificate},
+    claims::{self, Intake},
     ingest::Ingest,
     rpc::{self, turns::Turns},
     serve::{Options, ServeError},
@@ -73,6 +74,7 @@ impl FeedPort {
         listener: TcpListener,
         hub: Arc<Hub>,
         ingest: Arc<Ingest>,
+        claims: Arc<Intake>,
         known: web::Known,
         stopped: CancellationToken,
     ) -> Result<(), ServeError> {
@@ -97,7 +99,8 @@ impl FeedPort {
         let grpc = grpc.prepare().into_axum_router().layer(GrpcWebLayer::new());
         let agents = Arc::new(move || ingest.agents());
         let pages = web::router(hub, agents, known, self.archive, Arc::clone(&self.access), stopped.clone());
-        let mut router = grpc.merge(pages).layer(middleware::from_fn_with_state(self.access, guard));
+        let crowds = claims::web::router(claims).layer(middleware::from_fn(operators_only));
+        let mut router = grpc.merge(pages).merge(crowds).layer(middleware::from_fn_with_state(self.access, guard));
         if let Some(cors) = self.cors {
             // Outermost: a browser asks what it may before it says who it is.
             router = router.layer(cors);

@@ -19,11 +19,12 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Code, Status};
 
-use super::{PROGRESS, STEP, life::Life};
+use super::{MAX_DECODING, PROGRESS, STEP, life::Life};
 use crate::refusal;
 
-/// Largest body of a request that is no gRPC call: the page takes none at all.
-const MAX_PLAIN: usize = STEP;
+/// Largest body of a request that is no gRPC call. The page takes none at all; what operators push in may be as large as a
+/// message.
+const MAX_PLAIN: usize = MAX_DECODING;
 
 /// The body of a request.
 pub(super) struct Watched<B = Incoming> {
@@ -235,7 +236,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_is_no_row_of_messages_is_bounded() {
-        let error = read(vec![(SECOND, &BLOCK[..]), (SECOND, b"x")], false).await.expect_err("too large");
+        let mut parts: Parts = (0..MAX_PLAIN / STEP).map(|_| (SECOND, &BLOCK[..])).collect();
+        let error = read(parts.clone(), false).await.expect_err("it has no end");
+        assert!(error.contains("must go on"), "{error}");
+        parts.push((SECOND, b"x"));
+        let error = read(parts, false).await.expect_err("too large");
         assert!(error.contains("too large"), "{error}");
     }
 }

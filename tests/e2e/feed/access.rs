@@ -10,7 +10,10 @@ use std::{
 
 use faultline_attribution::Timestamp;
 use faultline_coordinator::{
-    access::{Policy, tokens::Tokens},
+    access::{
+        Policy,
+        tokens::{Role, Tokens},
+    },
     serve::{Coordinator, ServeError},
 };
 use faultline_lab::{programs::built, stage};
@@ -45,8 +48,12 @@ async fn serve(change: impl FnOnce(&Path, &mut Policy)) -> (TempDir, Result<Coor
 }
 
 fn token(data: &Path, id: &str) -> String {
-    let expires_at = Timestamp::from_micros(Clock::system().now_micros() + 60_000_000);
-    Tokens::of(data).create(id, Vec::new(), None, expires_at).expect("made")
+    token_of(data, id, Vec::new())
+}
+
+fn token_of(data: &Path, id: &str, roles: Vec<Role>) -> String {
+    let expires_at = Timestamp::from_micros(Clock::system().now_micros() + 600_000_000);
+    Tokens::of(data).create(id, roles, None, expires_at).expect("made")
 }
 
 async fn ask(address: SocketAddr, request: Request<Full<Bytes>>) -> Response<Bytes> {
@@ -195,6 +202,26 @@ async fn a_command_reads_a_feed_with_a_token_over_tls_and_never_sends_it_in_the_
     assert!(distrusted.contains("certificate"), "{distrusted}");
     let open = status("http://192.0.2.1:7444", &[by_token]).await;
     assert!(open.contains("must not go over plaintext"), "{open}");
+
+    let ops = data.path().join("ops");
+    std::fs::write(&ops, token_of(data.path(), "ops", vec![Role::Operator])).expect("written");
+    let crowd = data.path().join("crowd.csv");
+    std::fs::write(&crowd, "about,count,baseline,window_s\naws,6025,8,900\n").expect("written");
+    let run = async |arguments: &[&str], token: &Path| {
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments).args(["--feed", &feed, "--ca-file"]).arg(&authority).arg("--token-file").arg(token);
+        let output = time::timeout(HANG, command.output()).await.expect("in time").expect("runs");
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let crowd = crowd.to_str().expect("a path");
+    let (code, refused) = run(&["claim", "push", crowd], &file).await;
+    assert!(code == Some(1) && refused.contains("ROLE_REQUIRED"), "{refused}");
+    let (code, pushed) = run(&["claim", "push", crowd], &ops).await;
+    assert!(code == Some(0) && pushed.contains("1 published"), "{pushed}");
+    let (code, listed) = run(&["claim", "list"], &file).await;
+    assert!(code == Some(0) && listed.contains("6025 reports, 8 are usual"), "{listed}");
+    let (_, report) = run(&["report", "inc-20251029T154113Z-1"], &file).await;
+    assert!(report.contains("no such incident"), "{report}");
     coordinator.stop().await;
 }
 

@@ -30,4 +30,5 @@ pub mod results;
 pub mod retention;
 pub mod rpc;
 pub mod serve;
+pub mod webhook;
 pub mod world_file;

@@ -36,7 +36,7 @@ use crate::{
     record::{CatalogRecord, Record, RecordKind},
     registry::Registry,
     retention::{Keeper, Retention},
-    rpc,
+    rpc, webhook,
 };
 
 /// Time between ticks.
@@ -66,6 +66,8 @@ pub struct Options {
     pub publishers: Option<Publishers>,
     /// For how long results stay, and how many.
     pub retention: Retention,
+    /// Whether the data directory's webhooks are told of changes.
+    pub webhooks: bool,
 }
 
 /// Why the coordinator cannot serve.
@@ -220,6 +222,10 @@ impl Coordinator {
         if let Some(publishers) = options.publishers {
             let fresh = keep::keep_fresh(records, ranges, store, publishers, clock, stop.clone());
             tasks.spawn(async move { Ok(fresh.await?) });
+        }
+        if options.webhooks {
+            let told = webhook::deliver::run(data.clone(), Arc::clone(&hub), stop.clone());
+            tasks.spawn(async move { told.await.map_err(ServeError::Task) });
         }
         if options.with_agent {
             let dialled = SocketAddr::new(loopback_for(agents_address), agents_address.port());

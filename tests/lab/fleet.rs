@@ -55,6 +55,7 @@ impl Fleet {
             clock,
             with_agent: false,
             publishers: None,
+            webhooks: true,
             retention: faultline_coordinator::retention::Retention::default(),
         })
         .await?;

@@ -77,6 +77,7 @@ pub async fn start_with(
         clock,
         with_agent: false,
         publishers: None,
+        webhooks: true,
         retention: faultline_coordinator::retention::Retention::default(),
     };
     change(&mut options);

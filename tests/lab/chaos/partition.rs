@@ -73,6 +73,7 @@ pub async fn run(setup: &Setup, told: &mut dyn FnMut(String)) -> anyhow::Result<
         clock,
         with_agent: false,
         publishers: None,
+        webhooks: true,
         retention: faultline_coordinator::retention::Retention::default(),
     })
     .await?;

@@ -7,11 +7,12 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use faultline_proto::{
+    address::Reach,
     agent::v1::Refusal,
     convert::{address, std_duration},
     page, question,
@@ -195,16 +196,12 @@ impl Policy {
     pub fn allows(&self, to: SocketAddr) -> Result<(), PolicyError> {
         self.allows_port(to.port())?;
         let address = to.ip().to_canonical();
-        if let Some(what) = never(address) {
-            return Err(PolicyError::Never(address, what));
+        match Reach::of(address) {
+            never @ (Reach::Metadata | Reach::NoHost) => Err(PolicyError::Never(address, never.in_words())),
+            Reach::Loopback if !self.allow_loopback => Err(PolicyError::Loopback(address)),
+            Reach::Private if !self.allow_private => Err(PolicyError::Private(address)),
+            _ => Ok(()),
         }
-        if address.is_loopback() && !self.allow_loopback {
-            return Err(PolicyError::Loopback(address));
-        }
-        if is_private(address) && !self.allow_private {
-            return Err(PolicyError::Private(address));
-        }
-        Ok(())
     }
 
     fn allows_port(&self, port: u16) -> Result<(), PolicyError> {
@@ -228,34 +225,6 @@ fn malformed(what: impl Into<String>) -> PolicyError {
     PolicyError::Malformed(what.into())
 }
 
-/// What an address is that no setting opens.
-fn never(address: IpAddr) -> Option<&'static str> {
-    let is_metadata = match address {
-        IpAddr::V4(v4) => METADATA_V4.contains(&v4),
-        IpAddr::V6(v6) => v6 == METADATA_V6,
-    };
-    if is_metadata {
-        return Some("a cloud metadata service");
-    }
-    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets()[0] == 0);
-    (is_broadcast || address.is_unspecified() || address.is_multicast()).then_some("no single host's address")
-}
-
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let is_carrier_nat = v4.octets()[0] == 100 && (64..128).contains(&v4.octets()[1]);
-            v4.is_private() || v4.is_link_local() || is_carrier_nat
-        }
-        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
-}
-
-/// EC2, Azure and most others; Azure's host agent; Alibaba.
-const METADATA_V4: [Ipv4Addr; 3] =
-    [Ipv4Addr::new(169, 254, 169, 254), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200)];
-/// EC2.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 const MAX_INTERVAL: Duration = Duration::from_hours(24);
 const MAX_TIMEOUT: Duration = Duration::from_mins(1);
 

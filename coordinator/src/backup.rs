@@ -1,8 +1,9 @@
 //! Backup and restore: everything that a coordinator must not lose, in one folder.
 //!
 //! A backup is a folder: `manifest.json`, `log.sqlite` (records, changes, what was admitted, counts), `ca/` (so that every
-//! agent's certificate stays good), `agents/` (the registry), `ranges/`, and `snapshots/` of the fold. The manifest names
-//! each file with its size and CRC-32C, the feed, and how far log and feed reach.
+//! agent's certificate stays good), `agents/` (the registry), `ranges/`, `webhooks/` (their files; how far each is does not come
+//! along: after a restore they begin at the newest change), and `snapshots/` of the fold. The manifest names each file with its
+//! size and CRC-32C, the feed, and how far log and feed reach.
 //!
 //! Rules: it may be taken while a coordinator runs. The log is copied as it was at one moment. Snapshots are copied before
 //! it, since one of what the log does not hold would be wrong, and the registry after it, since an agent that is in the log
@@ -28,7 +29,7 @@ const FORMAT: u32 = 1;
 
 /// Folders that are copied before the log, and after it.
 const BEFORE: [&str; 1] = ["snapshots"];
-const AFTER: [&str; 3] = ["ca", "agents", "ranges"];
+const AFTER: [&str; 4] = ["ca", "agents", "ranges", "webhooks"];
 
 /// The log, in a data directory as in a backup.
 const LOG: &str = "log.sqlite";

@@ -36,6 +36,8 @@ pub struct Board {
     /// What others say: shown, and no input to anything. When each was last checked is refreshed.
     pub claims: Claims,
     spells: Spells,
+    /// What is wrong with webhooks, by name; kept by [`crate::webhook`].
+    pub webhooks: BTreeMap<String, String>,
     incidents: BTreeMap<IncidentId, VecDeque<Change>>,
     cells: BTreeMap<(String, String, Layer), CellChange>,
     newest: BTreeMap<Subject, (u64, Timestamp)>,
@@ -160,14 +162,14 @@ impl Board {
         Visibility { below_quorum: true, reason, ..self.visibility.clone() }
     }
 
-    /// What whoever runs this should know: agents that lost results, and damage in the log, without which verdicts stand, but
-    /// on less.
+    /// What whoever runs this should know: agents that lost results, webhooks that do not arrive, and damage in the log,
+    /// without which verdicts stand, but on less.
     pub fn all_notices(&self) -> Vec<String> {
         let Damage { records, last } = &self.damage;
         let damage = last.iter().map(|(cursor, why)| {
             format!("records of the log that are damaged and left out: {records}, the last at {cursor} ({why})")
         });
-        damage.chain(self.notices.iter().cloned()).collect()
+        damage.chain(self.notices.iter().cloned()).chain(self.webhooks.values().cloned()).collect()
     }
 
     /// The newest revision of every incident, newest incident first.

@@ -29,6 +29,7 @@ mod subscriber;
 mod subscribers;
 pub mod top;
 mod watch;
+mod webhook;
 
 use std::{
     io::IsTerminal as _,
@@ -126,6 +127,13 @@ enum Command {
         before_help = "Example:\n  faultline snapshot check --data-dir ./data"
     )]
     Snapshot(snapshot::Snapshot),
+    /// Tell others of changes: signed CloudEvents, an Alertmanager, PagerDuty, Slack
+    #[command(
+        subcommand,
+        visible_alias = "webhooks",
+        before_help = "Example:\n  faultline webhook add ops https://hooks.example.org/faultline\n  faultline webhook test ops"
+    )]
+    Webhook(webhook::Webhook),
     /// Print what a shell needs to complete commands and options
     Completions(completions::Completions),
 }
@@ -207,6 +215,7 @@ pub fn main() -> ExitCode {
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
         Command::Snapshot(command) => command.run(),
+        Command::Webhook(command) => command.run(),
         Command::Completions(completions) => completions.run(command()),
     };
     match result {
@@ -217,6 +226,7 @@ pub fn main() -> ExitCode {
                 || error.downcast_ref::<Usage>().is_some()
                 || error.downcast_ref::<crate::claims::sources::SourcesError>().is_some()
                 || error.downcast_ref::<crate::ranges::RangesError>().is_some()
+                || error.downcast_ref::<crate::webhook::config::ConfigError>().is_some()
                 || error.downcast_ref::<crate::world_file::WorldError>().is_some()
                 || error.downcast_ref::<BackupError>().is_some_and(BackupError::is_of_usage)
                 || error.downcast_ref::<ReplayError>().is_some_and(ReplayError::is_of_input)

@@ -33,4 +33,5 @@ pub mod results;
 pub mod retention;
 pub mod rpc;
 pub mod serve;
+pub mod webhook;
 pub mod world_file;

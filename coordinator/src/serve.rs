@@ -39,7 +39,7 @@ use crate::{
     record::{CatalogRecord, Record, RecordKind},
     registry::Registry,
     retention::{Keeper, Retention},
-    rpc,
+    rpc, webhook,
 };
 
 pub use self::error::ServeError;
@@ -78,6 +78,8 @@ pub struct Options {
     pub claims: Option<Sources>,
     /// For how long results stay, and how many.
     pub retention: Retention,
+    /// Whether the data directory's webhooks are told of changes.
+    pub webhooks: bool,
 }
 
 /// A coordinator that is up.
@@ -173,13 +175,6 @@ impl Coordinator {
         let watching = Arc::clone(&ingest);
         tasks.spawn(async move { Ok(watching.watch().await?) });
         tasks.spawn(serve_agents(agents, tls, Arc::clone(&ingest), stop.clone()));
-        if let Some(certificate) = port.certificate() {
-            let until = stop.clone();
-            tasks.spawn(async move {
-                certificate.keep_fresh(until).await;
-                Ok(())
-            });
-        }
         let known = Known { catalog, data: data.clone() };
         tasks.spawn(port.serve(feed, Arc::clone(&hub), Arc::clone(&ingest), Arc::clone(&claims), known, stop.clone()));
         if let Some(metrics) = metrics {
@@ -195,6 +190,10 @@ impl Coordinator {
         if let Some(sources) = options.claims {
             let asking = claims::fetch::keep(sources, Arc::clone(&claims), clock, stop.clone());
             tasks.spawn(async move { Ok(asking.await?) });
+        }
+        if options.webhooks {
+            let told = webhook::deliver::run(data.clone(), Arc::clone(&hub), stop.clone());
+            tasks.spawn(async move { told.await.map_err(ServeError::Task) });
         }
         if options.with_agent {
             let dialled = SocketAddr::new(loopback_for(agents_address), agents_address.port());

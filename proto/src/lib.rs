@@ -51,6 +51,7 @@ pub mod feed {
     }
 }
 
+pub mod address;
 pub mod assignment;
 pub mod clock;
 pub mod contracts;

@@ -1,5 +1,8 @@
 //! The programs as people run them: exit codes, signals, a kill, an agent beside the coordinator.
 
+#[path = "process/webhooks.rs"]
+mod webhooks;
+
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,

@@ -57,6 +57,7 @@ impl Fleet {
             with_agent: false,
             publishers: None,
             claims: None,
+            webhooks: true,
             retention: faultline_coordinator::retention::Retention::default(),
         })
         .await?;

@@ -80,6 +80,7 @@ pub async fn start_with(
         with_agent: false,
         publishers: None,
         claims: None,
+        webhooks: true,
         retention: faultline_coordinator::retention::Retention::default(),
     };
     change(&mut options);

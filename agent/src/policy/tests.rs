@@ -17,6 +17,8 @@ fn a_literal_address_meets_the_policy_at_assignment() {
         ("100.64.0.1", "allow_private"),
         ("169.254.1.1", "allow_private"),
         ("fd12::1", "allow_private"),
+        ("64:ff9b::a00:1", "allow_private"),
+        ("64:ff9b::a9fe:a9fe", "never"),
         ("169.254.169.254", "never"),
         ("0.0.0.0", "never"),
         ("224.0.0.1", "never"),

@@ -115,6 +115,7 @@ impl Serve {
             with_agent: self.with_agent,
             retention: Retention { results_for: self.keep_results, results_bytes: self.keep_bytes.0 },
             claims,
+            webhooks: true,
             publishers: (!self.no_ranges_refresh).then(|| self.publishers.publishers()),
         };
         let scheme = if options.access.tls.is_some() { "https" } else { "http" };

@@ -59,12 +59,7 @@ impl FeedPort {
         Ok(Self { access, archive, cors: cors(policy), certificate })
     }
 
-    /// Its certificate, to be kept fresh.
-    pub fn certificate(&self) -> Option<Arc<Certificate>> {
-        self.certificate.clone()
-    }
-
-    /// Serves until shutdown.
+    /// Serves until shutdown, and keeps its certificate fresh.
     ///
     /// # Errors
     ///
@@ -106,14 +101,17 @@ impl FeedPort {
             router = router.layer(cors);
         }
         let leaving = stopped.clone();
-        tokio::select! {
-            () = serve(listener, self.certificate, router, stopped) => {}
-            () = async {
-                leaving.cancelled().await;
-                reporter.set_not_serving::<FeedServiceServer<Feed>>().await;
-                std::future::pending::<()>().await;
-            } => {}
-        }
+        let goodbye = async {
+            leaving.cancelled().await;
+            reporter.set_not_serving::<FeedServiceServer<Feed>>().await;
+        };
+        let certificate = self.certificate.clone();
+        let fresh = async {
+            if let Some(certificate) = certificate {
+                certificate.keep_fresh(leaving.clone()).await;
+            }
+        };
+        tokio::join!(serve(listener, self.certificate, router, stopped), goodbye, fresh);
         Ok(())
     }
 }

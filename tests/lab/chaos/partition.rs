@@ -75,6 +75,7 @@ pub async fn run(setup: &Setup, told: &mut dyn FnMut(String)) -> anyhow::Result<
         with_agent: false,
         publishers: None,
         claims: None,
+        webhooks: true,
         retention: faultline_coordinator::retention::Retention::default(),
     })
     .await?;

@@ -1,6 +1,11 @@
 //! `faultline-lab up`: everything started, a scenario played, and the feed judged against its truth.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -43,6 +48,9 @@ pub(crate) struct Up {
     /// Where the page and the feed are
     #[arg(long, default_value = "127.0.0.1:0")]
     feed_listen: SocketAddr,
+    /// Folder with the files of webhooks that are told of changes
+    #[arg(long, value_name = "FOLDER")]
+    webhooks: Option<PathBuf>,
 }
 
 impl Up {
@@ -101,6 +109,9 @@ impl Up {
             world.targets.len(),
             world.agents.len()
         ));
+        if let Some(webhooks) = &self.webhooks {
+            copy_webhooks(webhooks, data.path())?;
+        }
         let net = Net::start(world, clock, self.seed)?;
         let mut fleet = Fleet::start(world, &net, clock, data.path(), self.feed_listen).await?;
         say(&format!("page    http://{}/", fleet.feed_address()));
@@ -147,6 +158,17 @@ impl Up {
             _ = fleet.agent_ended() => {}
         }
     }
+}
+
+/// Puts the files of webhooks where the coordinator looks for them.
+fn copy_webhooks(from: &Path, data: &Path) -> anyhow::Result<()> {
+    let to = data.join("webhooks");
+    std::fs::create_dir(&to)?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("--webhooks {}", from.display()))? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 fn list(world: &World) -> ExitCode {

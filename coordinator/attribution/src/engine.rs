@@ -100,7 +100,8 @@ impl Engine {
         }
     }
 
-    /// Concludes from all inputs so far, as of `now`. Call it at regular ticks, in silence too.
+    /// Concludes from all inputs so far, as of `now`. Call it every second, in silence too; further ticks in between hear of a
+    /// deciding result sooner, and change nothing else.
     pub fn advance(&mut self, now: Timestamp) -> Vec<Output> {
         self.look_at_uplinks(now);
         self.state.known.tick(now, &self.settings);
@@ -129,6 +130,11 @@ impl Engine {
             outputs.extend(self.paint(now));
         }
         outputs
+    }
+
+    /// Whether the last tick had anything to find out: then the next result may decide something.
+    pub fn is_attentive(&self) -> bool {
+        self.state.searched_at == self.state.ticked_at
     }
 
     /// Why an incident says what it says; `None` for an unknown one.

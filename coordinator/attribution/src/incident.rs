@@ -4,6 +4,7 @@
 //! revision, across verdicts as a public retraction and a new incident; a fault that comes back soon is the same
 //! incident; an incident that another one explains is folded into it.
 
+mod agreement;
 mod tracked;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use self::agreement::Agreement;
 pub(crate) use self::tracked::{RECOVERED, RECOVERED_OF_ALL, Tracked};
 use crate::{
     assessment::Assessment,
@@ -25,9 +27,6 @@ use crate::{
     time::Timestamp,
     vocabulary::{Layer, State, Verdict},
 };
-
-/// Ticks in a row that must agree before anything is published or changed. Source: design notes 4.6.
-const AGREEING_TICKS: u32 = 2;
 
 /// Seconds that one party's own trouble waits before it is told: in one run two dependants of a service were told 3 and 4 s
 /// before it. Calibrated: `faultline-lab calibrate local-wait-s`.
@@ -59,8 +58,8 @@ pub(crate) struct Incidents {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Pending {
     /// Searches in a row that found it, and that would have accused it.
-    seen: u32,
-    agreed: u32,
+    seen: Agreement,
+    agreed: Agreement,
     /// When it was first found.
     since: Timestamp,
     /// It is worth the public's attention already, but for the agreement.
@@ -103,7 +102,7 @@ impl Incidents {
         for place in 0..self.all.len() {
             let change = match matched.get(&place) {
                 Some(assessment) => self.follow(place, assessment, settings, now),
-                None => self.all[place].shadow(&matched.values().collect::<Vec<_>>()),
+                None => self.all[place].shadow(&matched.values().collect::<Vec<_>>(), now),
             };
             changes.extend(change);
         }
@@ -196,7 +195,7 @@ impl Incidents {
     /// Brings an incident up to date with its assessment.
     fn follow(&mut self, place: usize, assessment: &Assessment, settings: &Settings, now: Timestamp) -> Option<Change> {
         let tracked = &mut self.all[place];
-        tracked.shadowed = 0;
+        tracked.shadowed = Agreement::default();
         if !tracked.change.state.is_open() && assessment.obstacle.is_some() {
             return None; // an echo of what is over
         }
@@ -204,7 +203,7 @@ impl Incidents {
         let verdict = assessment.element.verdict();
         let same_element = tracked.element.as_ref().is_none_or(|element| *element == assessment.element);
         if is_accused && !same_element {
-            let agreed = tracked.rival_ticks(&assessment.element.name) >= AGREEING_TICKS
+            let agreed = tracked.rival(&assessment.element.name, now).is_reached()
                 && assessment.obstacle.is_none()
                 && assessment.confidence >= REPLACE_PROBABILITY;
             if !agreed {
@@ -221,7 +220,7 @@ impl Incidents {
             true
         } else {
             may_accuse
-                && tracked.rival_ticks(&assessment.element.name) >= AGREEING_TICKS
+                && tracked.rival(&assessment.element.name, now).is_reached()
                 && now.since(tracked.change.opened_at) >= wait(assessment)
         };
         if !may_accuse && is_accused {
@@ -249,7 +248,7 @@ impl Incidents {
     fn fold(&mut self, matched: &BTreeMap<usize, Assessment>, now: Timestamp, changes: &mut Vec<Change>) {
         for place in 0..self.all.len() {
             let tracked = &self.all[place];
-            if matched.contains_key(&place) || tracked.shadowed < AGREEING_TICKS || !tracked.change.state.is_open() {
+            if matched.contains_key(&place) || !tracked.shadowed.is_reached() || !tracked.change.state.is_open() {
                 continue;
             }
             let parent = matched
@@ -334,13 +333,13 @@ impl Incidents {
             let name = assessment.element.name.clone();
             let before = self.pending.get(&name).copied().unwrap_or(Pending { since: now, ..Pending::default() });
             let is_suspect = assessment.gain >= settings.suspect_nats && assessment.is_public();
-            let agreed = if assessment.obstacle.is_none() { before.agreed + 1 } else { 0 };
-            let (seen, since) = (before.seen + 1, before.since);
+            let agreed = if assessment.obstacle.is_none() { before.agreed.and(now) } else { Agreement::default() };
+            let (seen, since) = (before.seen.and(now), before.since);
             let has_waited = now.since(since) >= wait(&assessment);
-            let accuse = agreed >= AGREEING_TICKS && has_waited;
-            let suspect = is_suspect && seen >= AGREEING_TICKS && has_waited;
+            let accuse = agreed.is_reached() && has_waited;
+            let suspect = is_suspect && seen.is_reached() && has_waited;
             if !(accuse || suspect) {
-                pending.insert(name, Pending { seen, agreed, since, is_telling: is_suspect || agreed > 0 });
+                pending.insert(name, Pending { seen, agreed, since, is_telling: is_suspect || agreed.is_begun() });
                 continue;
             }
             let n = if self.last_id.0.basic() == now.basic() { self.last_id.1 + 1 } else { 1 };

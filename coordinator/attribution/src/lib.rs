@@ -43,4 +43,4 @@ pub use vocabulary::{Cause, Kind, Layer, Outcome, ProbeKind, Reason, State, Verd
 pub use world::{AgentId, Learned, Target, TargetId, Vantage, World, WorldChange};
 
 /// Version of the inference: stored with each incident, grows when the same inputs may give other outputs.
-pub const ENGINE_VERSION: u32 = 8;
+pub const ENGINE_VERSION: u32 = 9;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::covers;
+use super::{agreement::Agreement, covers};
 use crate::{
     ENGINE_VERSION,
     assessment::Assessment,
@@ -53,9 +53,9 @@ pub(crate) struct Tracked {
     pub(super) consequences: BTreeSet<Place>,
     pub(super) quiet_since: Option<Timestamp>,
     /// Element that would replace the published one, and for how many ticks.
-    pub(super) rival: Option<(String, u32)>,
+    pub(super) rival: Option<(String, Agreement)>,
     /// Ticks for which another incident has explained this one.
-    pub(super) shadowed: u32,
+    pub(super) shadowed: Agreement,
     /// The newest revision as it was published.
     pub(super) published: Change,
 }
@@ -105,7 +105,7 @@ impl Tracked {
             consequences: BTreeSet::new(),
             quiet_since: None,
             rival: None,
-            shadowed: 0,
+            shadowed: Agreement::default(),
         }
     }
 
@@ -129,14 +129,12 @@ impl Tracked {
         self.footprint.iter().map(|(place, _)| *place).chain(self.consequences.iter().copied())
     }
 
-    /// How many ticks in a row this element has been the one that would be named, this tick included.
-    pub(super) fn rival_ticks(&mut self, element: &str) -> u32 {
-        let ticks = match &self.rival {
-            Some((held, ticks)) if held == element => ticks.saturating_add(1),
-            _ => 1,
-        };
-        self.rival = Some((element.to_owned(), ticks));
-        ticks
+    /// What ticks in a row agreed that this element would be named, this tick included.
+    pub(super) fn rival(&mut self, element: &str, now: Timestamp) -> Agreement {
+        let before = self.rival.take().filter(|(held, _)| held == element);
+        let agreement = before.map(|(_, agreement)| agreement).unwrap_or_default().and(now);
+        self.rival = Some((element.to_owned(), agreement));
+        agreement
     }
 
     /// Takes over what the assessment says.
@@ -226,9 +224,9 @@ impl Tracked {
     }
 
     /// Counts the ticks in which others explain this incident's failures.
-    pub(super) fn shadow(&mut self, others: &[&Assessment]) -> Option<Change> {
+    pub(super) fn shadow(&mut self, others: &[&Assessment], now: Timestamp) -> Option<Change> {
         let shadowed = others.iter().any(|other| covers(&other.footprint, &self.footprint));
-        self.shadowed = if shadowed { self.shadowed.saturating_add(1) } else { 0 };
+        self.shadowed = if shadowed { self.shadowed.and(now) } else { Agreement::default() };
         self.rival = None;
         None
     }

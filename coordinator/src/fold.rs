@@ -164,6 +164,11 @@ impl Fold {
         &self.observer
     }
 
+    /// Whether the engine has something to find out.
+    pub fn is_attentive(&self) -> bool {
+        self.engine.is_attentive()
+    }
+
     /// Whom ingest waits for.
     pub fn pace(&self) -> &Arc<Pace> {
         &self.pace

@@ -55,6 +55,7 @@ use crate::{
     pace::Pace,
     record::{Record, RecordKind, SessionRecord},
     registry::Registry,
+    tick::News,
 };
 
 /// Spacing of heartbeats that agents are asked for: below every common idle limit of a NAT.
@@ -90,6 +91,8 @@ pub struct Ingest {
     shutdown: CancellationToken,
     /// Whom batches wait for.
     pace: Arc<Pace>,
+    /// Who waits for batches.
+    news: News,
 }
 
 impl Ingest {
@@ -127,6 +130,7 @@ impl Ingest {
             full_since,
             shutdown,
             pace: Arc::default(),
+            news: News::default(),
         }
     }
 
@@ -134,6 +138,11 @@ impl Ingest {
     #[must_use]
     pub fn paced(self, pace: &Arc<Pace>) -> Self {
         Self { pace: Arc::clone(pace), ..self }
+    }
+
+    /// What became durable.
+    pub fn news(&self) -> &News {
+        &self.news
     }
 
     /// The gRPC service.

@@ -1,7 +1,7 @@
 //! The Faultline coordinator: results come in over mutual TLS, are stored, attributed, and published as a feed.
 //!
 //! One direction: [`ingest`] -> [`log`] -> [`observe`] -> the engine of `faultline-attribution` -> [`board`] ->
-//! [`feed`]. [`fold`] drives that path tick by tick; [`serve`] starts all rooms. [`replay`] drives the
+//! [`feed`]. [`fold`] drives that path tick by tick, [`tick`] says when; [`serve`] starts all rooms. [`replay`] drives the
 //! same engine from recorded [`results`].
 
 pub mod access;
@@ -33,5 +33,6 @@ pub mod results;
 pub mod retention;
 pub mod rpc;
 pub mod serve;
+pub mod tick;
 pub mod webhook;
 pub mod world_file;

@@ -39,16 +39,10 @@ use crate::{
     record::{CatalogRecord, Record, RecordKind},
     registry::Registry,
     retention::{Keeper, Retention},
-    rpc, webhook,
+    rpc, tick, webhook,
 };
 
 pub use self::error::ServeError;
-
-/// Time between ticks.
-const TICK: Duration = Duration::from_secs(1);
-
-/// How old what the pages of targets show of healthy probes may be.
-const SHOW_LEARNED: Duration = Duration::from_mins(1);
 
 /// After this the rooms that have not ended are dropped. An orderly end takes less than 5 s all told.
 const GRACE: Duration = Duration::from_secs(4);
@@ -158,7 +152,8 @@ impl Coordinator {
 
         let mut tasks = JoinSet::new();
         let covered = Arc::clone(&snapshots);
-        tasks.spawn(tick(fold, Keep::new(snapshots), Arc::clone(&hub), Arc::clone(&ingest), stop.clone()));
+        let passing = tick::run(fold, Keep::new(snapshots), Arc::clone(&hub), Arc::clone(&ingest), stop.clone());
+        tasks.spawn(async move { Ok(passing.await?) });
         tasks.spawn(show_full(full_since, Arc::clone(&hub), stop.clone()));
         let keeper = Keeper::new(
             Arc::clone(&log),
@@ -225,38 +220,6 @@ impl Coordinator {
             tracing::warn!("some connections did not end in time");
         }
     }
-}
-
-async fn tick(
-    mut fold: Fold,
-    mut keep: Keep,
-    hub: Arc<Hub>,
-    ingest: Arc<Ingest>,
-    stopped: CancellationToken,
-) -> Result<(), ServeError> {
-    let clock = hub.clock();
-    let mut ticks = time::interval(clock.real(TICK));
-    ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-    let mut shown = None;
-    loop {
-        tokio::select! {
-            () = stopped.cancelled() => break,
-            _ = ticks.tick() => {}
-        }
-        let now = Timestamp::from_micros(clock.now_micros());
-        let looks = fold.tick(now, &hub).await?;
-        ingest.look_again(&looks);
-        if shown.is_none_or(|shown| now.since(shown) >= SHOW_LEARNED) {
-            hub.show_learned(fold.observer().learned());
-            shown = Some(now);
-        }
-        let lost = fold.observer().lost();
-        ingest.show_lost(lost);
-        hub.board().notices = lost.iter().filter_map(|(agent, lost)| lost.news(agent, now)).collect();
-        keep.after_tick(&fold);
-    }
-    keep.end(&fold).await;
-    Ok(())
 }
 
 /// Shows that nothing can be written, for as long as it lasts. The picture stays: only its sight is lost.

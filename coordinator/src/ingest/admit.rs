@@ -9,7 +9,7 @@ use faultline_proto::{
     MAX_FACTS_BYTES,
     agent::v1::{Lane, LaneCursor, Rejection, ResultBatch},
     convert,
-    types::v1::ProbeResult,
+    types::v1::{Outcome, ProbeResult},
 };
 use prost::{
     DecodeError, Message as _,
@@ -39,6 +39,8 @@ pub(super) struct Admitted {
     pub(super) payload: Bytes,
     /// Results that it came with.
     pub(super) results: usize,
+    /// Whether any of those that may be stored failed.
+    pub(super) has_failure: bool,
     /// What was refused of it.
     pub(super) rejections: Vec<Rejection>,
     /// Runs that the agent skipped so far.
@@ -61,7 +63,8 @@ pub(super) fn admit(bytes: Bytes, is_known: impl Fn(u32) -> bool) -> Result<Admi
     let mut batch = ResultBatch::decode(bytes.clone())?;
     let rejections = sift(&mut batch, cursor, is_known);
     let payload = if rejections.is_empty() { bytes } else { batch.encode_to_vec().into() };
-    Ok(Admitted { cursor, first_number, payload, results, rejections, skipped_runs: batch.skipped_runs })
+    let has_failure = batch.results.iter().any(|result| result.outcome() == Outcome::Failed);
+    Ok(Admitted { cursor, first_number, payload, results, has_failure, rejections, skipped_runs: batch.skipped_runs })
 }
 
 /// Why a batch cannot even be refused by its number.

@@ -292,7 +292,7 @@ impl<'a> Session<'a> {
         faultline_proto::failpoint::reach("ingest.receive.before");
         let table = self.ingest.assignments.table(&self.agent);
         let is_known = |slot| table.slots.contains_key(&slot);
-        let Admitted { cursor, first_number, payload, results, rejections, skipped_runs } =
+        let Admitted { cursor, first_number, payload, results, has_failure, rejections, skipped_runs } =
             admit::admit(bytes, is_known).map_err(|fault| match fault {
                 Fault::NoPlace(_) => refusal::status(Code::InvalidArgument, "BATCH_MALFORMED", fault.to_string()),
                 Fault::Decode(_) => refusal::status(Code::InvalidArgument, "MESSAGE_MALFORMED", fault.to_string()),
@@ -314,6 +314,9 @@ impl<'a> Session<'a> {
             Appended::At(_) => {
                 ahead.stored();
                 let refused = rejections.iter().map(|rejection| rejection.rejected_results as usize).sum();
+                if cursor.lane() == Lane::Live {
+                    self.ingest.news.batch(has_failure);
+                }
                 self.ingest.taken.stored(results.saturating_sub(refused), refused);
                 self.note(|presence| presence.told.skip(&self.agent, skipped_runs));
                 cursor.number

@@ -1,11 +1,14 @@
 //! An audience: a thousand subscribers of one coordinator while incidents change, killed and resumed at random, each with a
 //! filter of its own.
 //!
-//! The coordinator is a process of its own on loopback, and what changes is what scripted agents report. One subscriber without a
-//! filter is never killed: what it hears is what there was. Rules: every other one must hear exactly what its filter lets pass of
-//! that, in order and once; only changes that came live count for the latency, from the tick that made them, by the
-//! machine's clock; minutes with a stalled reader and without one take turns, so that a noisy one is everybody's.
+//! The coordinator is a process of its own on loopback; what changes is what scripted agents report, and, much more often, what a
+//! crowd says. One subscriber without a filter is never killed: what it hears is what there was. Rules: every other one must
+//! hear exactly what its filter lets pass of that, in order and once; only changes that came live count for latencies, by the
+//! machine's clock: from publication, and, where results made the change, from the oldest that it may have hung on
+//! ([`decided`]); slices with a stalled reader and without one take turns, so that a noisy one is everybody's.
 
+mod crowd;
+mod decided;
 mod reader;
 
 use std::{
@@ -30,7 +33,10 @@ use tokio::{
     time::{self, Instant},
 };
 
-use self::reader::{Heard, Reader, Stalled};
+use self::{
+    crowd::Crowd,
+    reader::{Heard, Reader, Stalled},
+};
 use crate::{
     alone::Alone,
     load::usage::Memory,
@@ -66,11 +72,15 @@ pub struct Outcome {
     pub kills: u64,
     /// What was wrong, a sentence each; empty when every subscriber heard what it was to hear.
     pub wrong: Vec<String>,
-    /// Latency of a change, from the tick that made it to a subscriber, milliseconds, at the median, the 99th percentile and the
-    /// most; a slice each, without a stalled reader.
+    /// Latency of changes that results made, from the receipt of the oldest result that may have decided it to a subscriber,
+    /// milliseconds, at the median, the 99th percentile and the most.
+    pub decided_ms: [f64; 3],
+    /// Latency of any change, from its publication to a subscriber, likewise; a slice each, without a stalled reader.
     pub alone_ms: Vec<[f64; 3]>,
     /// The same with one.
     pub beside_stalled_ms: Vec<[f64; 3]>,
+    /// The 99th percentile of all slices with a stalled reader over that of all without.
+    pub stalled_ratio: f64,
     /// What the coordinator held before the subscribers came, and after.
     pub memory: [Memory; 2],
     /// CPU that the coordinator used while they were there, seconds.
@@ -107,6 +117,9 @@ pub async fn run(program: &Path, data: &Path, plan: Plan, progress: impl Fn(usiz
         }
         anyhow::Ok(())
     });
+
+    let crowd = Crowd::join(data, coordinator.feed).await?;
+    agents.spawn(crowd.babble());
 
     let stop = watch::Sender::new(None);
     let mut everything = Reader::new(coordinator.feed, address(0), FeedFilter::default(), 0.0, plan.seed)?;
@@ -149,41 +162,45 @@ pub async fn run(program: &Path, data: &Path, plan: Plan, progress: impl Fn(usiz
     }
     let after = coordinator.memory()?;
     coordinator.end().await?;
-    Ok(outcome(&truth, &heard, &slices, began, [before, after], cpu_s))
+    let decided = decided::oldest_batches(data).await?;
+    let mut outcome = outcome(&truth, &heard, &slices, began, cpu_s);
+    outcome.memory = [before, after];
+    outcome.decided_ms = quantiles(heard.iter().flat_map(|reader| reader.after_ms(&decided, began)).collect());
+    Ok(outcome)
 }
 
-fn outcome(
-    truth: &Heard,
-    heard: &[Heard],
-    slices: &[(bool, i64, i64)],
-    began: i64,
-    memory: [Memory; 2],
-    cpu_s: f64,
-) -> Outcome {
+/// The median, the 99th percentile and the most.
+fn quantiles(mut late: Vec<f64>) -> [f64; 3] {
+    late.sort_by(f64::total_cmp);
+    [0.5, 0.99, 1.0].map(|q| stats::quantile_sorted(&late, q).unwrap_or(f64::NAN))
+}
+
+fn outcome(truth: &Heard, heard: &[Heard], slices: &[(bool, i64, i64)], began: i64, cpu_s: f64) -> Outcome {
     let mut wrong = Vec::new();
     for (n, reader) in heard.iter().enumerate() {
         if let Err(why) = reader.is_what_passes_of(truth) {
             wrong.push(format!("subscriber {n}: {why}"));
         }
     }
-    let quantiles = |from: i64, to: i64| {
-        let mut late: Vec<f64> = heard.iter().flat_map(|reader| reader.latencies_ms(from.max(began), to)).collect();
-        late.sort_by(f64::total_cmp);
-        [0.5, 0.99, 1.0].map(|q| stats::quantile_sorted(&late, q).unwrap_or(f64::NAN))
-    };
-    let of = |stalled: bool| {
+    let late =
+        |from: i64, to: i64| heard.iter().flat_map(move |reader| reader.latencies_ms(from.max(began), to)).collect();
+    let of = |stalled: bool| -> Vec<Vec<f64>> {
         let slices = slices.iter().filter(|(is_stalled, ..)| *is_stalled == stalled);
-        slices.map(|(_, from, to)| quantiles(*from, *to)).collect()
+        slices.map(|(_, from, to)| late(*from, *to)).collect()
     };
+    let (alone, beside) = (of(false), of(true));
+    let p99 = |slices: &[Vec<f64>]| quantiles(slices.concat())[1];
     Outcome {
         changes: truth.changes(),
         revisions: truth.revisions(),
         heard: heard.iter().map(Heard::changes).sum(),
         kills: heard.iter().map(|reader| reader.kills).sum(),
         wrong,
-        alone_ms: of(false),
-        beside_stalled_ms: of(true),
-        memory,
+        decided_ms: [f64::NAN; 3],
+        stalled_ratio: p99(&beside) / p99(&alone),
+        alone_ms: alone.into_iter().map(quantiles).collect(),
+        beside_stalled_ms: beside.into_iter().map(quantiles).collect(),
+        memory: <[Memory; 2]>::default(),
         cpu_s,
     }
 }

@@ -1,6 +1,7 @@
 //! One subscriber: it follows the feed, dies now and then, resumes, and keeps what it heard.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -182,6 +183,16 @@ impl Heard {
         let within = self.told.iter().filter(move |told| (from..to).contains(&told.published_micros));
         within.filter_map(|told| {
             let late = u64::try_from(told.heard_micros? - told.published_micros).unwrap_or_default();
+            Some(Duration::from_micros(late).as_secs_f64() * 1000.0)
+        })
+    }
+
+    /// How long it took from these instants, by sequence, to those changes that came live; those published before `began` do
+    /// not count.
+    pub(super) fn after_ms(&self, instants: &BTreeMap<u64, i64>, began: i64) -> impl Iterator<Item = f64> {
+        let live = self.told.iter().filter(move |told| told.published_micros >= began);
+        live.filter_map(|told| {
+            let late = u64::try_from(told.heard_micros? - instants.get(&told.sequence)?).unwrap_or_default();
             Some(Duration::from_micros(late).as_secs_f64() * 1000.0)
         })
     }

@@ -169,6 +169,11 @@ impl Fold {
         self.engine.is_attentive()
     }
 
+    /// Whether any incident goes on.
+    pub fn any_open(&self) -> bool {
+        self.engine.any_open()
+    }
+
     /// Whom ingest waits for.
     pub fn pace(&self) -> &Arc<Pace> {
         &self.pace

@@ -1,8 +1,9 @@
 //! Tick: when time passes in the fold: every second, and sooner where a result may decide something.
 //!
-//! A tick follows a live batch in which something failed; while the engine has something to find out, it follows any. Rules: such
-//! ticks are [`CALM`] apart, [`ATTENTIVE`] while there is something to find out, and never take up more than half of the time;
-//! what they add to the log is bounded ([`SAVED`]); without any left there is one a second. Everything else that goes with a tick
+//! A tick follows a live batch in which something failed; while an incident is open, or the engine has something to find out, it
+//! follows any. Rules: such ticks are [`CALM`] apart, [`ATTENTIVE`] while there is something to find out, and for a while with an
+//! open incident; they never take up more than half of the time; what they add to the log is bounded ([`SAVED`]): without any
+//! left there is one a second, and open incidents leave half of them to new ones. Everything else that goes with a tick
 //! (notices, snapshots, what pages show) is done once a second (`only_what_may_decide_something_is_followed`,
 //! `ticks_are_apart_and_run_out_and_are_saved_up_again`).
 
@@ -62,6 +63,17 @@ impl News {
     }
 }
 
+/// What a result may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heed {
+    /// Decide something: there is something to find out.
+    Decides,
+    /// Change an incident that goes on.
+    Open,
+    /// Begin something, if it failed.
+    Nothing,
+}
+
 /// When the next tick that follows a result may be.
 #[derive(Debug)]
 struct Rhythm {
@@ -83,8 +95,12 @@ impl Rhythm {
     }
 
     /// The earliest instant of a tick that follows a result; `None` while none is left.
-    fn earliest(&self, is_attentive: bool) -> Option<Instant> {
-        let apart = if is_attentive { ATTENTIVE } else { CALM };
+    fn earliest(&self, heed: Heed) -> Option<Instant> {
+        let apart = match heed {
+            Heed::Decides => ATTENTIVE,
+            Heed::Open if self.saved > SAVED / 2.0 => ATTENTIVE,
+            Heed::Open | Heed::Nothing => CALM,
+        };
         (self.saved >= 1.0).then(|| self.ended_at + apart.max(self.took))
     }
 }
@@ -109,11 +125,15 @@ pub(crate) async fn run(
     let mut shown = None;
     loop {
         let seen = *news.borrow_and_update();
-        let is_attentive = fold.is_attentive();
+        let heed = match (fold.is_attentive(), fold.any_open()) {
+            (true, _) => Heed::Decides,
+            (false, true) => Heed::Open,
+            (false, false) => Heed::Nothing,
+        };
         let follows = tokio::select! {
             () = stopped.cancelled() => break,
             _ = ticks.tick() => false,
-            () = due(&mut news, seen, is_attentive, rhythm.earliest(is_attentive)) => true,
+            () = due(&mut news, seen, heed, rhythm.earliest(heed)) => true,
         };
         let began_at = Instant::now();
         let now = Timestamp::from_micros(clock.now_micros());
@@ -137,8 +157,8 @@ pub(crate) async fn run(
 }
 
 /// Returns once a tick that follows a result is due; never while none is left.
-async fn due(news: &mut watch::Receiver<Heard>, seen: Heard, is_attentive: bool, earliest: Option<Instant>) {
-    let is_news = |heard: &Heard| heard.failing > seen.failing || is_attentive && heard.batches > seen.batches;
+async fn due(news: &mut watch::Receiver<Heard>, seen: Heard, heed: Heed, earliest: Option<Instant>) {
+    let is_news = |heard: &Heard| heard.failing > seen.failing || heed != Heed::Nothing && heard.batches > seen.batches;
     match earliest {
         Some(earliest) if news.wait_for(is_news).await.is_ok() => time::sleep_until(earliest.into()).await,
         // Nobody ingests any more, or nothing is left: the regular tick comes.
@@ -160,34 +180,47 @@ mod tests {
         let mut heard = news.0.subscribe();
         let seen = *heard.borrow_and_update();
         let past = Some(Instant::now());
-        assert!(due(&mut heard, seen, true, past).now_or_never().is_none(), "nothing came");
+        assert!(due(&mut heard, seen, Heed::Open, past).now_or_never().is_none(), "nothing came");
         news.batch(false);
-        assert!(due(&mut heard, seen, false, past).now_or_never().is_none(), "nothing failed");
-        assert!(due(&mut heard, seen, true, None).now_or_never().is_none(), "nothing is left");
-        time::timeout(HANG, due(&mut heard, seen, true, past)).await.expect("there is something to find out");
+        assert!(due(&mut heard, seen, Heed::Nothing, past).now_or_never().is_none(), "nothing failed");
+        assert!(due(&mut heard, seen, Heed::Open, None).now_or_never().is_none(), "nothing is left");
+        time::timeout(HANG, due(&mut heard, seen, Heed::Open, past)).await.expect("there is something to find out");
         news.batch(true);
-        time::timeout(HANG, due(&mut heard, seen, false, past)).await.expect("something failed");
+        time::timeout(HANG, due(&mut heard, seen, Heed::Nothing, past)).await.expect("something failed");
     }
 
     #[test]
     fn ticks_are_apart_and_run_out_and_are_saved_up_again() {
         let mut now = Instant::now();
         let mut rhythm = Rhythm::new(now);
-        assert_eq!(rhythm.earliest(true), Some(now + ATTENTIVE));
-        assert_eq!(rhythm.earliest(false), Some(now + CALM));
+        assert_eq!(rhythm.earliest(Heed::Decides), Some(now + ATTENTIVE));
+        assert_eq!(rhythm.earliest(Heed::Nothing), Some(now + CALM));
         rhythm.ticked(now, now + Duration::from_secs(3), true);
         now += Duration::from_secs(3);
-        assert_eq!(rhythm.earliest(true), Some(now + Duration::from_secs(3)), "no more than half of the time");
+        assert_eq!(rhythm.earliest(Heed::Decides), Some(now + Duration::from_secs(3)), "no more than half of the time");
         let mut ticks = 0;
-        while let Some(earliest) = rhythm.earliest(true) {
+        while let Some(earliest) = rhythm.earliest(Heed::Decides) {
             now = earliest;
             rhythm.ticked(now, now, true);
             ticks += 1;
         }
         assert!((1500..2000).contains(&ticks), "{ticks}");
+        assert_eq!(rhythm.earliest(Heed::Open), None);
         now += Duration::from_secs(1);
         rhythm.ticked(now, now, false);
-        assert_eq!(rhythm.earliest(false), Some(now + CALM), "a second saves some");
+        assert_eq!(rhythm.earliest(Heed::Nothing), Some(now + CALM), "a second saves some");
+    }
+
+    #[test]
+    fn an_incident_that_goes_on_leaves_half_to_a_new_one() {
+        let mut now = Instant::now();
+        let mut rhythm = Rhythm::new(now);
+        for _ in 0..10_000 {
+            now = rhythm.earliest(Heed::Open).expect("some are left");
+            rhythm.ticked(now, now, true);
+        }
+        assert!(rhythm.saved > SAVED / 2.0 - 2.0, "{}", rhythm.saved);
+        assert_eq!(rhythm.earliest(Heed::Decides), Some(now + ATTENTIVE));
     }
 
     #[test]
@@ -195,7 +228,7 @@ mod tests {
         let mut now = Instant::now();
         let mut rhythm = Rhythm::new(now);
         for _ in 0..10_000 {
-            now = rhythm.earliest(false).expect("some are left");
+            now = rhythm.earliest(Heed::Nothing).expect("some are left");
             rhythm.ticked(now, now, true);
         }
     }

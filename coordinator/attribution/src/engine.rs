@@ -137,6 +137,11 @@ impl Engine {
         self.state.searched_at == self.state.ticked_at
     }
 
+    /// Whether any incident goes on.
+    pub fn any_open(&self) -> bool {
+        self.state.incidents.any_open()
+    }
+
     /// Why an incident says what it says; `None` for an unknown one.
     pub fn explain(&self, incident: &IncidentId) -> Option<Explanation> {
         let tracked = self.state.incidents.all.iter().find(|tracked| tracked.change.incident == *incident)?;

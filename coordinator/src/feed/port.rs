@@ -91,7 +91,8 @@ impl FeedPort {
         let reflection =
             reflection.max_decoding_message_size(MAX_QUESTION).max_encoding_message_size(rpc::MAX_ENCODING);
         let grpc = Routes::new(service).add_service(health).add_service(reflection);
-        let grpc = grpc.prepare().into_axum_router().layer(GrpcWebLayer::new());
+        // What nobody serves is answered by the pages: gRPC-Web would refuse a browser that is lost as malformed.
+        let grpc = grpc.prepare().into_axum_router().reset_fallback().layer(GrpcWebLayer::new());
         let agents = Arc::new(move || ingest.agents());
         let pages = web::router(hub, agents, known, self.archive, Arc::clone(&self.access), stopped.clone());
         let crowds = claims::web::router(claims).layer(middleware::from_fn(operators_only));

@@ -10,6 +10,7 @@
 //! | any page with `?theme=auto`, `light` or `dark` | the same page, and a cookie that keeps the theme |
 //! | `/style.css`, `/app.js`, `/favicon.svg` | what the page needs; nothing comes from another host |
 //! | `/healthz` | `ok` while the server answers |
+//! | any other | a page that says so, with 404; for gRPC, `UNIMPLEMENTED` |
 //! | what programs read | see [`super::formats`] |
 
 mod events;
@@ -20,7 +21,7 @@ use std::{convert::Infallible, path::PathBuf, sync::Arc};
 use axum::{
     Router,
     extract::{FromRequestParts, Path, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
     routing::get,
@@ -28,6 +29,7 @@ use axum::{
 use faultline_attribution::{TargetId, Timestamp};
 use tokio::{sync::Semaphore, task};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use super::{
     Hub,
@@ -103,6 +105,9 @@ pub fn router(
         .route("/app.js", get(async || asset("text/javascript; charset=utf-8", include_str!("app.js"))))
         .merge(formats::router(&site.hub, site.access.scheme()))
         .route("/healthz", get(async || asset("text/plain; charset=utf-8", "ok\n")))
+        .fallback(async |State(site): State<Site>, headers: HeaderMap, uri: Uri, asked: Asked| {
+            site.nowhere(&headers, &uri, &asked)
+        })
         .layer(middleware::from_fn(keep_theme))
         .layer(middleware::map_response(async |mut response: Response| {
             response.headers_mut().extend(POLICY);
@@ -176,6 +181,15 @@ impl Site {
             Some(html) => (StatusCode::OK, html.into_string()),
             None => (StatusCode::NOT_FOUND, page::absent(view, "target", id.as_str()).into_string()),
         })
+    }
+
+    /// The answer to whoever asks for what there is not.
+    fn nowhere(&self, headers: &HeaderMap, uri: &Uri, asked: &Asked) -> Response {
+        let kind = headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+        if kind.starts_with(b"application/grpc") {
+            return Status::unimplemented(format!("there is no {}", uri.path())).into_http();
+        }
+        self.look(asked, |view| (StatusCode::NOT_FOUND, page::absent(view, "page", uri.path()).into_string()))
     }
 
     /// The counts of a target. `None` where the log cannot be read, or too many read it already.

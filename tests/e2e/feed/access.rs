@@ -290,3 +290,25 @@ async fn answers_are_compressed_for_those_who_ask() {
     }
     coordinator.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_is_lost_is_told_so_in_its_own_words() {
+    let (_data, coordinator) = serve(|_, _| {}).await;
+    let coordinator = coordinator.expect("serves");
+    let feed = coordinator.feed_address;
+    let answer = ask(feed, empty(get("/no/such%3Cpage%3E"))).await;
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    assert!(answer.headers().contains_key(header::CONTENT_SECURITY_POLICY));
+    let body = String::from_utf8(answer.into_body().into()).expect("text");
+    assert!(body.contains("No such page") && body.contains("/no/such%3Cpage%3E"), "{body}");
+    for kind in ["application/grpc-web+proto", "application/grpc"] {
+        let call = Request::post("/no.such.Service/Call").header(header::HOST, "localhost");
+        let answer = ask(feed, empty(call.header(header::CONTENT_TYPE, kind))).await;
+        assert_eq!(
+            answer.headers().get("grpc-status").map(http::HeaderValue::as_bytes),
+            Some(&b"12"[..]),
+            "{answer:?}"
+        );
+    }
+    coordinator.stop().await;
+}

@@ -5,7 +5,7 @@
 //! | `summary.json` | page, status, components, incidents that go on |
 //! | `status.json`, `components.json` | page and status; page and components |
 //! | `incidents.json`, `incidents/unresolved.json` | page and incidents, the newest fifty; those that go on |
-//! | `scheduled-maintenances.json` | page and none: we know of none |
+//! | `scheduled-maintenances.json`, `scheduled-maintenances/upcoming.json`, `scheduled-maintenances/active.json` | page and none: we know of none |
 //!
 //! A component is a region, or service that has none, of a provider; each provider is their group. Whatever Statuspage has no
 //! word for stands under the key `faultline`. How our states map is in `mapping`. Rules: ids never change: `aws.us-east-1`,
@@ -58,6 +58,8 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(hub: Arc<Hub>, scheme: &'
         .route("/api/v2/incidents.json", of(&[Part::Incidents]))
         .route("/api/v2/incidents/unresolved.json", of(&[Part::Unresolved]))
         .route("/api/v2/scheduled-maintenances.json", of(&[Part::Maintenances]))
+        .route("/api/v2/scheduled-maintenances/upcoming.json", of(&[Part::Maintenances]))
+        .route("/api/v2/scheduled-maintenances/active.json", of(&[Part::Maintenances]))
         .with_state(hub)
 }
 

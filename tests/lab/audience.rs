@@ -10,8 +10,10 @@
 mod crowd;
 mod decided;
 mod reader;
+mod world;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     path::Path,
     sync::Arc,
@@ -37,12 +39,7 @@ use self::{
     crowd::Crowd,
     reader::{Heard, Reader, Stalled},
 };
-use crate::{
-    alone::Alone,
-    load::usage::Memory,
-    score::stats,
-    stage::{Witnesses, is_behind_front_door},
-};
+use crate::{alone::Alone, load::usage::Memory, score::stats, stage::Witnesses};
 
 /// What to do.
 #[derive(Clone, Copy, Debug)]
@@ -72,14 +69,17 @@ pub struct Outcome {
     pub kills: u64,
     /// What was wrong, a sentence each; empty when every subscriber heard what it was to hear.
     pub wrong: Vec<String>,
-    /// Latency of changes that results made, from the receipt of the oldest result that may have decided it to a subscriber,
-    /// milliseconds, at the median, the 99th percentile and the most.
+    /// Latency of revisions that results made, from the receipt of the oldest result that may have decided it to a subscriber,
+    /// milliseconds, at the median, the 99th percentile and the most. Cells are painted every five seconds: they do not count.
     pub decided_ms: [f64; 3],
+    /// The slowest of them: what each said, and its median.
+    pub slowest: Vec<(String, f64)>,
     /// Latency of any change, from its publication to a subscriber, likewise; a slice each, without a stalled reader.
     pub alone_ms: Vec<[f64; 3]>,
     /// The same with one.
     pub beside_stalled_ms: Vec<[f64; 3]>,
-    /// The 99th percentile of all slices with a stalled reader over that of all without.
+    /// How late the last hundredth of a change's subscribers hear of it, beside a stalled reader over without, at the median of
+    /// changes. Of all changes together, a few decide, and those that come while the machine is busy with something else.
     pub stalled_ratio: f64,
     /// What the coordinator held before the subscribers came, and after.
     pub memory: [Memory; 2],
@@ -90,29 +90,27 @@ pub struct Outcome {
 /// A look of all agents at all targets each: so often, so that something changes at almost every tick.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What is broken when: Front Door, its owners one by one, a region's service, and nothing, so many looks each.
-const SPELL: u32 = 24;
-
 /// Subscribers of one address.
 const OF_ONE: usize = 100;
 
 /// All have heard all long before, or never.
 const HANG: Duration = Duration::from_mins(1);
 
-/// Runs a plan against the lab's binary at this path.
+/// Runs a plan against the lab's binary at this path, in a prepared data directory.
 ///
 /// # Errors
 ///
 /// When the coordinator or a subscriber cannot be run; what subscribers heard wrongly is in the outcome.
 pub async fn run(program: &Path, data: &Path, plan: Plan, progress: impl Fn(usize)) -> anyhow::Result<Outcome> {
     rlimit::increase_nofile_limit(u64::MAX)?;
+    world::prepare(data)?;
     let coordinator = Alone::start(program, data).await?;
     let mut witnesses = Witnesses::join(data, coordinator.agents, Clock::system()).await?;
     let before = coordinator.memory()?;
     let mut agents = JoinSet::new();
     agents.spawn(async move {
         for round in 0_u32.. {
-            witnesses.look(|target| is_broken(target, round)).await?;
+            witnesses.look(|target| world::is_broken(target, round)).await?;
             time::sleep(LOOK).await;
         }
         anyhow::Ok(())
@@ -165,9 +163,30 @@ pub async fn run(program: &Path, data: &Path, plan: Plan, progress: impl Fn(usiz
     let decided = decided::oldest_batches(data).await?;
     let mut outcome = outcome(&truth, &heard, &slices, began, cpu_s);
     outcome.memory = [before, after];
-    outcome.decided_ms = quantiles(heard.iter().flat_map(|reader| reader.after_ms(&decided, began)).collect());
+    let late: Vec<(u64, f64)> = heard.iter().flat_map(|reader| reader.after_ms(&decided, began)).collect();
+    outcome.decided_ms = quantiles(late.iter().map(|(_, late)| *late).collect());
+    outcome.slowest = slowest(&truth, &late);
     Ok(outcome)
 }
+
+/// The revisions that took longest, with their median, slowest first.
+fn slowest(truth: &Heard, late: &[(u64, f64)]) -> Vec<(String, f64)> {
+    let mut of_revision: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    for (sequence, late) in late {
+        of_revision.entry(*sequence).or_default().push(*late);
+    }
+    let mut all: Vec<(u64, f64)> =
+        of_revision.into_iter().map(|(sequence, late)| (sequence, quantiles(late)[0])).collect();
+    all.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let told = |(sequence, late): (u64, f64)| {
+        let incident = truth.said(sequence)?;
+        Some((format!("{:?} {} r{}", incident.state(), incident.element, incident.revision), late))
+    };
+    all.into_iter().take(SLOWEST).filter_map(told).collect()
+}
+
+/// Revisions that are told as the slowest.
+const SLOWEST: usize = 5;
 
 /// The median, the 99th percentile and the most.
 fn quantiles(mut late: Vec<f64>) -> [f64; 3] {
@@ -182,14 +201,23 @@ fn outcome(truth: &Heard, heard: &[Heard], slices: &[(bool, i64, i64)], began: i
             wrong.push(format!("subscriber {n}: {why}"));
         }
     }
-    let late =
-        |from: i64, to: i64| heard.iter().flat_map(move |reader| reader.latencies_ms(from.max(began), to)).collect();
+    let late = |from: i64, to: i64| {
+        heard.iter().flat_map(move |reader| reader.latencies_ms(from.max(began), to)).map(|(_, late)| late).collect()
+    };
     let of = |stalled: bool| -> Vec<Vec<f64>> {
         let slices = slices.iter().filter(|(is_stalled, ..)| *is_stalled == stalled);
         slices.map(|(_, from, to)| late(*from, *to)).collect()
     };
-    let (alone, beside) = (of(false), of(true));
-    let p99 = |slices: &[Vec<f64>]| quantiles(slices.concat())[1];
+    let late_of_a_change = |stalled: bool| {
+        let mut of_change: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+        for (_, from, to) in slices.iter().filter(|(is_stalled, ..)| *is_stalled == stalled) {
+            for (sequence, late) in heard.iter().flat_map(|reader| reader.latencies_ms(*from.max(&began), *to)) {
+                of_change.entry(sequence).or_default().push(late);
+            }
+        }
+        let late: Vec<f64> = of_change.into_values().map(|late| quantiles(late)[1]).collect();
+        quantiles(late)[0]
+    };
     Outcome {
         changes: truth.changes(),
         revisions: truth.revisions(),
@@ -197,20 +225,12 @@ fn outcome(truth: &Heard, heard: &[Heard], slices: &[(bool, i64, i64)], began: i
         kills: heard.iter().map(|reader| reader.kills).sum(),
         wrong,
         decided_ms: [f64::NAN; 3],
-        stalled_ratio: p99(&beside) / p99(&alone),
-        alone_ms: alone.into_iter().map(quantiles).collect(),
-        beside_stalled_ms: beside.into_iter().map(quantiles).collect(),
+        slowest: Vec::new(),
+        stalled_ratio: late_of_a_change(true) / late_of_a_change(false),
+        alone_ms: of(false).into_iter().map(quantiles).collect(),
+        beside_stalled_ms: of(true).into_iter().map(quantiles).collect(),
         memory: <[Memory; 2]>::default(),
         cpu_s,
-    }
-}
-
-fn is_broken(target: &str, round: u32) -> bool {
-    match (round / SPELL) % 4 {
-        0 => is_behind_front_door(target),
-        1 => target == "azure/eastus/blob",
-        2 => target == "air",
-        _ => false,
     }
 }
 

@@ -21,6 +21,7 @@ use faultline_proto::{
         feed_event::Change as Changed, feed_service_client::FeedServiceClient, subscribe_request::Start,
         subscribe_response::Message,
     },
+    types::v1::Incident,
 };
 use hyper_util::rt::TokioIo;
 use rand::{RngExt as _, rngs::StdRng};
@@ -178,23 +179,29 @@ impl Heard {
         self.told.iter().filter(|told| told.revision.is_some()).count()
     }
 
-    /// How long those took that were published within these instants and came live.
-    pub(super) fn latencies_ms(&self, from: i64, to: i64) -> impl Iterator<Item = f64> {
+    /// How long those took that were published within these instants and came live, with their sequences.
+    pub(super) fn latencies_ms(&self, from: i64, to: i64) -> impl Iterator<Item = (u64, f64)> {
         let within = self.told.iter().filter(move |told| (from..to).contains(&told.published_micros));
         within.filter_map(|told| {
             let late = u64::try_from(told.heard_micros? - told.published_micros).unwrap_or_default();
-            Some(Duration::from_micros(late).as_secs_f64() * 1000.0)
+            Some((told.sequence, Duration::from_micros(late).as_secs_f64() * 1000.0))
         })
     }
 
-    /// How long it took from these instants, by sequence, to those changes that came live; those published before `began` do
-    /// not count.
-    pub(super) fn after_ms(&self, instants: &BTreeMap<u64, i64>, began: i64) -> impl Iterator<Item = f64> {
-        let live = self.told.iter().filter(move |told| told.published_micros >= began);
+    /// How long it took from these instants, by sequence, to those revisions that came live; those published before `began` do
+    /// not count. With their sequences.
+    pub(super) fn after_ms(&self, instants: &BTreeMap<u64, i64>, began: i64) -> impl Iterator<Item = (u64, f64)> {
+        let live = self.told.iter().filter(move |told| told.published_micros >= began && told.revision.is_some());
         live.filter_map(|told| {
             let late = u64::try_from(told.heard_micros? - instants.get(&told.sequence)?).unwrap_or_default();
-            Some(Duration::from_micros(late).as_secs_f64() * 1000.0)
+            Some((told.sequence, Duration::from_micros(late).as_secs_f64() * 1000.0))
         })
+    }
+
+    /// What a revision of an incident said.
+    pub(super) fn said(&self, sequence: u64) -> Option<&Incident> {
+        let told = self.told.iter().find(|told| told.sequence == sequence)?;
+        if let Some(Changed::Incident(incident)) = &told.change { Some(incident) } else { None }
     }
 
     /// Whether this is what the filter lets pass of everything, from where it began, in order and once.

@@ -30,10 +30,10 @@ pub(super) struct Feed {
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1900))]
     subscribers: u32,
     /// Pairs of slices, without and with a reader that stalls
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=30))]
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=30))]
     pairs: u32,
     /// Seconds of a slice
-    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(2..=600))]
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(2..=600))]
     slice: u64,
     /// Share of their seconds in which subscribers die
     #[arg(long, default_value_t = 0.02)]
@@ -105,12 +105,19 @@ fn lines(outcome: &Outcome, plan: Plan) -> Vec<String> {
             outcome.wrong.len()
         ),
         format!(
-            "oldest result that may have decided to subscriber, ms, median / p99 / most: {}",
+            "oldest result that may have decided a revision to subscriber, ms, median / p99 / most: {}",
             slice(&outcome.decided_ms)
+        ),
+        format!(
+            "the slowest of these, at their medians: {}",
+            outcome.slowest.iter().map(|(what, late)| format!("{what} {late:.0}")).collect::<Vec<_>>().join(", ")
         ),
         format!("publication to subscriber, a slice each: {}", slices(&outcome.alone_ms)),
         format!("the same beside a stalled reader: {}", slices(&outcome.beside_stalled_ms)),
-        format!("p99 of all slices beside it over that of all without: {:.3}", outcome.stalled_ratio),
+        format!(
+            "p99 of a change's subscribers beside it over that without, at the median of changes: {:.3}",
+            outcome.stalled_ratio
+        ),
         format!(
             "coordinator: {} MiB before, {} MiB with all of them, {} MiB at most; {:.1} s of CPU in {} s",
             mib(before.rss),

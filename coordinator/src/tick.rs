@@ -122,9 +122,9 @@ pub(crate) async fn run(
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     let mut news = ingest.news().0.subscribe();
     let mut rhythm = Rhythm::new(Instant::now());
+    let mut seen = Heard::default();
     let mut shown = None;
     loop {
-        let seen = *news.borrow_and_update();
         let heed = match (fold.is_attentive(), fold.any_open()) {
             (true, _) => Heed::Decides,
             (false, true) => Heed::Open,
@@ -135,6 +135,8 @@ pub(crate) async fn run(
             _ = ticks.tick() => false,
             () = due(&mut news, seen, heed, rhythm.earliest(heed)) => true,
         };
+        // Before the tick: what comes during it is for the next one.
+        seen = *news.borrow_and_update();
         let began_at = Instant::now();
         let now = Timestamp::from_micros(clock.now_micros());
         let looks = fold.tick(now, &hub).await?;

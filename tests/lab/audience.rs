@@ -79,8 +79,9 @@ pub struct Outcome {
     /// The same with one.
     pub beside_stalled_ms: Vec<[f64; 3]>,
     /// How late the last hundredth of a change's subscribers hear of it, beside a stalled reader over without, at the median of
-    /// changes. Of all changes together, a few decide, and those that come while the machine is busy with something else.
-    pub stalled_ratio: f64,
+    /// changes, of each pair of slices. Of all changes together, those few decide that come while the machine is busy with something
+    /// else.
+    pub stalled_ratios: Vec<f64>,
     /// What the coordinator held before the subscribers came, and after.
     pub memory: [Memory; 2],
     /// CPU that the coordinator used while they were there, seconds.
@@ -208,15 +209,17 @@ fn outcome(truth: &Heard, heard: &[Heard], slices: &[(bool, i64, i64)], began: i
         let slices = slices.iter().filter(|(is_stalled, ..)| *is_stalled == stalled);
         slices.map(|(_, from, to)| late(*from, *to)).collect()
     };
-    let late_of_a_change = |stalled: bool| {
+    let late_of_a_change = |(_, from, to): &(bool, i64, i64)| {
         let mut of_change: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
-        for (_, from, to) in slices.iter().filter(|(is_stalled, ..)| *is_stalled == stalled) {
-            for (sequence, late) in heard.iter().flat_map(|reader| reader.latencies_ms(*from.max(&began), *to)) {
-                of_change.entry(sequence).or_default().push(late);
-            }
+        for (sequence, late) in heard.iter().flat_map(|reader| reader.latencies_ms(*from.max(&began), *to)) {
+            of_change.entry(sequence).or_default().push(late);
         }
         let late: Vec<f64> = of_change.into_values().map(|late| quantiles(late)[1]).collect();
         quantiles(late)[0]
+    };
+    let of_pair = |pair: &[(bool, i64, i64)]| {
+        let late = |stalled: bool| pair.iter().find(|slice| slice.0 == stalled).map_or(f64::NAN, late_of_a_change);
+        late(true) / late(false)
     };
     Outcome {
         changes: truth.changes(),
@@ -226,7 +229,7 @@ fn outcome(truth: &Heard, heard: &[Heard], slices: &[(bool, i64, i64)], began: i
         wrong,
         decided_ms: [f64::NAN; 3],
         slowest: Vec::new(),
-        stalled_ratio: late_of_a_change(true) / late_of_a_change(false),
+        stalled_ratios: slices.chunks(2).map(of_pair).collect(),
         alone_ms: of(false).into_iter().map(quantiles).collect(),
         beside_stalled_ms: of(true).into_iter().map(quantiles).collect(),
         memory: <[Memory; 2]>::default(),

@@ -7,6 +7,7 @@ use clap::Args;
 use faultline_lab::{
     audience::{self, Outcome, Plan},
     load::usage,
+    score::stats,
     stage,
 };
 
@@ -82,11 +83,16 @@ fn judge(outcome: &Outcome) -> anyhow::Result<()> {
     ensure!(outcome.revisions > 0, "no incident changed: nothing was shown");
     let [_, late, _] = outcome.decided_ms;
     ensure!(late <= LATE_MS, "from result to subscriber: {late:.1} ms at the 99th percentile, more than {LATE_MS} ms");
-    let ratio = outcome.stalled_ratio;
+    let [_, ratio, _] = spread(&outcome.stalled_ratios);
     ensure!(ratio < STALLED, "a stalled reader made the others {ratio:.3} times as late, more than {STALLED}");
     let peak = outcome.memory[1].peak;
     ensure!(peak <= MEMORY_KIB, "{peak} KiB at the most, more than {MEMORY_KIB}");
     Ok(())
+}
+
+/// The least, the median and the most.
+fn spread(ratios: &[f64]) -> [f64; 3] {
+    [0.0, 0.5, 1.0].map(|q| stats::quantile(ratios, q).unwrap_or(f64::NAN))
 }
 
 fn lines(outcome: &Outcome, plan: Plan) -> Vec<String> {
@@ -94,6 +100,7 @@ fn lines(outcome: &Outcome, plan: Plan) -> Vec<String> {
     let slice = |[half, late, most]: &[f64; 3]| format!("{half:.1} / {late:.1} / {most:.1}");
     let slices = |each: &[[f64; 3]]| each.iter().map(slice).collect::<Vec<_>>().join(", ");
     let [before, after] = &outcome.memory;
+    let [least, median, most] = spread(&outcome.stalled_ratios);
     vec![
         format!(
             "{} subscribers, {} killed and resumed: {} changes ({} revisions of incidents), {} heard, {} wrong",
@@ -115,8 +122,8 @@ fn lines(outcome: &Outcome, plan: Plan) -> Vec<String> {
         format!("publication to subscriber, a slice each: {}", slices(&outcome.alone_ms)),
         format!("the same beside a stalled reader: {}", slices(&outcome.beside_stalled_ms)),
         format!(
-            "p99 of a change's subscribers beside it over that without, at the median of changes: {:.3}",
-            outcome.stalled_ratio
+            "p99 of a change's subscribers beside it over that without, at the median of changes: {median:.3}, {least:.3} to {most:.3} over {} pairs",
+            plan.pairs
         ),
         format!(
             "coordinator: {} MiB before, {} MiB with all of them, {} MiB at most; {:.1} s of CPU in {} s",

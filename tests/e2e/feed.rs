@@ -5,6 +5,8 @@
 mod access;
 #[path = "feed/claims.rs"]
 mod claims;
+#[path = "feed/measure.rs"]
+mod measure;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 

@@ -1,6 +1,9 @@
 //! Single results as a researcher reads them: only with the role, filtered, batched, without a name or address of anybody; and a
 //! reader that stalls costs ingest nothing, and hears what it missed.
 
+#[path = "measure/command.rs"]
+mod command;
+
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use faultline_coordinator::{

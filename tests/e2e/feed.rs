@@ -7,6 +7,8 @@ mod access;
 mod claims;
 #[path = "feed/measure.rs"]
 mod measure;
+#[path = "feed/recorded.rs"]
+mod recorded;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 

@@ -14,6 +14,7 @@ mod history;
 mod incident;
 mod init;
 mod log;
+mod measure;
 mod only;
 mod page;
 mod ranges;
@@ -107,6 +108,12 @@ enum Command {
         before_help = "Example:\n  faultline results export --data-dir ./data > results.ndjson"
     )]
     Results(results::Results),
+    /// Print single results as they come in
+    #[command(
+        subcommand,
+        before_help = "Example:\n  faultline measure watch --element aws/us-east-1 --outcome failed -o ndjson --token-file research.token"
+    )]
+    Measure(measure::Measure),
     /// Write the page as files, for a mirror on another network
     #[command(subcommand, before_help = "Example:\n  faultline page export /srv/mirror")]
     Page(page::Page),
@@ -209,6 +216,7 @@ pub fn main() -> ExitCode {
         Command::Replay(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Results(command) => command.run(),
+        Command::Measure(command) => command.run(),
         Command::Page(command) => command.run(),
         Command::Claim(command) => command.run(),
         Command::Log(command) => command.run(),

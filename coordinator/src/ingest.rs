@@ -51,6 +51,7 @@ use self::{
 use crate::{
     assignment::Assignments,
     log::{Admission, Appended, LogError, RecordLog, patient::FullSince},
+    measure::Tap,
     observe::{Observer, lost::Lost},
     pace::Pace,
     record::{Record, RecordKind, SessionRecord},
@@ -87,6 +88,7 @@ pub struct Ingest {
     budget: Arc<Semaphore>,
     open: AtomicUsize,
     taken: Taken,
+    tap: Tap,
     full_since: FullSince,
     shutdown: CancellationToken,
     /// Whom batches wait for.
@@ -127,6 +129,7 @@ impl Ingest {
             budget: Arc::new(Semaphore::new(BUDGET / BUDGET_UNIT)),
             open: AtomicUsize::new(0),
             taken: Taken::default(),
+            tap: Tap::default(),
             full_since,
             shutdown,
             pace: Arc::default(),
@@ -163,6 +166,11 @@ impl Ingest {
     /// What was taken in since the start.
     pub fn taken(&self) -> TakenCounts {
         self.taken.counts()
+    }
+
+    /// Where results are shown as they are stored.
+    pub fn tap(&self) -> &Tap {
+        &self.tap
     }
 
     /// Records silence until shutdown.
@@ -231,6 +239,11 @@ impl Ingest {
         let is_back = presence.state == SessionState::Silent;
         presence.state = SessionState::Up;
         is_back
+    }
+
+    /// From where an agent looks; nothing is known of one that never said so.
+    fn vantage(&self, agent: &AgentId) -> Vantage {
+        self.presences().get(agent).and_then(|presence| presence.vantage.clone()).unwrap_or_default()
     }
 
     /// Notes something of an agent.

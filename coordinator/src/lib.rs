@@ -19,6 +19,7 @@ pub mod history;
 pub mod ingest;
 pub mod local_agent;
 pub mod log;
+pub mod measure;
 pub mod metrics;
 pub mod observe;
 pub mod pace;

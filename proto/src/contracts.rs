@@ -11,6 +11,7 @@ macro_rules! contract {
 pub const CONTRACTS: &[(&str, &str)] = &[
     contract!("faultline/agent/v1/session_service.proto"),
     contract!("faultline/feed/v1/feed_service.proto"),
+    contract!("faultline/measure/v1alpha1/measure_service.proto"),
     contract!("faultline/types/v1/claim.proto"),
     contract!("faultline/types/v1/incident.proto"),
     contract!("faultline/types/v1/probe.proto"),

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use crate::{
     agent::v1::LookRefusal,
-    types::v1::{Cause, Layer, Protocol, Reason, Stance},
+    types::v1::{Cause, Layer, Outcome, Protocol, Reason, Stance},
 };
 
 /// An enum of the contract whose values have words.
@@ -26,7 +26,7 @@ macro_rules! word {
     )+};
 }
 
-word! { Layer => "LAYER_", Cause => "CAUSE_", Reason => "REASON_", Protocol => "PROTOCOL_", LookRefusal => "LOOK_REFUSAL_", Stance => "STANCE_" }
+word! { Layer => "LAYER_", Cause => "CAUSE_", Outcome => "OUTCOME_", Reason => "REASON_", Protocol => "PROTOCOL_", LookRefusal => "LOOK_REFUSAL_", Stance => "STANCE_" }
 
 /// An address as the wire has it: 4 or 16 bytes.
 pub fn octets(address: IpAddr) -> Vec<u8> {

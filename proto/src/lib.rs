@@ -51,6 +51,22 @@ pub mod feed {
     }
 }
 
+/// Generated stream of results.
+pub mod measure {
+    /// Version 1, alpha: it may change.
+    #[allow(
+        missing_docs,
+        unused_qualifications,
+        clippy::all,
+        clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        reason = "generated from commented .proto files"
+    )]
+    pub mod v1alpha1 {
+        tonic::include_proto!("faultline.measure.v1alpha1");
+    }
+}
+
 pub mod address;
 pub mod assignment;
 pub mod clock;

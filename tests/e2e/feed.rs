@@ -5,6 +5,10 @@
 mod access;
 #[path = "feed/claims.rs"]
 mod claims;
+#[path = "feed/measure.rs"]
+mod measure;
+#[path = "feed/recorded.rs"]
+mod recorded;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 

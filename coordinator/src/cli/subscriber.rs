@@ -85,13 +85,18 @@ impl Source {
 
     /// Connects there.
     pub(super) async fn connect(&self) -> anyhow::Result<Client> {
+        let client = FeedServiceClient::new(self.channel().await?);
+        Ok(client.max_decoding_message_size(16 << 20))
+    }
+
+    /// A connection there, for any service.
+    pub(super) async fn channel(&self) -> anyhow::Result<InterceptedService<Channel, Bearer>> {
         let channel = self
             .endpoint
             .connect()
             .await
             .map_err(|error| anyhow::anyhow!("no coordinator at {}: {}", self.feed, root_cause(&error)))?;
-        let client = FeedServiceClient::with_interceptor(channel, self.bearer.clone());
-        Ok(client.max_decoding_message_size(16 << 20))
+        Ok(InterceptedService::new(channel, self.bearer.clone()))
     }
 }
 

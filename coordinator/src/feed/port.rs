@@ -8,7 +8,10 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, header},
     middleware,
 };
-use faultline_proto::{DESCRIPTORS, feed::v1::feed_service_server::FeedServiceServer};
+use faultline_proto::{
+    DESCRIPTORS, feed::v1::feed_service_server::FeedServiceServer,
+    measure::v1alpha1::measure_service_server::MeasureServiceServer,
+};
 use http::Extensions;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +26,7 @@ use crate::{
     access::{Access, Peer, Policy, guard, operators_only, tls::Certificate},
     claims::{self, Intake},
     ingest::Ingest,
+    measure::Measure,
     rpc::{self, turns::Turns},
     serve::{Options, ServeError},
 };
@@ -75,6 +79,7 @@ impl FeedPort {
     ) -> Result<(), ServeError> {
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<FeedServiceServer<Feed>>().await;
+        reporter.set_serving::<MeasureServiceServer<Measure>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -84,13 +89,19 @@ impl FeedPort {
         let mut service = FeedServiceServer::new(feed)
             .max_decoding_message_size(MAX_QUESTION)
             .max_encoding_message_size(rpc::MAX_ENCODING);
+        let (catalog, access) = (Arc::clone(&known.catalog), Arc::clone(&self.access));
+        let measure = Measure::new(Arc::clone(&hub), Arc::clone(&ingest), catalog, access, stopped.clone());
+        let mut measure = MeasureServiceServer::new(measure)
+            .max_decoding_message_size(MAX_QUESTION)
+            .max_encoding_message_size(rpc::MAX_ENCODING);
         for compression in COMPRESSIONS {
             service = service.accept_compressed(compression).send_compressed(compression);
+            measure = measure.accept_compressed(compression).send_compressed(compression);
         }
         let health = health.max_decoding_message_size(MAX_QUESTION).max_encoding_message_size(rpc::MAX_ENCODING);
         let reflection =
             reflection.max_decoding_message_size(MAX_QUESTION).max_encoding_message_size(rpc::MAX_ENCODING);
-        let grpc = Routes::new(service).add_service(health).add_service(reflection);
+        let grpc = Routes::new(service).add_service(measure).add_service(health).add_service(reflection);
         // What nobody serves is answered by the pages: gRPC-Web would refuse a browser that is lost as malformed.
         let grpc = grpc.prepare().into_axum_router().reset_fallback().layer(GrpcWebLayer::new());
         let agents = Arc::new(move || ingest.agents());
@@ -105,6 +116,7 @@ impl FeedPort {
         let goodbye = async {
             leaving.cancelled().await;
             reporter.set_not_serving::<FeedServiceServer<Feed>>().await;
+            reporter.set_not_serving::<MeasureServiceServer<Measure>>().await;
         };
         let certificate = self.certificate.clone();
         let fresh = async {

@@ -42,6 +42,7 @@ use super::{
 };
 use crate::{
     log::{Admission, Appended},
+    measure,
     record::{Record, RecordKind},
     refusal,
     rpc::life::Leaving,
@@ -308,6 +309,7 @@ impl<'a> Session<'a> {
             payload,
         };
         faultline_proto::failpoint::reach("ingest.receive.after");
+        let payload = record.payload.clone();
         let ahead = self.ingest.pace.enter(record.payload.len()).await;
         let appended = self.ingest.log.append(Admission::Batch { first_number }, record).await;
         let durable = match appended.map_err(|error| unavailable(&error))? {
@@ -318,6 +320,13 @@ impl<'a> Session<'a> {
                     self.ingest.news.batch(has_failure);
                 }
                 self.ingest.taken.stored(results.saturating_sub(refused), refused);
+                self.ingest.tap.show(results.saturating_sub(refused), || measure::Batch {
+                    received_at,
+                    vantage: self.ingest.vantage(&self.agent),
+                    table,
+                    is_backlog: cursor.lane() == Lane::Backfill,
+                    payload,
+                });
                 self.note(|presence| presence.told.skip(&self.agent, skipped_runs));
                 cursor.number
             }

@@ -54,6 +54,49 @@ impl Served {
     }
 }
 
+/// What the API says of itself.
+const DESCRIPTION: &str = include_str!("../../feed/formats/api/openapi.json");
+
+#[tokio::test]
+async fn what_may_be_pushed_in_is_what_the_description_says() {
+    let site = Served::start().await;
+    let described: serde_json::Value = serde_json::from_str(DESCRIPTION).expect("JSON");
+    let paths = described["paths"].as_object().expect("paths");
+    let pushed: Vec<_> = paths.iter().filter(|(_, item)| item.get("post").is_some()).map(|(path, _)| path).collect();
+    assert_eq!(pushed, ["/api/v1/claims"]);
+    let post = &paths["/api/v1/claims"]["post"];
+    let scheme = post["security"][0].as_object().and_then(|one| one.keys().next()).expect("who may");
+    assert_eq!(described["components"]["securitySchemes"][scheme]["scheme"], "bearer");
+    let crowd = &described["components"]["schemas"]["Crowd"];
+    let mut row = serde_json::Map::new();
+    for field in crowd["properties"].as_object().expect("fields").keys() {
+        let value = match field.as_str() {
+            "count" | "baseline" | "window_s" => json!(60),
+            "about" => json!("aws"),
+            "source" => json!("crowd-x"),
+            _ => json!(null),
+        };
+        row.insert(field.clone(), value);
+    }
+    let (status, answer) = site.push("application/json", &json!(row).to_string()).await;
+    assert_eq!(status, 200, "every field is known: {answer}");
+    let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+    let names = |object: &serde_json::Value| object.as_object().expect("object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&answer), names(&described["components"]["schemas"]["Taken"]["properties"]));
+    for required in crowd["required"].as_array().expect("list") {
+        let mut without = row.clone();
+        without.remove(required.as_str().expect("text"));
+        let (status, answer) = site.push("application/json", &json!(without).to_string()).await;
+        assert!(status == 400 && post["responses"].get("400").is_some(), "{required}: {answer}");
+    }
+    for (content_type, body, wanted) in
+        [("text/plain", "x", 415), ("text/csv", &*"x".repeat(crowd::MAX_BYTES + 1), 413)]
+    {
+        let (status, _) = site.push(content_type, body).await;
+        assert!(status == wanted && post["responses"].get(wanted.to_string()).is_some(), "{status}");
+    }
+}
+
 #[tokio::test]
 async fn what_operators_push_in_is_on_the_board() {
     let site = Served::start().await;

@@ -68,6 +68,18 @@ async fn every_problem_fits_its_schema_and_has_its_reason() {
 }
 
 #[tokio::test]
+async fn every_described_question_is_answered() {
+    let served = Served::new(examples::board(vec![examples::incident(change(1))]));
+    let id = change(1).incident.to_string();
+    for (path, item) in described()["paths"].as_object().expect("paths") {
+        if item.get("get").is_some() {
+            let answer = served.ask(Method::GET, &path.replace("{id}", &id), "").await;
+            assert_eq!(answer.status, 200, "{path} is described and not served");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_did_not_change_is_not_sent_again() {
     let served = Served::new(examples::board(vec![examples::incident(change(1))]));
     let (incidents, visibility) = ("/api/v1/incidents", "/api/v1/visibility");

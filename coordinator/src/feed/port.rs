@@ -80,11 +80,14 @@ impl FeedPort {
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<FeedServiceServer<Feed>>().await;
         reporter.set_serving::<MeasureServiceServer<Measure>>().await;
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .map_err(|error| ServeError::Task(error.to_string()))?;
+        let described = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let reflection = described().build_v1().map_err(|error| ServeError::Task(error.to_string()))?;
+        // What distributions still ship of grpcurl asks in the older version alone.
+        let older = described().build_v1alpha().map_err(|error| ServeError::Task(error.to_string()))?;
         let feed = Feed::new(Arc::clone(&hub), Arc::clone(&self.access), stopped.clone());
         let mut service = FeedServiceServer::new(feed)
             .max_decoding_message_size(MAX_QUESTION)
@@ -101,7 +104,9 @@ impl FeedPort {
         let health = health.max_decoding_message_size(MAX_QUESTION).max_encoding_message_size(rpc::MAX_ENCODING);
         let reflection =
             reflection.max_decoding_message_size(MAX_QUESTION).max_encoding_message_size(rpc::MAX_ENCODING);
-        let grpc = Routes::new(service).add_service(measure).add_service(health).add_service(reflection);
+        let older = older.max_decoding_message_size(MAX_QUESTION).max_encoding_message_size(rpc::MAX_ENCODING);
+        let grpc = Routes::new(service).add_service(measure).add_service(health);
+        let grpc = grpc.add_service(reflection).add_service(older);
         // What nobody serves is answered by the pages: gRPC-Web would refuse a browser that is lost as malformed.
         let grpc = grpc.prepare().into_axum_router().reset_fallback().layer(GrpcWebLayer::new());
         let agents = Arc::new(move || ingest.agents());

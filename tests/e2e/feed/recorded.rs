@@ -149,14 +149,14 @@ async fn replay(sender: &mut SendRequest<Full<Bytes>>, call: &Call) {
         assert!(wanted.is_in(&details) && reasons(&details).contains(reason), "{call:?}: {details:?}");
         return;
     }
-    let (mut unread, mut held) = (call.reads.clone(), Vec::new());
+    let (mut unread, mut came) = (call.reads.clone(), Vec::new());
     while !unread.is_empty() {
         let Some(frame) = body.frame().await else { break };
         let Ok(data) = frame.expect("a frame").into_data() else { continue };
-        held.extend_from_slice(&data);
-        let (whole, rest) = messages(&held);
+        came.extend_from_slice(&data);
+        let (whole, rest) = messages(&came);
         unread.retain(|read| !whole.iter().any(|message| read.is_in(message)));
-        held = rest.to_vec();
+        came = rest.to_vec();
     }
     assert!(unread.is_empty(), "{} {}: a client does not find {unread:?}", call.method, HEXLOWER.encode(&call.send));
 }

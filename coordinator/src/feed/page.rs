@@ -214,7 +214,7 @@ fn document(title: &str, mark: Mark, view: &View<'_>, main: &Markup) -> Markup {
             body.(mark.class()).copied[view.copied.is_some()] data-sequence=(view.board.sequence) {
                 a.skip href="#main" { "Skip to verdict" }
                 header {
-                    p.name { a href="/" { "Faultline" } }
+                    h1.name { a href="/" { "Faultline" } }
                     p.question { "Which cloud is failing: AWS, Azure or neither?" }
                     p #updated { (updated(view)) }
                     @if view.copied.is_none() { (theme::switch(view)) p #live {} }

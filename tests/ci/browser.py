@@ -353,6 +353,7 @@ class Ci:
         browser.run("const now = Date.now; Date.now = () => now() + 31000;")
         browser.until("stale: the line shows", 5, f"return document.body.classList.contains('stale') && {live}.includes('reconnecting')")
         self.is_state("stale", "Azure Front Door is failing")
+        check(" ago)" not in browser.run("return document.querySelector('header').innerText"), "stale: an age stands still")
         browser.errors()  # that the coordinator is gone is no error of the page
 
 

@@ -11,10 +11,8 @@ import json
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -24,12 +22,13 @@ import feedparser
 import jsonschema
 import openapi_spec_validator
 
+import lab
+from lab import OPENER, check
+
 SCENARIO = "2025-10-29-azure-front-door"
 VERDICT_S = 75
 PROMETHEUS = pathlib.Path("deploy/prometheus")
 ATOM = "{http://www.w3.org/2005/Atom}"
-# The lab is on loopback: no proxy of the environment has a say.
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 STATUSPAGE = """
 const { Statuspage } = require("statuspage.io");
 const page = new Statuspage("faultline");
@@ -46,13 +45,14 @@ page.setApiUrl(process.argv[1]);
 """
 
 
-def main(lab, tools):
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("formats: told to end"))
+def main(lab_binary, tools):
+    lab.end_when_told()
     promtool = tools / "prometheus/usr/bin/promtool"
     run([promtool, "check", "rules", PROMETHEUS / "faultline.rules.yml"])
     run([promtool, "test", "rules", PROMETHEUS / "faultline.rules.test.yml"])
     with contextlib.ExitStack() as ends:
-        home, metrics = start_lab(ends, lab, tools)
+        play = lab.play(ends, lab_binary, tools / "lab.log", "--scenario", SCENARIO, "--hold", "60")
+        home, metrics = play.said("page"), play.said("metrics")
         incident = wait_for_the_verdict(home)
         read_the_api(home, incident)
         read_the_feeds(home, incident)
@@ -214,45 +214,6 @@ def run(command, text=None, env=None):
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, env=env)
     check(done.returncode == 0, f"{' '.join(map(str, command))[:200]}: exit {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout
-
-
-def start_lab(ends, lab, tools):
-    """Starts the scenario; returns the addresses of its page and its metrics."""
-    log = ends.enter_context((tools / "lab.log").open("w"))
-    play = subprocess.Popen([lab, "up", "--scenario", SCENARIO, "--hold", "60"], stdout=subprocess.PIPE, stderr=log, text=True)
-    found, told = threading.Event(), {}
-
-    def read():
-        for said in play.stdout:
-            log.write(said)
-            words = said.split()
-            if len(words) == 2 and words[0] in ("page", "metrics"):
-                told.setdefault(*words)
-            if len(told) == 2:
-                found.set()
-        found.set()
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    ends.callback(lambda: (end(play), reader.join(5)))
-    check(found.wait(20) and len(told) == 2, f"the lab told no addresses: see {log.name}")
-    print(f"page: {told['page']}, metrics: {told['metrics']}")
-    return told["page"], told["metrics"]
-
-
-def end(process):
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def check(holds, complaint):
-    if not holds:
-        sys.exit(f"formats: {complaint}")
 
 
 if __name__ == "__main__":

@@ -10,28 +10,27 @@ import json
 import pathlib
 import queue
 import re
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+import lab
+from lab import OPENER, check, fail, until
 
 SPEED = 8
 READY_S = 20
 VERDICT_S = 90
 MOST_BYTES = 20_000
-# Everything is on loopback: no proxy of the environment has a say.
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def main(faultline, lab):
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("webhooks: told to end"))
+def main(faultline, lab_binary):
+    lab.end_when_told()
     with contextlib.ExitStack() as ends:
         data = pathlib.Path(ends.enter_context(tempfile.TemporaryDirectory()))
         receiver = Receiver(ends)
@@ -50,7 +49,8 @@ def main(faultline, lab):
         secrets = re.findall(r"whsec_\S+", added)
         webhook("add", "alerts", alertmanager, "--format", "alertmanager", "--allow-private")
         try_the_commands(webhook, receiver, alertmanager, secrets)
-        play(ends, lab, data / "feed" / "webhooks")
+        words = ["--speed", SPEED, "--webhooks", data / "feed" / "webhooks", "--exit-on-verdict", "--hold", VERDICT_S]
+        lab.play(ends, lab_binary, data / "lab.log", *words)
         watch_the_incident(receiver, secrets)
         watch_the_alert(alertmanager)
 
@@ -118,7 +118,7 @@ def start_alertmanager(ends, data):
         port = probe.getsockname()[1]
     config = data / "alertmanager.yml"
     config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
-    start(ends, [
+    lab.Program(ends, [
         "prometheus-alertmanager", f"--config.file={config}", f"--storage.path={data / 'alertmanager'}",
         f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=",
     ], data / "alertmanager.log")
@@ -131,26 +131,6 @@ def start_alertmanager(ends, data):
 
     until("the Alertmanager is ready", READY_S, is_ready)
     return address
-
-
-def play(ends, lab, webhooks):
-    command = [lab, "up", "--speed", str(SPEED), "--webhooks", str(webhooks), "--exit-on-verdict", "--hold", str(VERDICT_S)]
-    start(ends, command, None, signal.SIGINT)
-
-
-def start(ends, command, log, farewell=signal.SIGTERM):
-    output = subprocess.DEVNULL if log is None else ends.enter_context(open(log, "wb"))
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-
-    def end():
-        process.send_signal(farewell)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    ends.callback(end)
 
 
 class Receiver:
@@ -194,25 +174,6 @@ class Receiver:
     def verified(self, secret):
         headers, body = self.last
         return Webhook(secret).verify(body, headers)
-
-
-def until(what, seconds, look):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.1)
-    fail(f"not in {seconds} s: {what}")
-
-
-def check(holds, what):
-    if not holds:
-        fail(what)
-
-
-def fail(what):
-    sys.exit(f"webhooks: {what}")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ use crate::{Net, World, world::Agent};
 /// A coordinator and its agents.
 pub struct Fleet {
     coordinator: Coordinator,
+    /// How it was started, on the ports that it got.
+    options: Options,
     agents: JoinSet<anyhow::Result<()>>,
     stop: watch::Sender<bool>,
 }
@@ -45,7 +47,7 @@ impl Fleet {
             Authority::init(data, "lab.faultline.internal", &[], clock.now_micros())?;
         }
         let authority = Authority::open(data)?;
-        let coordinator = Coordinator::start(Options {
+        let mut options = Options {
             data_dir: data.to_owned(),
             catalogs: vec![CatalogSource::File(catalog)],
             agents_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -59,8 +61,11 @@ impl Fleet {
             claims: None,
             webhooks: true,
             retention: faultline_coordinator::retention::Retention::default(),
-        })
-        .await?;
+        };
+        let coordinator = Coordinator::start(options.clone()).await?;
+        options.agents_listen = coordinator.agents_address;
+        options.feed_listen = coordinator.feed_address;
+        options.metrics_listen = coordinator.metrics_address;
         net.set_coordinator(coordinator.agents_address);
         let (stop, stopped) = watch::channel(false);
         let mut agents = JoinSet::new();
@@ -77,7 +82,7 @@ impl Fleet {
             agents
                 .spawn(async move { faultline_agent::run(config, clock, shutdown).await.context(id) }.instrument(span));
         }
-        Ok(Self { coordinator, agents, stop })
+        Ok(Self { coordinator, options, agents, stop })
     }
 
     /// Where people and subscribers connect.
@@ -97,6 +102,14 @@ impl Fleet {
             Some(Err(error)) => error.into(),
             Some(Ok(Ok(()))) | None => anyhow::anyhow!("an agent ended by itself"),
         }
+    }
+
+    /// Stops the coordinator, and starts another on the same data and ports; the agents find it by themselves.
+    pub async fn restart_coordinator(self) -> anyhow::Result<Self> {
+        let Self { coordinator, options, agents, stop } = self;
+        coordinator.stop().await;
+        let coordinator = Coordinator::start(options.clone()).await.context("the coordinator does not start again")?;
+        Ok(Self { coordinator, options, agents, stop })
     }
 
     /// Stops the agents, then the coordinator.

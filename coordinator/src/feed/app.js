@@ -11,6 +11,8 @@ let fetchedAt = 0;
 let isPaused = false;
 let isFetching = false;
 let isWanted = false;
+let title = document.title;
+let icon = $("#icon").getAttribute("href");
 
 function connect(after) {
   const source = new EventSource("/events?after=" + after);
@@ -78,8 +80,8 @@ function show(page) {
     }
   }
   $("#updated").replaceWith(page.querySelector("#updated"));
-  $("#icon").replaceWith(page.querySelector("#icon"));
-  document.title = page.title;
+  title = page.title;
+  icon = page.querySelector("#icon").getAttribute("href");
   document.body.className = page.body.className;
   document.body.dataset.sequence = page.body.dataset.sequence;
   tell();
@@ -101,6 +103,10 @@ function tell() {
   const last = $("#updated time")?.textContent ?? "unknown";
   const words = isStale ? `Last update ${last}, reconnecting` : isPaused ? "Paused" : "Live";
   if ($("#live span").textContent !== words) $("#live span").textContent = words;
+  // A tab in the background must not go on saying what nobody looked at.
+  const [tab, shape] = isStale ? [`░ no updates · ${title}`, $("#icon").dataset.stale] : [title, icon];
+  if (document.title !== tab) document.title = tab;
+  if ($("#icon").getAttribute("href") !== shape) $("#icon").setAttribute("href", shape);
 }
 
 const button = document.createElement("button");

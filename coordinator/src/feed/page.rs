@@ -204,7 +204,8 @@ fn document(title: &str, mark: Mark, view: &View<'_>, main: &Markup) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content=(view.asked.theme.schemes());
                 title { (title) }
-                link #icon rel="icon" type="image/svg+xml" href={ "data:image/svg+xml," (url_encoded(mark.icon())) };
+                link #icon rel="icon" type="image/svg+xml" href=(icon_url(mark))
+                    data-stale=[view.copied.is_none().then(|| icon_url(Mark::Blind))];
                 link rel="stylesheet" href="/style.css";
                 @if view.copied.is_none() {
                     script src="/app.js" defer {}
@@ -214,7 +215,7 @@ fn document(title: &str, mark: Mark, view: &View<'_>, main: &Markup) -> Markup {
             body.(mark.class()).copied[view.copied.is_some()] data-sequence=(view.board.sequence) {
                 a.skip href="#main" { "Skip to verdict" }
                 header {
-                    p.name { a href="/" { "Faultline" } }
+                    h1.name { a href="/" { "Faultline" } }
                     p.question { "Which cloud is failing: AWS, Azure or neither?" }
                     p #updated { (updated(view)) }
                     @if view.copied.is_none() { (theme::switch(view)) p #live {} }
@@ -275,9 +276,10 @@ fn footer() -> Markup {
     }
 }
 
-/// The icon as part of a URL.
-fn url_encoded(svg: &str) -> String {
-    svg.replace('%', "%25").replace('#', "%23").replace('<', "%3C").replace('>', "%3E")
+/// A mark's icon as a URL.
+fn icon_url(mark: Mark) -> String {
+    let svg = mark.icon().replace('%', "%25").replace('#', "%23").replace('<', "%3C").replace('>', "%3E");
+    format!("data:image/svg+xml,{svg}")
 }
 
 #[cfg(test)]

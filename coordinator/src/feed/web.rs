@@ -30,6 +30,7 @@ use faultline_attribution::{TargetId, Timestamp};
 use tokio::{sync::Semaphore, task};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tower_http::{CompressionLevel, compression::CompressionLayer};
 
 use super::{
     Hub,
@@ -99,10 +100,12 @@ pub fn router(
             "/targets/{*id}",
             get(async |State(site): State<Site>, Path(id): Path<String>, asked: Asked| site.target(&id, &asked).await),
         )
-        .merge(events::router())
         .route("/favicon.svg", get(async |State(site): State<Site>| site.icon()))
         .route("/style.css", get(async || asset("text/css; charset=utf-8", page::STYLE.as_str())))
         .route("/app.js", get(async || asset("text/javascript; charset=utf-8", include_str!("app.js"))))
+        // Pages alone: an event must not wait for the next one to fill a block.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .merge(events::router())
         .merge(formats::router(&site.hub, site.access.scheme()))
         .route("/healthz", get(async || asset("text/plain; charset=utf-8", "ok\n")))
         .fallback(async |State(site): State<Site>, headers: HeaderMap, uri: Uri, asked: Asked| {

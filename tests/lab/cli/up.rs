@@ -16,6 +16,7 @@ use faultline_lab::{
     scenario::{self, Way},
 };
 use faultline_proto::clock::Clock;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{complain, say};
 
@@ -42,7 +43,8 @@ pub(crate) struct Up {
     /// Seconds of the emulated clock for each real one
     #[arg(long, default_value_t = 8.0)]
     speed: f64,
-    /// Keep everything running for so many real seconds after the end [default: until Ctrl-C, or 0 with --exit-on-verdict]
+    /// Keep everything running for so many real seconds after the end [default: until Ctrl-C, or 0 with --exit-on-verdict];
+    /// SIGHUP restarts the coordinator in that time
     #[arg(long)]
     hold: Option<u64>,
     /// Where the page and the feed are
@@ -128,19 +130,21 @@ impl Up {
         if let Some(Ok(outcome)) = &outcome {
             let ending = if outcome.is_right { "the feed told the truth" } else { "the feed did not tell the truth" };
             say(&format!("end     {ending}"));
-            self.hold(&mut fleet).await;
+            fleet = self.hold(fleet).await?;
         }
         fleet.stop().await;
         net.shutdown().await;
         outcome.transpose()
     }
 
-    async fn hold(&self, fleet: &mut Fleet) {
+    /// Keeps everything running. A hangup signal restarts the coordinator, as an upgrade would.
+    async fn hold(&self, mut fleet: Fleet) -> anyhow::Result<Fleet> {
         let hold = match self.hold {
             Some(seconds) => Some(Duration::from_secs(seconds)),
-            None if self.exit_on_verdict => return,
+            None if self.exit_on_verdict => return Ok(fleet),
             None => None,
         };
+        let mut hangups = signal(SignalKind::hangup())?;
         say(&format!(
             "hold    http://{}/ stays up{}",
             fleet.feed_address(),
@@ -152,10 +156,16 @@ impl Up {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            () = over => {}
-            _ = tokio::signal::ctrl_c() => {}
-            _ = fleet.agent_ended() => {}
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return Ok(fleet),
+                _ = tokio::signal::ctrl_c() => return Ok(fleet),
+                _ = fleet.agent_ended() => return Ok(fleet),
+                _ = hangups.recv() => {}
+            }
+            fleet = fleet.restart_coordinator().await?;
+            say(&format!("again   http://{}/ is back", fleet.feed_address()));
         }
     }
 }

@@ -31,6 +31,13 @@ fn the_banner_names_the_culprit_and_clears_the_other_cloud() {
 }
 
 #[test]
+fn a_page_has_one_main_heading_and_an_icon_for_when_news_stop() {
+    let html = rendered(&board(sight(), Vec::new()));
+    assert_eq!(html.matches("<h1").count(), 1, "{html}");
+    assert!(html.contains(&format!(r#"data-stale="{}""#, icon_url(Mark::Blind))), "{html}");
+}
+
+#[test]
 fn a_cloud_without_an_alibi_is_said_not_to_be_cleared() {
     let board = board(sight(), vec![Published::Incident(Box::new(Change { alibis: Vec::new(), ..front_door() }))]);
     let html = rendered(&board);

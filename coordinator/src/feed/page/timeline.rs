@@ -235,12 +235,20 @@ fn drawing(bars: &[Bar<'_>], unseen: &[(Timestamp, Timestamp)], window: &Window,
                 @for at in window.marks(span.mark_hours()) {
                     @let x = per_cent(window.place(at));
                     line.mark x1=(x) x2=(x) y1="0" y2=(height + 4) {}
-                    @let edge = window.place(at) > 92.0;
-                    text x=(x) y=(height + 16) text-anchor=(if edge { "end" } else { "start" }) { (label(at, span)) }
+                    text x=(x) y=(height + 16) text-anchor=(anchor(window.place(at))) { (label(at, span)) }
                 }
                 @for bar in bars.iter().rev() { (drawn(bar, window)) }
             }
         }
+    }
+}
+
+/// Where a label hangs on its mark: its middle, but for those that would stick out of a phone's drawing.
+fn anchor(place: f64) -> &'static str {
+    match place {
+        ..8.0 => "start",
+        92.0.. => "end",
+        _ => "middle",
     }
 }
 

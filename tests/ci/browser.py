@@ -48,6 +48,8 @@ def main(faultline, lab_binary, axe, output):
             began = time.monotonic()
             with contextlib.ExitStack() as inner:
                 state(inner)
+                # Nobody looks any more when the coordinator ends.
+                browser.open("about:blank")
             print(f"{state.__name__}: seen in {time.monotonic() - began:.0f} s", flush=True)
 
 

@@ -62,7 +62,10 @@ fn one(block: &Block) -> Markup {
                 h3 { (figure.title) }
                 div.picture tabindex="0" role="region" aria-label=(figure.title) { (figure.svg) }
                 figcaption { (figure.says) }
-                details { summary { "The same as numbers" } (figure.numbers.markup()) }
+                details {
+                    summary { "The same as numbers" }
+                    div.wide tabindex="0" role="region" aria-label=(figure.numbers.caption) { (figure.numbers.markup()) }
+                }
             }
         },
     }

@@ -34,7 +34,7 @@ return [getComputedStyle(document.querySelector("#ink text")).fill, getComputedS
 # Shape of the icon, glyph of the title: the tab alone says the state.
 TAB = {
     "quiet": ("<circle", "● nothing attributed"), "cannot-see": ("stroke-dasharray", "░ cannot see"),
-    "azure": ("#8c1c13", "✕ Azure Front Door"), "aws": ("#8c1c13", "✕ AWS"), "neither": ("#f5c04a", "◆ "),
+    "azure": ("#8c1c13", "✕ Azure Front Door"), "aws": ("#8c1c13", "✕ dynamodb in AWS us-east-1"), "neither": ("#f5c04a", "◆ "),
     "both": ("#8c1c13", "✕ "), "stale": ("stroke-dasharray", "░ no updates"),
 }
 
@@ -147,7 +147,7 @@ class Ci:
         self.see(ends, "aws", "2025-10-20-aws-use1-dynamodb-dns", "us-east-1", never=["Azure is failing"])
 
     def neither(self, ends):
-        self.see(ends, "neither", "2021-06-08-fastly", "Fastly", never=["AWS is failing", "Azure is failing"])
+        self.see(ends, "neither", "2021-06-08-fastly", "Not the clouds: the CDN fastly is failing", "AWS and Azure are not affected", never=["AWS is failing", "Azure is failing"])
 
     def both(self, ends):
         self.see(ends, "both", "aws-and-azure-at-once", "eu-west-1", "Entra ID")

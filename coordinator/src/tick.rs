@@ -1,8 +1,8 @@
 //! Tick: when time passes in the fold: every second, and sooner where a result may decide something.
 //!
 //! A tick follows a live batch in which something failed; while an incident is open, or the engine has something to find out, it
-//! follows any. Rules: such ticks are [`CALM`] apart, [`ATTENTIVE`] while there is something to find out, and for a while with an
-//! open incident; they never take up more than half of the time; what they add to the log is bounded ([`SAVED`]): without any
+//! follows any. Rules: such ticks are `CALM` apart, `ATTENTIVE` while there is something to find out, and for a while with an
+//! open incident; they never take up more than half of the time; what they add to the log is bounded (`SAVED`): without any
 //! left there is one a second, and open incidents leave half of them to new ones. Everything else that goes with a tick
 //! (notices, snapshots, what pages show) is done once a second (`only_what_may_decide_something_is_followed`,
 //! `ticks_are_apart_and_run_out_and_are_saved_up_again`).
@@ -26,7 +26,7 @@ use crate::{
 const REGULAR: Duration = Duration::from_secs(1);
 
 /// Least time between ticks that follow results. Source: a fleet in which something always fails ticks as often as
-/// [`REFILL_PER_S`] allows for ever.
+/// `REFILL_PER_S` allows for ever.
 const CALM: Duration = Duration::from_millis(250);
 
 /// The same while there is something to find out. Source: `faultline-lab bench feed`: a result reaches subscribers within 100 ms.

@@ -5,7 +5,7 @@
 //! crowd says. One subscriber without a filter is never killed: what it hears is what there was. Rules: every other one must
 //! hear exactly what its filter lets pass of that, in order and once; only changes that came live count for latencies, by the
 //! machine's clock: from publication, and, where results made the change, from the oldest that it may have hung on
-//! ([`decided`]); slices with a stalled reader and without one take turns, so that a noisy one is everybody's.
+//! (`decided`); slices with a stalled reader and without one take turns, so that a noisy one is everybody's.
 
 mod crowd;
 mod decided;

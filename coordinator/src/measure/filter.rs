@@ -98,7 +98,7 @@ impl Filter {
             let region = wire::region(&seen.hosted_on, seen.region.as_deref());
             let touched = elements_of(id, &seen);
             (targets.is_empty() || targets.iter().any(|target| target == id.as_str()))
-                && (regions.is_empty() || regions.iter().any(|wanted| overlap(wanted, &region)))
+                && (regions.is_empty() || regions.iter().any(|wanted| is_in(wanted, &region)))
                 && (elements.is_empty()
                     || touched.iter().any(|element| elements.iter().any(|wanted| overlap(wanted, &element.name))))
         });
@@ -115,6 +115,11 @@ impl Filter {
             && is_wanted(causes, measured.cause)
             && (vantage_groups.is_empty() || vantage_groups.contains(&measured.vantage_group))
     }
+}
+
+/// Whether a target of this region lies in the wanted one; one without a region lies in its cloud alone.
+fn is_in(wanted: &str, region: &str) -> bool {
+    wanted.split('/').count() <= region.split('/').count() && overlap(wanted, region)
 }
 
 /// The first value, with its place, that is unset or none of the enum's.

@@ -7,6 +7,7 @@ Usage: browser.py FAULTLINE-BINARY LAB-BINARY AXE-CORE OUTPUT-FOLDER
 
 import contextlib
 import functools
+import gzip
 import http.server
 import pathlib
 import signal
@@ -22,6 +23,8 @@ from lab import OPENER, check, until
 from pages import Inspection
 
 AZURE = "2025-10-29-azure-front-door"
+# A browser beside it takes most of two cores: at twice the speed, agents time out for want of them.
+SPEED = "4"
 VERDICT_S = 60
 HOLD = ["--exit-on-verdict", "--hold", "150"]
 POLICY = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -61,7 +64,7 @@ class Ci:
         self.faultline, self.lab, self.output = faultline, lab_binary, output
 
     def play(self, ends, scenario, *words):
-        play = lab.play(ends, self.lab, self.output / f"{scenario}.log", "--scenario", scenario, *words)
+        play = lab.play(ends, self.lab, self.output / f"{scenario}.log", "--scenario", scenario, "--speed", SPEED, *words)
         return play, play.said("page")
 
     def command(self, *words):
@@ -217,6 +220,8 @@ class Ci:
         )
         browser.until("azure: the page is live again", 20, "return document.querySelector('#live').innerText.includes('Live')")
         check(browser.run("return window.__marker") == "before the restart", "azure: the page was loaded again after the restart")
+        # Agents come back one by one: until enough have, nobody is cleared.
+        browser.until("azure: AWS is cleared again after the restart", VERDICT_S, f"return {BANNER}.includes('AWS is not affected')")
         seen = [tuple(event) for event in browser.run("return __seen.events")]
         first, last = seen[0][0], seen[-1][0]
         published = [event for event in told(f"{home}events?after={first - 1}", last) if first <= event[0] <= last]
@@ -284,21 +289,34 @@ class Ci:
             browser.shoot(self.output / f"incident-{scheme}-desktop.png", DESKTOP)
             browser.shoot(self.output / f"incident-{scheme}-320.png", PHONE)
         browser.prefers("light")
-        links = browser.run("return [...document.querySelectorAll('#evidence tbody a')].map((link) => link.href)")
-        target = next((link for link in links if "/targets/" in link), None)
-        vantage = next((link for link in links if "/vantages/" in link), None)
-        check(target and vantage, f"incident: its evidence leads to no target or no vantage: {links}")
         mine = f"{home}?mine=azure/front-door,aws/us-east-1,azure/nowhere"
         self.ask_what_is_mine(mine)
-        for kind, page, words in [("target", target, "What its probes exercise"), ("vantage", vantage, "Vantage group")]:
-            browser.open(page)
-            text = browser.run("return document.querySelector('main').innerText")
-            check(words in text and "Azure Front Door" in text, f"{kind}: {page} says: {text[:500]}")
-            browser.shoot(self.output / f"{kind}-desktop.png", DESKTOP)
-            browser.shoot(self.output / f"{kind}-320.png", PHONE)
+        target, vantage = self.led_to("target", "What its probes exercise", incident), self.led_to("vantage", "Vantage group", incident)
         pages = {"front": home, "front, 7 d": f"{home}?span=7d", "front, 90 d": f"{home}?span=90d", "mine": mine, "incident": incident}
         pages |= {"target": target, "vantage": vantage, "scorecard": f"{home}scorecard"}
         return incident, pages
+
+    def led_to(self, kind, words, incident):
+        """The page of a target or vantage of the incident's evidence, which names the incident."""
+        browser = self.browser
+
+        def look():
+            # Which rows are kept changes with the incident: its page is asked anew.
+            browser.open(incident)
+            links = browser.run("return [...document.querySelectorAll('#evidence tbody a')].map((link) => link.href)")
+            pages = list(dict.fromkeys(link for link in links if f"/{kind}s/" in link))
+            check(pages, f"incident: its evidence leads to no {kind}: {links}")
+            for page in pages:
+                browser.open(page)
+                text = browser.run("return document.querySelector('main').innerText")
+                if words in text and "Azure Front Door" in text:
+                    return page
+            return None
+
+        page = until(f"a {kind} of the evidence says so", 20, look)
+        browser.shoot(self.output / f"{kind}-desktop.png", DESKTOP)
+        browser.shoot(self.output / f"{kind}-320.png", PHONE)
+        return page
 
     def ask_what_is_mine(self, mine):
         browser, answer = self.browser, "document.querySelector('#mine .answer')?.textContent"
@@ -379,12 +397,21 @@ def told(url, last):
 
 
 def serve(ends, folder):
-    """Serves a copy under a policy without any script or inline style."""
+    """Serves a copy as a mirror does: compressed, under a policy without any script or inline style."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        def end_headers(self):
+        def do_GET(self):
+            path = pathlib.Path(self.translate_path(self.path))
+            if not path.is_file():
+                return self.send_error(404)
+            body = gzip.compress(path.read_bytes(), 1)
+            self.send_response(200)
+            self.send_header("content-type", self.guess_type(str(path)))
+            self.send_header("content-encoding", "gzip")
+            self.send_header("content-length", str(len(body)))
             self.send_header("content-security-policy", POLICY)
-            super().end_headers()
+            self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_):
             pass

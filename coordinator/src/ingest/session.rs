@@ -6,6 +6,7 @@
 //! replaced; who was asked to come back has not left; an agent that is taken out of the registry loses its session.
 
 mod refusals;
+mod store;
 
 use std::{
     pin::Pin,
@@ -34,15 +35,13 @@ use tonic::{Code, Request, Status, Streaming};
 
 use self::refusals::{check, malformed, superseded, unavailable, unknown};
 use super::{
-    BUDGET_UNIT, HEARTBEAT, Ingest, MAX_CREDIT,
-    admit::{self, Admitted, Fault},
+    BUDGET_UNIT, HEARTBEAT, Ingest, MAX_CREDIT, admit,
     listener::AgentPeer,
     presence::Presence,
     service::{Heard, Said},
 };
 use crate::{
-    log::{Admission, Appended},
-    measure,
+    log::Admission,
     record::{Record, RecordKind},
     refusal,
     rpc::life::Leaving,
@@ -287,65 +286,6 @@ impl<'a> Session<'a> {
                 Err(error) => tracing::warn!(agent = %self.agent, %error, "the registry cannot be read"),
             }
         }
-    }
-
-    async fn store(&self, bytes: Bytes, received_at: Timestamp) -> Result<(), Status> {
-        faultline_proto::failpoint::reach("ingest.receive.before");
-        let table = self.ingest.assignments.table(&self.agent);
-        let is_known = |slot| table.slots.contains_key(&slot);
-        let Admitted { cursor, first_number, payload, results, has_failure, rejections, skipped_runs } =
-            admit::admit(bytes, is_known).map_err(|fault| match fault {
-                Fault::NoPlace(_) => refusal::status(Code::InvalidArgument, "BATCH_MALFORMED", fault.to_string()),
-                Fault::Decode(_) => refusal::status(Code::InvalidArgument, "MESSAGE_MALFORMED", fault.to_string()),
-            })?;
-        let record = Record {
-            kind: RecordKind::Batch,
-            received_at,
-            agent: self.agent.to_string(),
-            incarnation: self.incarnation.clone(),
-            epoch: self.epoch,
-            lane: u8::try_from(cursor.lane).unwrap_or_default(),
-            number: cursor.number,
-            payload,
-        };
-        faultline_proto::failpoint::reach("ingest.receive.after");
-        let payload = record.payload.clone();
-        let ahead = self.ingest.pace.enter(record.payload.len()).await;
-        let appended = self.ingest.log.append(Admission::Batch { first_number }, record).await;
-        let durable = match appended.map_err(|error| unavailable(&error))? {
-            Appended::At(_) => {
-                ahead.stored();
-                let refused = rejections.iter().map(|rejection| rejection.rejected_results as usize).sum();
-                if cursor.lane() == Lane::Live {
-                    self.ingest.news.batch(has_failure);
-                }
-                self.ingest.taken.stored(results.saturating_sub(refused), refused);
-                self.ingest.tap.show(results.saturating_sub(refused), || measure::Batch {
-                    received_at,
-                    vantage: self.ingest.vantage(&self.agent),
-                    table,
-                    is_backlog: cursor.lane() == Lane::Backfill,
-                    payload,
-                });
-                self.note(|presence| presence.told.skip(&self.agent, skipped_runs));
-                cursor.number
-            }
-            Appended::Duplicate { durable } => {
-                self.ingest.taken.repeated();
-                durable
-            }
-            Appended::Gap { expected } => {
-                let message = format!("lane {}: number {}, expected {expected}", cursor.lane, cursor.number);
-                return Err(refusal::status(Code::Aborted, "BATCH_OUT_OF_ORDER", message));
-            }
-            Appended::Fenced => return Err(superseded()),
-        };
-        let durable = vec![LaneCursor { lane: cursor.lane, number: durable }];
-        let max_inflight_batches = Some(self.ingest.credit());
-        faultline_proto::failpoint::reach("ingest.ack.before");
-        self.reply(Reply::BatchAck(BatchAck { durable, rejections, max_inflight_batches })).await?;
-        faultline_proto::failpoint::reach("ingest.ack.after");
-        Ok(())
     }
 
     async fn durable(&self, lane: i32) -> Result<LaneCursor, Status> {

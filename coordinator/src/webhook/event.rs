@@ -252,4 +252,4 @@ fn sentence(event: &Event<'_>) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

@@ -10,10 +10,9 @@ use tokio::time;
 use self::stage::{HANG, NEVER, Receiver, SPEED, Stage, feed};
 use super::{
     config::{Filter, Format, Revisions},
-    event::tests::front_door,
     folder::Folder,
 };
-use crate::log::ChangeLog as _;
+use crate::{feed::examples::front_door, log::ChangeLog as _};
 
 fn revisions(range: std::ops::RangeInclusive<u64>) -> Vec<Change> {
     range.map(|revision| Change { revision, ..front_door() }).collect()

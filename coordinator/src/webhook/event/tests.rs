@@ -2,69 +2,17 @@
 
 use std::time::Duration;
 
-use faultline_attribution::{
-    Alibi, Cause, ElementKind, EvidenceRow, IncidentId, Kind, Layer, Probabilities, Suspect, change::RecordType,
-};
+use faultline_attribution::{EvidenceRow, Kind, Suspect};
 use serde_json::Value;
 
 use super::*;
-use crate::webhook::config::Revisions;
-
-const NOW: Timestamp = Timestamp::from_micros(1_761_752_640_000_000);
-
-/// An accusation of Azure's Front Door.
-pub(in crate::webhook) fn front_door() -> Change {
-    let onset = Timestamp::from_micros(1_761_752_464_000_000);
-    Change {
-        r#type: RecordType::Incident,
-        at: NOW,
-        incident: IncidentId::from("inc-20251029T154113Z-1".to_owned()),
-        revision: 2,
-        state: State::Attributed,
-        verdict: Verdict::Azure,
-        kind: None,
-        element: "azure/front-door".into(),
-        element_kind: Some(ElementKind::Cdn),
-        confidence: 0.981,
-        probabilities: Probabilities { aws: 0.001, azure: 0.981, neither: 0.012, none: 0.006 },
-        onset_at: onset,
-        onset_uncertainty_s: 20.0,
-        regions: Vec::new(),
-        layer: Layer::Connect,
-        failing_groups: 16,
-        total_groups: 16,
-        control_failing_groups: 0,
-        headline: "Azure Front Door is failing: connections time out from 16 of 16 vantage groups.".into(),
-        suspects: Vec::new(),
-        evidence: vec![row("mad-1")],
-        alibis: vec![Alibi {
-            party: "aws".into(),
-            layer: Layer::Connect,
-            passed: 121,
-            runs: 121,
-            groups: 16,
-            nats: 96.0,
-        }],
-        undetermined_reason: String::new(),
-        superseded_by: String::new(),
-        caveats: Vec::new(),
-        opened_at: onset,
-        attributed_at: Some(onset.after(Duration::from_secs(12))),
-        resolved_at: None,
-        engine: 1,
-    }
-}
+use crate::{
+    feed::examples::{NOW, front_door},
+    webhook::config::Revisions,
+};
 
 fn row(group: &str) -> EvidenceRow {
-    EvidenceRow {
-        group: group.into(),
-        target: "azure/front-door/portal".into(),
-        layer: Layer::Connect,
-        cause: Some(Cause::ConnectTimeout),
-        failed: 8,
-        runs: 8,
-        weight: 14.2,
-    }
+    EvidenceRow { group: group.into(), ..front_door().evidence.remove(0) }
 }
 
 fn webhook(format: Format) -> Webhook {

@@ -22,7 +22,8 @@ use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
-use self::subscription::{BOOKMARK, QUEUE, Slow, Subscription};
+pub(crate) use self::subscription::{BOOKMARK, Slow, jitter};
+use self::subscription::{QUEUE, Subscription};
 use super::{
     Hub, convert as wire,
     filter::{Filter, Sieve},

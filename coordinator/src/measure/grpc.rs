@@ -2,7 +2,7 @@
 //! anonymous caller has no role, on this machine neither, since loopback may be a proxy with the world behind it. A stream has a
 //! place among those of the feed, and one of `STREAMS` of its own.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc};
 
 use faultline_attribution::Timestamp;
 use faultline_proto::{
@@ -18,12 +18,15 @@ use tonic::{Request, Response, Status};
 use super::{
     filter::Filter,
     outbox::Outbox,
-    subscription::{QUEUE, Slow, Subscription},
+    subscription::{QUEUE, Subscription},
 };
 use crate::{
     access::{self, Access, Caller, Denied, tokens::Role},
     catalog::Catalog,
-    feed::Hub,
+    feed::{
+        Hub,
+        grpc::{BOOKMARK, Slow},
+    },
     ingest::Ingest,
     refusal,
     rpc::places::{Places, Share},
@@ -31,10 +34,6 @@ use crate::{
 
 /// Streams at once, all together: each may hold some 2 MiB, and what one wants of each result takes time.
 const STREAMS: Share = Share { all: 32, of_one: 32 };
-
-/// Bookmarks come within these: at least, unless asked for otherwise, at most.
-const BOOKMARK: (Duration, Duration, Duration) =
-    (Duration::from_secs(1), Duration::from_secs(15), Duration::from_mins(1));
 
 /// Characters of a client's name that are kept.
 const NAME: usize = 100;

@@ -25,7 +25,10 @@ use super::{
 use crate::{
     access::{self, Access, Caller, Denied},
     catalog::Catalog,
-    feed::Hub,
+    feed::{
+        Hub,
+        grpc::{Slow, jitter},
+    },
     refusal,
 };
 
@@ -34,15 +37,6 @@ pub(super) const QUEUE: usize = 4;
 
 /// A reader that was cut off comes back after this.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// What becomes of a subscriber that reads too slowly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Slow {
-    /// Its stream ends.
-    Disconnect,
-    /// It hears of a gap.
-    Coalesce,
-}
 
 /// One researcher's stream.
 pub(super) struct Subscription {
@@ -177,9 +171,4 @@ impl Subscription {
         }
         End::Drain
     }
-}
-
-/// A pause that keeps subscribers from coming back all at once.
-fn jitter() -> Duration {
-    Duration::from_millis(u64::from(rand::random::<u16>()) % 5000)
 }

@@ -34,15 +34,15 @@ pub(super) const QUEUE: usize = 64;
 const CHUNK: usize = 500;
 
 /// Bookmarks come within these: at least, unless asked for otherwise, at most.
-pub(super) const BOOKMARK: (Duration, Duration, Duration) =
+pub(crate) const BOOKMARK: (Duration, Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(15), Duration::from_mins(1));
 
 /// What becomes of a subscriber that reads too slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Slow {
-    /// Its stream ends; it may resume.
+pub(crate) enum Slow {
+    /// Its stream ends.
     Disconnect,
-    /// It hears of a gap, and then the newest state.
+    /// It hears of a gap, and goes on.
     Coalesce,
 }
 
@@ -185,6 +185,6 @@ impl Subscription {
 }
 
 /// A pause that keeps subscribers from coming back all at once.
-fn jitter() -> Duration {
+pub(crate) fn jitter() -> Duration {
     Duration::from_millis(u64::from(rand::random::<u16>()) % 5000)
 }

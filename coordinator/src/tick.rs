@@ -5,7 +5,7 @@
 //! open incident; they never take up more than half of the time; what they add to the log is bounded (`SAVED`): without any
 //! left there is one a second, and open incidents leave half of them to new ones. Everything else that goes with a tick
 //! (notices, snapshots, what pages show) is done once a second (`only_what_may_decide_something_is_followed`,
-//! `ticks_are_apart_and_run_out_and_are_saved_up_again`).
+//! `ticks_are_apart_and_run_out_and_are_saved_up_again`, `what_comes_during_a_tick_is_followed_by_the_next`).
 
 use std::{
     sync::Arc,
@@ -105,6 +105,33 @@ impl Rhythm {
     }
 }
 
+/// When ticks are.
+#[derive(Debug)]
+struct Pulse {
+    news: watch::Receiver<Heard>,
+    /// What there was before the last tick.
+    seen: Heard,
+    rhythm: Rhythm,
+}
+
+impl Pulse {
+    fn of(news: &News) -> Self {
+        Self { news: news.0.subscribe(), seen: Heard::default(), rhythm: Rhythm::new(Instant::now()) }
+    }
+
+    /// Waits for the next tick, which is a regular one once `regular` is ready. Returns whether it follows a result. What comes
+    /// from then on, during the tick as well, is for the one after it.
+    async fn next(&mut self, heed: Heed, regular: impl Future<Output = ()>) -> bool {
+        let earliest = self.rhythm.earliest(heed);
+        let follows = tokio::select! {
+            () = regular => false,
+            () = due(&mut self.news, self.seen, heed, earliest) => true,
+        };
+        self.seen = *self.news.borrow_and_update();
+        follows
+    }
+}
+
 /// Lets time pass until it is stopped.
 ///
 /// # Errors
@@ -120,9 +147,7 @@ pub(crate) async fn run(
     let clock = hub.clock();
     let mut ticks = time::interval(clock.real(REGULAR));
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-    let mut news = ingest.news().0.subscribe();
-    let mut rhythm = Rhythm::new(Instant::now());
-    let mut seen = Heard::default();
+    let mut pulse = Pulse::of(ingest.news());
     let mut shown = None;
     loop {
         let heed = match (fold.is_attentive(), fold.any_open()) {
@@ -132,16 +157,13 @@ pub(crate) async fn run(
         };
         let follows = tokio::select! {
             () = stopped.cancelled() => break,
-            _ = ticks.tick() => false,
-            () = due(&mut news, seen, heed, rhythm.earliest(heed)) => true,
+            follows = pulse.next(heed, async { _ = ticks.tick().await }) => follows,
         };
-        // Before the tick: what comes during it is for the next one.
-        seen = *news.borrow_and_update();
         let began_at = Instant::now();
         let now = Timestamp::from_micros(clock.now_micros());
         let looks = fold.tick(now, &hub).await?;
         ingest.look_again(&looks);
-        rhythm.ticked(began_at, Instant::now(), follows);
+        pulse.rhythm.ticked(began_at, Instant::now(), follows);
         if follows {
             continue;
         }
@@ -189,6 +211,20 @@ mod tests {
         time::timeout(HANG, due(&mut heard, seen, Heed::Open, past)).await.expect("there is something to find out");
         news.batch(true);
         time::timeout(HANG, due(&mut heard, seen, Heed::Nothing, past)).await.expect("something failed");
+    }
+
+    #[tokio::test]
+    async fn what_comes_during_a_tick_is_followed_by_the_next() {
+        let news = News::default();
+        let mut pulse = Pulse::of(&news);
+        news.batch(true);
+        let regular = std::future::pending;
+        assert!(time::timeout(HANG, pulse.next(Heed::Nothing, regular())).await.expect("it failed"));
+        let began_at = Instant::now();
+        news.batch(true);
+        pulse.rhythm.ticked(began_at, Instant::now(), true);
+        assert!(time::timeout(HANG, pulse.next(Heed::Nothing, regular())).await.expect("it failed, too"));
+        assert!(!pulse.next(Heed::Decides, std::future::ready(())).await, "nothing came since");
     }
 
     #[test]

@@ -23,8 +23,8 @@ use crate::{
     history::History,
 };
 
-/// The revision that tells an incident best, of all its revisions: that of its height. `None` without one.
-pub fn telling(revisions: &[Change]) -> Option<&Change> {
+/// The revision that tells an incident best, of all its revisions, oldest first: that of its height. `None` without one.
+pub fn telling<'a>(revisions: impl IntoIterator<Item = &'a Change>) -> Option<&'a Change> {
     story::telling(revisions)
 }
 

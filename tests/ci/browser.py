@@ -304,14 +304,11 @@ class Ci:
             # Which rows are kept changes with the incident: its page is asked anew.
             browser.open(incident)
             links = browser.run("return [...document.querySelectorAll('#evidence tbody a')].map((link) => link.href)")
-            pages = list(dict.fromkeys(link for link in links if f"/{kind}s/" in link))
-            check(pages, f"incident: its evidence leads to no {kind}: {links}")
-            for page in pages:
-                browser.open(page)
-                text = browser.run("return document.querySelector('main').innerText")
-                if words in text and "Azure Front Door" in text:
-                    return page
-            return None
+            page = next((link for link in links if f"/{kind}s/" in link), None)
+            check(page, f"incident: its evidence leads to no {kind}: {links}")
+            browser.open(page)
+            text = browser.run("return document.querySelector('main').innerText")
+            return page if words in text and "Azure Front Door" in text else None
 
         page = until(f"a {kind} of the evidence says so", 20, look)
         browser.shoot(self.output / f"{kind}-desktop.png", DESKTOP)

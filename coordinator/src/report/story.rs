@@ -226,11 +226,12 @@ impl<'a> Story<'a> {
 
 /// The revision that tells it best: of those that accuse whom the last one accuses, the newest of the widest. Later ones
 /// speak of what was left of it.
-pub(super) fn telling(revisions: &[Change]) -> Option<&Change> {
-    let last = revisions.last()?;
+pub(super) fn telling<'a>(revisions: impl IntoIterator<Item = &'a Change>) -> Option<&'a Change> {
+    let revisions: Vec<&Change> = revisions.into_iter().collect();
+    let last = *revisions.last()?;
     let is_of_the_verdict = |change: &&Change| change.verdict == last.verdict && change.element == last.element;
     let is_at_its_height = |change: &&Change| matches!(change.state, State::Attributed | State::Suspected);
-    let of_height = revisions.iter().filter(is_of_the_verdict).filter(is_at_its_height);
+    let of_height = revisions.into_iter().filter(is_of_the_verdict).filter(is_at_its_height);
     Some(of_height.max_by_key(|change| (change.failing_groups, change.revision)).unwrap_or(last))
 }
 

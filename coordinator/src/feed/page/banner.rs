@@ -10,6 +10,7 @@ use super::{
     View, mine,
     words::{self, Mark},
 };
+use crate::report;
 
 /// The banner.
 pub(super) fn banner(view: &View<'_>) -> Markup {
@@ -47,15 +48,21 @@ pub(super) fn open<'a>(view: &View<'a>) -> Vec<&'a Change> {
     open
 }
 
-/// Rows of evidence in open incidents that are asked for, with their incident; the strongest of each first.
+/// Rows of evidence in open incidents that are asked for, with their incident; the strongest of each first. Those of the newest
+/// revision, and what that of its height had besides, which the incident's own page shows.
 pub(super) fn evidence_of<'a>(
     view: &View<'a>,
     is_asked: impl Fn(&EvidenceRow) -> bool,
 ) -> Vec<(&'a Change, &'a EvidenceRow)> {
-    let open = open(view).into_iter();
-    open.flat_map(|change| change.evidence.iter().map(move |row| (change, row)))
-        .filter(|(_, row)| is_asked(row))
-        .collect()
+    let of = |change: &'a Change| {
+        let is_same =
+            |a: &EvidenceRow, b: &EvidenceRow| (&a.group, &a.target, a.layer) == (&b.group, &b.target, b.layer);
+        let is_left_out = move |row: &&EvidenceRow| !change.evidence.iter().any(|newer| is_same(newer, row));
+        let height = view.board.revisions(&change.incident).and_then(report::telling);
+        let older = height.into_iter().flat_map(|height| &height.evidence).filter(is_left_out);
+        change.evidence.iter().chain(older).map(move |row| (change, row))
+    };
+    open(view).into_iter().flat_map(of).filter(|(_, row)| is_asked(row)).collect()
 }
 
 /// What rows of evidence say, in a section of this id.

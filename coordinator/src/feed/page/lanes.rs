@@ -75,6 +75,7 @@ fn shown<'a>(view: &View<'a>) -> Option<&'a Change> {
 
 fn measured(view: &View<'_>, shown: Option<&Change>) -> Markup {
     let blind = view.blindness();
+    let accused = || banner::open(view).into_iter().filter(|change| change.verdict != Verdict::Undetermined);
     let onset =
         |change: &Change| html! { (words::at(change.onset_at, view.now)) " ± " (change.onset_uncertainty_s) " s" };
     html! {
@@ -83,7 +84,10 @@ fn measured(view: &View<'_>, shown: Option<&Change>) -> Markup {
                 @if change.verdict == Verdict::Undetermined {
                     "something fails since " (onset(change)) ", and the evidence cannot yet say who"
                 } @else {
-                    (words::culprit(change).unwrap_or_else(|| words::verdict(change.verdict).into())) " since " (onset(change))
+                    @for (place, change) in accused().enumerate() {
+                        @if place > 0 { "; " }
+                        (words::culprit(change).unwrap_or_else(|| words::verdict(change.verdict).into())) " since " (onset(change))
+                    }
                 }
             }
             _ if blind.is_some() => { "we cannot see" }

@@ -71,6 +71,34 @@ fn other_groups_clear_the_clouds_when_the_fault_is_the_vantages_own() {
 }
 
 #[test]
+fn of_two_that_fail_at_once_both_are_said_to_be_measured() {
+    let other = Change {
+        incident: "inc-20251029T160000Z-1".to_owned().into(),
+        verdict: Verdict::Aws,
+        element: "aws/eu-west-1".into(),
+        element_kind: Some(ElementKind::Region),
+        ..front_door()
+    };
+    let both = [front_door(), other].map(|change| Published::Incident(Box::new(change)));
+    let html = rendered(&board(sight(), both.into()));
+    let lanes = section(&html, "claims");
+    assert!(lanes.contains("Azure Front Door since") && lanes.contains("AWS eu-west-1 since"), "{lanes}");
+}
+
+#[test]
+fn a_group_of_the_evidence_at_its_height_speaks_in_the_incident() {
+    let wide = front_door();
+    let row = EvidenceRow { group: "yul-1".into(), ..wide.evidence[0].clone() };
+    let left = Change { revision: 3, failing_groups: 4, evidence: vec![row], ..wide.clone() };
+    let board = board(sight(), [wide, left].map(|change| Published::Incident(Box::new(change))).into());
+    for group in ["mad-1", "yul-1"] {
+        let html = vantage(&view(&board, &[], &Asked::default()), group).expect("a page").into_string();
+        assert!(section(&html, "vantage-incidents").contains("Azure Front Door"), "{group}: {html}");
+    }
+    assert!(vantage(&view(&board, &[], &Asked::default()), "nowhere").is_none());
+}
+
+#[test]
 fn while_suspected_nobody_is_named_in_title_or_banner() {
     let suspicion = Change {
         state: State::Suspected,

@@ -17,7 +17,7 @@
 //! [filter]
 //! states = ["attributed", "recovering"]         # all but alertmanager's: without suspected
 //! verdicts = ["aws"]
-//! elements = ["aws/us-east-1"]                  # what the culprit, a suspect or a region begins with
+//! elements = ["aws/us-east-1"]                  # what an incident must touch, as in the filter of the feed
 //! sight = true                                  # tell when we cannot see
 //! ```
 //!
@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::value::{Destination, Heartbeat, Link};
 use super::sign::Secret;
+use crate::feed::filter::check_element;
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -86,7 +87,7 @@ pub struct Filter {
     #[arg(long = "verdict", value_name = "VERDICT")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Verdict>,
-    /// Only incidents of which the culprit, a suspect or a region begins with this, as in aws/us-east-1; repeats
+    /// Only incidents that touch this: it fails, or a part of it, or what it is part of, as in aws/us-east-1; repeats
     #[arg(long = "element", value_name = "ELEMENT")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub elements: Vec<String>,
@@ -222,6 +223,9 @@ impl Webhook {
         }
         if self.heartbeat.is_some() && !matches!(self.format, Format::Cloudevents | Format::Alertmanager) {
             return Err(("heartbeat", format!("heartbeat is for cloudevents and alertmanager, not for {format}")));
+        }
+        for element in &self.filter.elements {
+            check_element(element).map_err(|why| ("elements", format!("element {element:?}: {why}")))?;
         }
         if self.secrets.len() > 2 {
             return Err(("secrets", format!("{} secrets: two at most, the new and the old", self.secrets.len())));

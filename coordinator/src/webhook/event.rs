@@ -26,6 +26,7 @@ use faultline_attribution::{Change, State, Timestamp, Verdict, Visibility};
 
 pub(super) use self::alertmanager::again;
 use super::config::{Filter, Format, Link, Webhook};
+use crate::feed::filter::touches;
 
 /// A body is smaller than this. Source: the Standard Webhooks specification's advice.
 pub const MAX_BODY_BYTES: usize = 20_000;
@@ -172,11 +173,7 @@ pub fn wants(format: Format, filter: &Filter, change: &Change, is_told: bool) ->
         filter.states.contains(&change.state)
     };
     let verdict = filter.verdicts.is_empty() || filter.verdicts.contains(&change.verdict);
-    let begins = |element: &str| filter.elements.iter().any(|prefix| element.starts_with(prefix));
-    let element = filter.elements.is_empty()
-        || begins(&change.element)
-        || change.suspects.iter().any(|suspect| begins(&suspect.element))
-        || change.regions.iter().any(|region| begins(region));
+    let element = filter.elements.is_empty() || filter.elements.iter().any(|wanted| touches(wanted, change));
     state && verdict && element
 }
 

@@ -68,6 +68,10 @@ fn what_is_wrong_is_told_by_file_and_line() {
         ),
         ("url = \"https://a.example/\"\n".to_owned(), "needs secrets"),
         (format!("{ok}secrets2 = 1\n"), "ops.toml:3"),
+        (
+            format!("{ok}[filter]\nelements = [\"aws//s3\"]\n"),
+            "ops.toml:4: element \"aws//s3\": an element has no empty part",
+        ),
         ("url = \"ftp://a.example/\"\n".to_owned(), "ops.toml:1: url begins with \"ftp\""),
         ("url = \"https://me:pw@a.example/\"\n".to_owned(), "ops.toml:1: url https://a.example carries"),
     ] {

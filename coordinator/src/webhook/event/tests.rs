@@ -233,11 +233,20 @@ fn the_end_of_what_was_told_passes_every_filter() {
 
 #[test]
 fn an_element_is_found_as_culprit_suspect_or_region() {
-    let filter = |prefix: &str| Filter { elements: vec![prefix.into()], ..Filter::default() };
+    let filter = |element: &str| Filter { elements: vec![element.into()], ..Filter::default() };
     let suspects = vec![Suspect { element: "aws/us-east-1/s3".into(), probability: 0.4 }];
     let change = Change { suspects, regions: vec!["azure/westeurope".into()], ..front_door() };
-    for (prefix, wanted) in [("azure/front", true), ("aws/us-east-1", true), ("azure/west", true), ("gcp", false)] {
-        assert_eq!(wants(Format::Cloudevents, &filter(prefix), &change, false), wanted, "{prefix}");
+    for (element, wanted) in [
+        ("azure/front-door", true),
+        ("azure", true),
+        ("aws/us-east-1", true),
+        ("aws/us-east-1/s3/bucket", true),
+        ("azure/westeurope", true),
+        ("azure/front", false),
+        ("aws/us-east-11", false),
+        ("gcp", false),
+    ] {
+        assert_eq!(wants(Format::Cloudevents, &filter(element), &change, false), wanted, "{element}");
     }
 }
 

@@ -273,7 +273,10 @@ impl Fold {
         for theirs in board.incidents() {
             let correction = match ours.get(&theirs.incident) {
                 Some(ours) if same_claim(ours, theirs) => continue,
-                Some(ours) => Change { revision: theirs.revision + 1, at: now, ..(*ours).clone() },
+                Some(ours) => {
+                    let (notes, retraction_reason) = (theirs.notes.clone(), theirs.retraction_reason.clone());
+                    Change { revision: theirs.revision + 1, at: now, notes, retraction_reason, ..(*ours).clone() }
+                }
                 None if theirs.state.is_open() => Change {
                     revision: theirs.revision + 1,
                     at: now,

@@ -118,6 +118,7 @@ impl Observer {
                 let learned = self.learner.set_ranges(ranges).into_iter();
                 learned.map(|(target, learned)| Input::World(WorldChange::Learned(target, learned))).collect()
             }
+            RecordKind::Note | RecordKind::Retraction => vec![Input::Remark(Box::new(record.content()?))],
             RecordKind::Tick => Vec::new(),
             RecordKind::Damaged => {
                 return Err(ObserveError::Damaged(String::from_utf8_lossy(&record.payload).into_owned()));

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use faultline_attribution::{SessionState, Target, TargetId, Timestamp, Vantage};
+use faultline_attribution::{Remark, Saying, SessionState, Target, TargetId, Timestamp, Vantage};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Format that this build writes.
@@ -34,14 +34,28 @@ pub enum RecordKind {
     Session = 6,
     /// The published address ranges in force.
     Ranges = 7,
+    /// What a person wrote beside an incident.
+    Note = 8,
+    /// That a person took an incident back. Its `agent` is the incident: the newest of each outlives old results.
+    Retraction = 9,
 }
 
 impl RecordKind {
     /// The kind of this number.
     pub fn of(number: u8) -> Option<Self> {
-        [Self::Batch, Self::Assignment, Self::Catalog, Self::Vantage, Self::Tick, Self::Session, Self::Ranges]
-            .into_iter()
-            .find(|kind| *kind as u8 == number)
+        [
+            Self::Batch,
+            Self::Assignment,
+            Self::Catalog,
+            Self::Vantage,
+            Self::Tick,
+            Self::Session,
+            Self::Ranges,
+            Self::Note,
+            Self::Retraction,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == number)
     }
 }
 
@@ -52,7 +66,7 @@ pub struct Record {
     pub kind: RecordKind,
     /// Coordinator clock at ingest.
     pub received_at: Timestamp,
-    /// Whose it is; empty for the coordinator's own.
+    /// Whose it is: an agent's, or the incident that a retraction is of; empty for the coordinator's own.
     pub agent: String,
     /// The spool that numbered it; empty but for batches.
     pub incarnation: Vec<u8>,
@@ -111,6 +125,16 @@ impl Record {
     /// The passing of time.
     pub fn tick(now: Timestamp) -> Self {
         Self::empty(RecordKind::Tick, now, "")
+    }
+
+    /// What a person said of an incident.
+    pub fn remark(received_at: Timestamp, remark: &Remark) -> Self {
+        match remark.saying {
+            Saying::Note { .. } => Self::own(RecordKind::Note, received_at, "", remark),
+            Saying::Retraction { .. } => {
+                Self::own(RecordKind::Retraction, received_at, remark.of.incident.as_str(), remark)
+            }
+        }
     }
 
     /// Published ranges, in their compact form.

@@ -132,6 +132,20 @@ pub struct Alibi {
     pub nats: f64,
 }
 
+/// Notes that an incident may have.
+pub const MAX_NOTES: usize = 16;
+
+/// What a person wrote beside an incident; nothing is concluded from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// When it was published.
+    pub at: Timestamp,
+    /// Plain text.
+    pub text: String,
+    /// Where to read more: http or https, or empty.
+    pub link: String,
+}
+
 /// One revision of an incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
@@ -195,6 +209,12 @@ pub struct Change {
     pub resolved_at: Option<Timestamp>,
     /// [`crate::ENGINE_VERSION`] that made it.
     pub engine: u32,
+    /// What people wrote beside it, oldest first; [`MAX_NOTES`] at most.
+    #[serde(default)]
+    pub notes: Vec<Note>,
+    /// Why a person took it back; empty where nobody did.
+    #[serde(default)]
+    pub retraction_reason: String,
 }
 
 /// State of one cell of the matrix.

@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::told::{Input, LookAgain, Maker, Observation, Output, SessionChange, SessionState, SnapshotError, Way};
+pub use self::told::{
+    Input, LookAgain, Maker, Observation, Output, Remark, Saying, SessionChange, SessionState, SnapshotError, Way,
+};
 use crate::{
     change::{CellChange, Change, IncidentId, Visibility},
     explanation::Explanation,
@@ -97,6 +99,7 @@ impl Engine {
             Input::Distrust { agent, since } => {
                 self.state.distrusted.insert(agent.clone(), *since);
             }
+            Input::Remark(remark) => self.state.incidents.remark(remark),
         }
     }
 
@@ -107,6 +110,7 @@ impl Engine {
         self.state.known.tick(now, &self.settings);
         self.state.known.prepare();
         self.state.ticked_at = now;
+        let heard = self.state.incidents.hear(now);
         let mut outputs = Vec::new();
         let sees_anew = now.since(self.state.saw_at) >= CALM;
         if sees_anew {
@@ -122,14 +126,21 @@ impl Engine {
         }
         self.state.incidents.settle(&self.state.known, &self.settings, now, &mut outputs);
         self.clear_away(&outputs, now);
-        if outputs.iter().any(|output| matches!(output, Output::Change(_))) || self.state.searched_at == now {
+        let explained = self.state.incidents.end_withdrawals(&self.state.known, &self.settings, now);
+        let is_released = !explained.is_empty();
+        self.state.known.lay_aside(explained.into_iter(), now);
+        if is_released
+            || outputs.iter().any(|output| matches!(output, Output::Change(_)))
+            || self.state.searched_at == now
+        {
             let frozen = self.state.incidents.freezes();
             self.state.known.freeze(frozen.into_iter());
         }
         if sees_anew {
             outputs.extend(self.paint(now));
         }
-        outputs
+        // Apart from the others: what people say moves nothing above.
+        heard.into_iter().chain(outputs).collect()
     }
 
     /// Whether the last tick had anything to find out: then the next result may decide something.

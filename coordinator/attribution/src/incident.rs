@@ -2,9 +2,11 @@
 //!
 //! Rules: nobody is accused before two ticks in a row say the same; a culprit changes within its verdict as a new
 //! revision, across verdicts as a public retraction and a new incident; a fault that comes back soon is the same
-//! incident; an incident that another one explains is folded into it.
+//! incident; an incident that another one explains is folded into it; what a person took back stays so while its evidence
+//! lasts.
 
 mod agreement;
+mod remarks;
 mod tracked;
 
 use std::{
@@ -21,7 +23,7 @@ use crate::{
     assumption::Assumption,
     change::{Change, IncidentId},
     element::{Element, ElementKind},
-    engine::Output,
+    engine::{Output, Remark},
     known::{Known, Place},
     settings::Settings,
     time::Timestamp,
@@ -52,6 +54,8 @@ pub(crate) struct Incidents {
     pending: BTreeMap<String, Pending>,
     /// Instant and number of the last id made.
     last_id: (Timestamp, u32),
+    /// What people said since the last tick.
+    remarks: Vec<Remark>,
 }
 
 /// What is about to be said of an element.
@@ -89,7 +93,7 @@ impl Incidents {
         let mut matched: BTreeMap<usize, Assessment> = BTreeMap::new();
         let mut fresh = Vec::new();
         for assessment in assessments {
-            if self.is_part_of_what_is_told(&assessment) {
+            if self.is_taken_back(&assessment) || self.is_part_of_what_is_told(&assessment) {
                 continue;
             }
             match self.matching(&assessment, &matched, settings, now) {
@@ -124,7 +128,9 @@ impl Incidents {
         let changes = self.all.iter_mut().filter_map(|tracked| tracked.settle(known, settings, now));
         outputs.extend(changes.map(|change| Output::Change(Box::new(change))));
         // What ended long ago lives on in what was published.
-        self.all.retain(|tracked| tracked.change.resolved_at.is_none_or(|at| now.since(at) <= KEPT));
+        self.all.retain(|tracked| {
+            tracked.is_withdrawn || tracked.change.resolved_at.is_none_or(|at| now.since(at) <= KEPT)
+        });
     }
 
     /// Whether any incident goes on.
@@ -144,10 +150,10 @@ impl Incidents {
             .any(|change| now.since(change.attributed_at.unwrap_or(change.opened_at)) < span)
     }
 
-    /// The cells that open incidents touch, with the earliest onset of those that do.
+    /// The cells that incidents touch which are open or withdrawn, with the earliest onset of those that do.
     pub(crate) fn freezes(&self) -> BTreeMap<Place, Timestamp> {
         let mut frozen = BTreeMap::new();
-        for tracked in self.all.iter().filter(|tracked| tracked.change.state.is_open()) {
+        for tracked in self.all.iter().filter(|tracked| tracked.change.state.is_open() || tracked.is_withdrawn) {
             let onset = tracked.earliest_onset();
             for place in tracked.places() {
                 let held = frozen.entry(place).or_insert(onset);
@@ -315,7 +321,9 @@ impl Incidents {
                 continue;
             }
             let mut parents = self.all.iter_mut().filter(|tracked| {
-                tracked.change.state.is_open() && tracked.may_be_depended_on && is_with(&tracked.change.onset_at)
+                (tracked.change.state.is_open() || tracked.is_withdrawn)
+                    && tracked.may_be_depended_on
+                    && is_with(&tracked.change.onset_at)
             });
             if let Some(parent) = parents.next() {
                 parent.consequences.extend(assessment.footprint.iter().map(|(place, _)| *place));

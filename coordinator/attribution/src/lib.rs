@@ -30,10 +30,13 @@ pub mod vocabulary;
 mod window;
 pub mod world;
 
-pub use change::{Alibi, CellChange, CellState, Change, EvidenceRow, IncidentId, Probabilities, Suspect, Visibility};
+pub use change::{
+    Alibi, CellChange, CellState, Change, EvidenceRow, IncidentId, MAX_NOTES, Note, Probabilities, Suspect, Visibility,
+};
 pub use element::{Element, ElementKind};
 pub use engine::{
-    Engine, Input, LookAgain, Maker, Observation, Output, SessionChange, SessionState, SnapshotError, Way,
+    Engine, Input, LookAgain, Maker, Observation, Output, Remark, Saying, SessionChange, SessionState, SnapshotError,
+    Way,
 };
 pub use exercise::elements_of;
 pub use explanation::{Explanation, Residual, Residuals};
@@ -43,4 +46,4 @@ pub use vocabulary::{Cause, Kind, Layer, Outcome, ProbeKind, Reason, State, Verd
 pub use world::{AgentId, Learned, Target, TargetId, Vantage, World, WorldChange};
 
 /// Version of the inference: stored with each incident, grows when the same inputs may give other outputs.
-pub const ENGINE_VERSION: u32 = 9;
+pub const ENGINE_VERSION: u32 = 10;

@@ -295,6 +295,10 @@ pub(super) fn lines(incident: &Incident) -> Vec<String> {
     if !incident.undetermined_reason.is_empty() {
         lines.push(format!("  undetermined: {}", clean(&incident.undetermined_reason)));
     }
+    lines.extend(incident.notes.last().map(|note| {
+        let link = if note.link.is_empty() { String::new() } else { format!(" {}", clean(&note.link)) };
+        format!("  note: {}{link}", clean(&note.text))
+    }));
     lines
 }
 

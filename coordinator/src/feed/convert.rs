@@ -5,8 +5,8 @@ mod claim;
 use std::{str::FromStr, time::Duration};
 
 use faultline_attribution::{
-    Alibi, CellChange, CellState, Change, EvidenceRow, IncidentId, Probabilities, State, Suspect, Timestamp, Verdict,
-    Visibility, change::RecordType,
+    Alibi, CellChange, CellState, Change, EvidenceRow, IncidentId, Note, Probabilities, State, Suspect, Timestamp,
+    Verdict, Visibility, change::RecordType,
 };
 use faultline_proto::{convert, feed::v1 as feed, types::v1 as wire};
 
@@ -85,6 +85,8 @@ pub fn incident(change: &Change) -> wire::Incident {
         attributed_at: change.attributed_at.map(at),
         resolved_at: change.resolved_at.map(at),
         engine: change.engine,
+        notes: change.notes.iter().map(note).collect(),
+        retraction_reason: change.retraction_reason.clone(),
     }
 }
 
@@ -131,7 +133,18 @@ pub fn change(incident: &wire::Incident) -> Option<Change> {
         attributed_at: when(incident.attributed_at.as_ref()),
         resolved_at: when(incident.resolved_at.as_ref()),
         engine: incident.engine,
+        notes: incident.notes.iter().filter_map(noted).collect(),
+        retraction_reason: incident.retraction_reason.clone(),
     })
+}
+
+fn note(note: &Note) -> wire::Note {
+    wire::Note { at: Some(at(note.at)), text: note.text.clone(), link: note.link.clone() }
+}
+
+fn noted(note: &wire::Note) -> Option<Note> {
+    let at = Timestamp::from_micros(convert::micros(note.at.as_ref())?);
+    Some(Note { at, text: note.text.clone(), link: note.link.clone() })
 }
 
 fn evidence_row(row: &wire::Evidence) -> Option<EvidenceRow> {

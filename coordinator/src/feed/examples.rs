@@ -62,5 +62,7 @@ pub(crate) fn front_door() -> Change {
         attributed_at: Some(ONSET.after(Duration::from_secs(12))),
         resolved_at: None,
         engine: 1,
+        notes: Vec::new(),
+        retraction_reason: String::new(),
     }
 }

@@ -66,6 +66,10 @@ fn timeline(story: &Story<'_>) -> Section {
     for said in story.material.said.iter().flatten() {
         rows.push((said.at, words::from_onset(said.at, onset), format!("{}: {}", said.who, said.what)));
     }
+    for note in &story.last.notes {
+        let link = if note.link.is_empty() { String::new() } else { format!(" ({})", note.link) };
+        rows.push((note.at, words::from_onset(note.at, onset), format!("Note: {}{link}", note.text)));
+    }
     rows.sort_by_key(|(at, ..)| *at);
     if story.is_open() {
         rows.push((story.material.made_at, words::from_onset(story.material.made_at, onset), "It goes on.".into()));

@@ -111,7 +111,7 @@ fn october() -> Case {
             Input::Observation(seen) => (seen.at, seen.received_at) = (moved(seen.at), moved(seen.received_at)),
             Input::Session(session) => session.at = moved(session.at),
             Input::Distrust { since, .. } => *since = moved(*since),
-            Input::World(_) => {}
+            Input::World(_) | Input::Remark(_) => {}
         }
     }
     (case.start, case.end) = (moved(case.start), moved(case.end));

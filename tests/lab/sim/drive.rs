@@ -56,6 +56,7 @@ fn place(input: &Input) -> (u8, &str, &str, Timestamp) {
         },
         Input::Session(change) => (1, change.agent.as_str(), "", change.at),
         Input::Distrust { agent, since } => (2, agent.as_str(), "", *since),
+        Input::Remark(remark) => (2, "", remark.of.incident.as_str(), remark.of.at),
         Input::Observation(seen) => (3, seen.agent.as_str(), seen.target.as_str(), seen.at),
     }
 }

@@ -10,6 +10,7 @@ mod parts;
 mod path;
 mod properties;
 mod refusal;
+mod remarks;
 mod script;
 mod shared;
 mod sim;

@@ -115,8 +115,34 @@ pub struct SessionChange {
     pub state: SessionState,
 }
 
-/// What the core is told.
+/// What a person says of an incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remark {
+    /// The incident, as it was published when the person spoke: it may have ended long ago.
+    pub of: Change,
+    /// What.
+    pub saying: Saying,
+}
+
+/// What may be said of an incident.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Saying {
+    /// Something to be read beside it. Nothing is concluded from it.
+    Note {
+        /// Plain text.
+        text: String,
+        /// Where to read more: http or https, or empty.
+        link: String,
+    },
+    /// That it is wrong. It is taken back in public, and does not open again while its evidence lasts.
+    Retraction {
+        /// Why, in plain text.
+        reason: String,
+    },
+}
+
+/// What the core is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Input {
     /// A run.
     Observation(Observation),
@@ -131,6 +157,8 @@ pub enum Input {
         /// Since when.
         since: Timestamp,
     },
+    /// A person said something of an incident.
+    Remark(Box<Remark>),
 }
 
 /// What the core says.

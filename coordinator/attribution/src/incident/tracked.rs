@@ -56,6 +56,8 @@ pub(crate) struct Tracked {
     pub(super) rival: Option<(String, Agreement)>,
     /// Ticks for which another incident has explained this one.
     pub(super) shadowed: Agreement,
+    /// A person took it back, and its evidence lasts.
+    pub(super) is_withdrawn: bool,
     /// The newest revision as it was published.
     pub(super) published: Change,
 }
@@ -92,20 +94,33 @@ impl Tracked {
             attributed_at: None,
             resolved_at: None,
             engine: ENGINE_VERSION,
+            notes: Vec::new(),
+            retraction_reason: String::new(),
         };
+        Self {
+            footprint: assessment.footprint.clone(),
+            is_local: assessment.element.kind.is_local(),
+            may_be_depended_on: super::is_dependency(&assessment.element),
+            ..Self::of(change)
+        }
+    }
+
+    /// An incident of which only what was published is known.
+    pub(super) fn of(change: Change) -> Self {
         Self {
             published: change.clone(),
             change,
             element: None,
             explanation: Explanation::default(),
-            footprint: assessment.footprint.clone(),
-            is_local: assessment.element.kind.is_local(),
-            may_be_depended_on: super::is_dependency(&assessment.element),
+            footprint: BTreeSet::new(),
+            is_local: false,
+            may_be_depended_on: false,
             peak: 0.0,
             consequences: BTreeSet::new(),
             quiet_since: None,
             rival: None,
             shadowed: Agreement::default(),
+            is_withdrawn: false,
         }
     }
 
@@ -252,10 +267,7 @@ impl Tracked {
                 self.publish(now)
             });
         }
-        let share = f64::from(failed) / f64::from(runs);
-        self.peak = self.peak.max(share);
-        let quiet = share <= RECOVERED_OF_ALL.get().max(RECOVERED.get() * self.peak).min(self.peak / 2.0);
-        if !quiet {
+        if !self.is_quiet(failed, runs) {
             self.quiet_since = None;
             if self.change.state == State::Recovering {
                 self.change.state = State::Attributed;
@@ -283,6 +295,13 @@ impl Tracked {
             }
             _ => None,
         }
+    }
+
+    /// Whether so few of these runs fail that it is as usual, beside the worst that was seen of it.
+    pub(super) fn is_quiet(&mut self, failed: u32, runs: u32) -> bool {
+        let share = f64::from(failed) / f64::from(runs.max(1));
+        self.peak = self.peak.max(share);
+        share <= RECOVERED_OF_ALL.get().max(RECOVERED.get() * self.peak).min(self.peak / 2.0)
     }
 
     /// Failures and runs in the footprint since `from`.

@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitCode};
 
-use faultline_attribution::{Alibi, Change, EvidenceRow};
+use faultline_attribution::{Alibi, Change, EvidenceRow, Note};
 use faultline_proto::{
     feed::v1::{GetIncidentRequest, ListIncidentsRequest},
     types::v1 as wire,
@@ -143,6 +143,10 @@ fn lines(change: &Change, incident: &wire::Incident, revisions: &[&Change]) -> V
         lines.extend([String::new(), heading("What would change our mind")]);
         lines.extend(change.caveats.iter().map(|caveat| format!("  {}", clean(caveat))));
     }
+    if !change.notes.is_empty() {
+        lines.extend([String::new(), heading("Notes")]);
+        lines.extend(change.notes.iter().map(note));
+    }
     if !revisions.is_empty() {
         lines.extend([String::new(), heading("Revisions")]);
         for revision in revisions {
@@ -196,6 +200,7 @@ fn facts(change: &Change, incident: &wire::Incident) -> Vec<(&'static str, Strin
         ("attributed", moment(incident.attributed_at.as_ref())),
         ("ended", moment(incident.resolved_at.as_ref())),
         ("folded into", Some(clean(&change.superseded_by))),
+        ("taken back", Some(clean(&change.retraction_reason))),
     ];
     rows.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?))).collect()
 }
@@ -206,6 +211,13 @@ fn alibi(alibi: &Alibi) -> String {
         "  {party}: {} of {} checks passed at {layer}, {} vantage groups ({:.1} nats)",
         alibi.passed, alibi.runs, alibi.groups, alibi.nats
     )
+}
+
+fn note(Note { at, text, link }: &Note) -> String {
+    let at = at.to_string();
+    let at = at.get(..19).unwrap_or(&at).replace('T', " ");
+    let link = if link.is_empty() { String::new() } else { format!(" {}", clean(link)) };
+    format!("  {at}Z  {}{link}", clean(text))
 }
 
 fn evidence(row: &EvidenceRow) -> String {
@@ -267,8 +279,25 @@ mod tests {
     }
 
     #[test]
+    fn what_people_say_is_shown() {
+        let mut change = samples::change();
+        change.retraction_reason = "our own firewall".into();
+        let at = change.at;
+        change.notes.push(Note { at, text: "The post-mortem is out.".into(), link: "https://example.org/pir".into() });
+        let text = shown(&change, &[]);
+        for wanted in [
+            "taken back    our own firewall\n",
+            "Notes\n  2025-10-29 15:42:20Z  The post-mortem is out. https://example.org/pir\n",
+        ] {
+            assert!(text.contains(wanted), "{wanted} in\n{text}");
+        }
+    }
+
+    #[test]
     fn text_of_others_stays_text() {
         let mut change = samples::change();
+        change.retraction_reason = "\u{1b}[2J".into();
+        change.notes.push(Note { at: change.at, text: "\u{1b}[2J".into(), link: "\u{7}".into() });
         change.evidence[0].target = "\u{1b}]0;x\u{7}".into();
         change.caveats = vec!["\u{1b}[2J".into()];
         let lines = lines(&change, &convert::incident(&change), &[]);

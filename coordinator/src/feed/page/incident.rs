@@ -106,6 +106,7 @@ pub(super) fn whole(change: &Change, told: &Told<'_>, view: &View<'_>) -> Markup
             }
         }
         @if is_retracted { (retraction(change, told.revisions, view)) }
+        @if !change.notes.is_empty() { (notes(change, view)) }
         section #facts aria-labelledby="facts-title" {
             h2 #facts-title { "Facts" }
             (facts(change, telling, view))
@@ -165,6 +166,23 @@ fn retraction(change: &Change, revisions: &[Change], view: &View<'_>) -> Markup 
                 blockquote { (wrong.headline) }
             }
             p { "Everything below is what we said and why, as it was published." }
+        }
+    }
+}
+
+/// What people wrote beside it, oldest first.
+fn notes(change: &Change, view: &View<'_>) -> Markup {
+    html! {
+        section #notes aria-labelledby="notes-title" {
+            h2 #notes-title { "Notes" }
+            ul {
+                @for note in &change.notes {
+                    li {
+                        (words::at(note.at, view.now)) ": " (note.text)
+                        @if !note.link.is_empty() { " " a href=(note.link) rel="nofollow noreferrer" { (note.link) } }
+                    }
+                }
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Logs with everything in them, folded with and without restarts.
 
 mod claims;
+mod remarks;
 mod script;
 
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Trim: old results leave the log, and what later records refer to stays.
 //!
 //! A trim goes on from where the last one ended, in short steps, each one transaction. Ticks and batches go. Of the catalog,
-//! ranges, and of each agent's slot table, place and session the newest stays, where it is. Of each spool the newest batch
+//! ranges, of each agent's slot table, place and session, and of each incident's retraction the newest stays, where it is. Of each spool the newest batch
 //! that went stays without its results, with the facts that were announced and the losses that were told up to there: so what
 //! is left reads as it read before. The table `kept` names what stayed, and `meta.trimmed` how far the trim came.
 //!
@@ -109,7 +109,7 @@ fn take(
     spools: &mut BTreeMap<(String, Vec<u8>), Spool>,
 ) {
     match record.kind {
-        RecordKind::Tick | RecordKind::Damaged => {}
+        RecordKind::Tick | RecordKind::Note | RecordKind::Damaged => {}
         RecordKind::Batch => {
             let Ok(batch) = ResultBatch::decode(record.payload.clone()) else { return };
             if batch.facts.is_empty() && batch.losses.is_empty() {

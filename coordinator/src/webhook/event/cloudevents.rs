@@ -82,7 +82,7 @@ fn fit(mut envelope: Value) -> Vec<u8> {
             body = text(&envelope);
         }
     }
-    for long in ["headline", "undetermined_reason", "element", "superseded_by"] {
+    for long in ["headline", "undetermined_reason", "element", "superseded_by", "retraction_reason"] {
         if body.len() >= MAX_BODY_BYTES
             && let Some(words) = envelope["data"].get(long).and_then(Value::as_str)
         {

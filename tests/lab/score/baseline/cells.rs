@@ -104,7 +104,7 @@ impl Cells {
             Input::Distrust { agent, since } => {
                 self.distrusted.insert(agent.clone(), *since);
             }
-            Input::Session(_) => {}
+            Input::Session(_) | Input::Remark(_) => {}
         }
     }
 

@@ -243,8 +243,8 @@ impl Names {
     }
 }
 
-/// What somebody else says of an outage (status pages, reports of users) is no input: a verdict is what agents saw. A new
-/// variant does not compile before it has found its place here.
+/// What somebody else says of an outage (status pages, reports of users) is no input: a verdict is what agents saw. What a person
+/// remarks is of our own incidents, and names nobody. A new variant does not compile before it has found its place here.
 #[test]
 fn what_others_claim_is_no_input() {
     let name = |input: &Input| match input {
@@ -252,6 +252,7 @@ fn what_others_claim_is_no_input() {
         Input::World(_) => "World",
         Input::Session(_) => "Session",
         Input::Distrust { .. } => "Distrust",
+        Input::Remark(_) => "Remark",
     };
     let (agent, at) = (AgentId::from("a"), Timestamp::default());
     let all = [

@@ -130,6 +130,11 @@ pub fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_NAME && text.bytes().all(is_fine)
 }
 
+/// Whether a character shows nothing, or makes the text around it show as something else.
+pub(crate) fn is_invisible(character: char) -> bool {
+    text::is_invisible(character)
+}
+
 /// What was seen of a source at one moment, before anybody knows whether it is news.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {

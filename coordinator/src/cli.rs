@@ -3,7 +3,9 @@
 //! Exit codes: 0 fine, 1 it did not work, 2 wrong usage or configuration. `status` alone follows the convention of
 //! monitoring plugins: 0 nothing attributed, 1 suspected, 2 attributed, 3 cannot see, wrong usage included.
 
+mod admin;
 mod agent;
+mod audit;
 mod backup;
 mod catalog;
 mod claim;
@@ -120,6 +122,9 @@ enum Command {
     /// Show what status pages and crowds say, and push in what crowds say
     #[command(subcommand, visible_alias = "claims", before_help = "Example:\n  faultline claim list")]
     Claim(claim::Claim),
+    /// Show what operators asked of the coordinator, who and when
+    #[command(subcommand, before_help = "Example:\n  faultline audit tail")]
+    Audit(audit::Audit),
     /// Look for damage
     #[command(subcommand, before_help = "Example:\n  faultline log check --data-dir ./data")]
     Log(log::Log),
@@ -219,6 +224,7 @@ pub fn main() -> ExitCode {
         Command::Measure(command) => command.run(),
         Command::Page(command) => command.run(),
         Command::Claim(command) => command.run(),
+        Command::Audit(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),

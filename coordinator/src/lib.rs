@@ -5,6 +5,7 @@
 //! same engine from recorded [`results`].
 
 pub mod access;
+pub mod admin;
 pub mod assignment;
 pub mod backup;
 pub mod board;

@@ -18,6 +18,7 @@ use tonic::service::Routes;
 
 use crate::{
     access::Policy,
+    admin::{self, Desk},
     assignment::Assignments,
     catalog::{Catalog, CatalogSource},
     claims::{self, Intake, Sources},
@@ -108,6 +109,7 @@ impl Coordinator {
         let tls = Arc::new(pki::agent_port(data)?);
         let port = FeedPort::new(&options)?;
         let lock = lock(data)?;
+        let operators = admin::Listening::of(data)?;
         let agents = listen(options.agents_listen, "agents", "--agents-listen").await?;
         let feed = listen(options.feed_listen, "the feed", "--feed-listen").await?;
         let metrics = match options.metrics_listen {
@@ -136,6 +138,7 @@ impl Coordinator {
         let ranges = keep::put_in_force(&*records, fold.observer().ranges(), &store, now()).await?;
         let hub = Arc::new(Hub::new(board, changes, clock));
         let claims = Arc::new(Intake::new(Arc::clone(&hub)));
+        let desk = Desk::open(data, Arc::clone(&hub), Arc::clone(&records))?;
         let stop = CancellationToken::new();
         let assignments = Assignments::new(Arc::clone(&catalog), fold.observer().tables().clone());
         let ingest = Ingest::new(
@@ -167,6 +170,7 @@ impl Coordinator {
             keeper.run(until).await;
             Ok(())
         });
+        tasks.spawn(serve_operators(operators, desk, stop.clone()));
         let watching = Arc::clone(&ingest);
         tasks.spawn(async move { Ok(watching.watch().await?) });
         tasks.spawn(serve_agents(agents, tls, Arc::clone(&ingest), stop.clone()));
@@ -244,6 +248,15 @@ async fn serve_agents(
     let greeter = Greeter::new(tls);
     let greet = move |stream, peer| greeter.clone().greet(stream, peer);
     rpc::serve(agents, rpc::AGENTS, router, greet, stopped).await;
+    Ok(())
+}
+
+async fn serve_operators(
+    listening: admin::Listening,
+    desk: Desk,
+    stopped: CancellationToken,
+) -> Result<(), ServeError> {
+    admin::serve(listening, desk, stopped).await;
     Ok(())
 }
 

@@ -131,9 +131,14 @@ impl Witnesses {
 
 /// The front page, as a browser without scripts gets it.
 pub fn page(feed: &str) -> io::Result<String> {
+    path(feed, "/")
+}
+
+/// The page at that path, in the same way.
+pub fn path(feed: &str, path: &str) -> io::Result<String> {
     let address = feed.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address)?;
-    write!(stream, "GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

@@ -75,7 +75,7 @@ fn push(out: &mut String, length: &mut usize, character: char, most: usize) -> b
 }
 
 /// Characters that show nothing, or make the text around them show as something else.
-fn is_invisible(character: char) -> bool {
+pub(super) fn is_invisible(character: char) -> bool {
     let turns =
         matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     turns || (character.is_control() && !character.is_whitespace())

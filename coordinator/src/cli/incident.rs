@@ -1,7 +1,9 @@
-//! `faultline incident`: what was published of incidents, past and present, from the coordinator's feed.
+//! `faultline incident`: what was published of incidents, past and present, from the coordinator's feed, and what a person
+//! says of them, over its admin socket.
 
 mod get;
 mod list;
+mod say;
 
 use std::process::ExitCode;
 
@@ -14,6 +16,10 @@ pub(super) enum Incident {
     List(list::List),
     /// Show one incident: facts, evidence, who is cleared, earlier revisions
     Get(get::Get),
+    /// Publish a note beside an incident
+    Annotate(say::Annotate),
+    /// Take an incident back in public
+    Retract(say::Retract),
 }
 
 /// How incidents are written.
@@ -33,6 +39,8 @@ impl Incident {
         match self {
             Self::List(list) => list.run(),
             Self::Get(get) => get.run(),
+            Self::Annotate(annotate) => annotate.run(),
+            Self::Retract(retract) => retract.run(),
         }
     }
 }

@@ -3,7 +3,12 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::{
-    access::tls::TlsError, catalog::CatalogError, fold::FoldError, local_agent::LocalAgentError, log::LogError,
+    access::tls::TlsError,
+    admin::{SocketError, audit::AuditError},
+    catalog::CatalogError,
+    fold::FoldError,
+    local_agent::LocalAgentError,
+    log::LogError,
     pki::PkiError,
 };
 
@@ -25,6 +30,12 @@ pub enum ServeError {
     /// The local agent.
     #[error(transparent)]
     LocalAgent(#[from] LocalAgentError),
+    /// The admin socket.
+    #[error(transparent)]
+    Admin(#[from] SocketError),
+    /// The audit record.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// A port.
     #[error("cannot listen for {who} on {address}: {source} (choose another with {flag})")]
     Listen {

@@ -130,7 +130,7 @@ impl Up {
         if let Some(Ok(outcome)) = &outcome {
             let ending = if outcome.is_right { "the feed told the truth" } else { "the feed did not tell the truth" };
             say(&format!("end     {ending}"));
-            fleet = self.hold(fleet).await?;
+            fleet = Box::pin(self.hold(fleet)).await?;
         }
         fleet.stop().await;
         net.shutdown().await;

@@ -67,7 +67,7 @@ fn a_note_changes_nothing_but_what_is_told() {
 }
 
 #[test]
-fn what_is_taken_back_stays_so_while_its_evidence_lasts() {
+fn what_is_taken_back_stays_so_while_its_evidence_lasts_and_may_come_again() {
     let (mut sim, newest) = named();
     let before = sim.changes.len();
     say(&mut sim, &newest, retraction());
@@ -84,6 +84,11 @@ fn what_is_taken_back_stays_so_while_its_evidence_lasts() {
 
     sim.healthy(240);
     assert_eq!(sim.changes.len(), before + 1, "{:#?}", sim.changes.last());
+
+    sim.run(60, &front_door);
+    let last = sim.changes.last().expect("a change");
+    assert_eq!((last.state, last.element.as_str()), (State::Attributed, "azure/front-door"), "{last:#?}");
+    assert_ne!(last.incident, newest.incident);
 }
 
 #[test]

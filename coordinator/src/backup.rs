@@ -1,7 +1,8 @@
 //! Backup and restore: everything that a coordinator must not lose, in one folder.
 //!
 //! A backup is a folder: `manifest.json`, `log.sqlite` (records, changes, what was admitted, counts), `ca/` (so that every
-//! agent's certificate stays good), `agents/` (the registry), `ranges/`, `webhooks/` (their files; how far each is does not come
+//! agent's certificate stays good), `agents/` (the registry), `subscribers/` (their tokens' hashes),
+//! `audit.sqlite` (what operators asked), `ranges/`, `webhooks/` (their files; how far each is does not come
 //! along: after a restore they begin at the newest change), and `snapshots/` of the fold. The manifest names each file with its
 //! size and CRC-32C, the feed, and how far log and feed reach.
 //!
@@ -24,12 +25,14 @@ use faultline_attribution::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::audit;
+
 /// Format of a backup.
 const FORMAT: u32 = 1;
 
 /// Folders that are copied before the log, and after it.
 const BEFORE: [&str; 1] = ["snapshots"];
-const AFTER: [&str; 4] = ["ca", "agents", "ranges", "webhooks"];
+const AFTER: [&str; 5] = ["ca", "agents", "subscribers", "ranges", "webhooks"];
 
 /// The log, in a data directory as in a backup.
 const LOG: &str = "log.sqlite";
@@ -142,9 +145,12 @@ pub fn backup(
         copy_folder(&data.join(folder), &fresh.path.join(folder))?;
     }
     let log = fresh.path.join(LOG);
-    copy_log(&data.join(LOG), &log, progress)?;
+    copy_store(&data.join(LOG), &log, progress)?;
     for folder in AFTER {
         copy_folder(&data.join(folder), &fresh.path.join(folder))?;
+    }
+    if data.join(audit::FILE).is_file() {
+        copy_store(&data.join(audit::FILE), &fresh.path.join(audit::FILE), |_, _| {})?;
     }
     let store = |source| BackupError::Store { path: log.clone(), source };
     let copied = Connection::open_with_flags(&log, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(store)?;
@@ -273,8 +279,8 @@ impl Drop for Fresh {
     }
 }
 
-/// Copies the log as it is at one moment, while others write to it.
-fn copy_log(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<(), BackupError> {
+/// Copies an SQLite file as it is at one moment, while others write to it.
+fn copy_store(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<(), BackupError> {
     let store = |source| BackupError::Store { path: from.to_owned(), source };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(from, flags).map_err(store)?;

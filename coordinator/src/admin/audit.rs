@@ -21,7 +21,7 @@ use serde::Serialize;
 pub const ENTRIES: i64 = 100_000;
 
 /// Name of the file in the data directory.
-const FILE: &str = "audit.sqlite";
+pub(crate) const FILE: &str = "audit.sqlite";
 
 /// Version of the tables, in `PRAGMA user_version`.
 const SCHEMA: i64 = 1;
@@ -137,7 +137,7 @@ impl Audit {
     }
 
     /// Puts a call on record, before it is acted on. Returns its number.
-    pub(super) fn begin(&self, at: Timestamp, uid: u32, call: &str, asked: &str) -> Result<i64, AuditError> {
+    pub(crate) fn begin(&self, at: Timestamp, uid: u32, call: &str, asked: &str) -> Result<i64, AuditError> {
         let mut connection = self.connection();
         let mut write = || -> rusqlite::Result<i64> {
             let transaction = connection.transaction()?;

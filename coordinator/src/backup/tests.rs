@@ -1,6 +1,8 @@
 //! A backup is whole or not there, and so is what is made of it.
 
 use crate::{
+    access::tokens::{Role, Tokens},
+    admin::audit::Audit,
     log::{Admission, Appended, ChangeLog as _, Cursor, RecordLog as _, sqlite::SqliteLog},
     pki::Authority,
     record::Record,
@@ -15,6 +17,9 @@ fn data() -> tempfile::TempDir {
     let authority = Authority::init(data.path(), "lab.example", &[], now).expect("authority");
     let place = Place { isp: Some("telekom-de".into()), ..Place::default() };
     Registry::of(data.path()).issue(&authority, "fra-1", &place, now).expect("agent");
+    Tokens::of(data.path()).create("noc", vec![Role::MeasureRead], None, Timestamp::from_micros(now)).expect("token");
+    let audit = Audit::open(data.path()).expect("audit record");
+    audit.begin(Timestamp::from_micros(now), 1000, "annotate", "{}").expect("on record");
     data
 }
 
@@ -55,6 +60,9 @@ async fn a_backup_under_load_is_the_log_of_one_moment() {
     assert_eq!(copy.feed_id(), log.feed_id());
     assert!(Authority::open(&restored).is_ok());
     assert!(Registry::of(&restored).place("fra-1").is_some());
+    assert_eq!(Tokens::of(&restored).all(), Tokens::of(data.path()).all());
+    let asked = |data: &Path| Audit::tail(data, 9).expect("audit record");
+    assert!(!asked(&restored).is_empty() && asked(&restored) == asked(data.path()));
     let mode = fs::metadata(restored.join("ca/root.key")).expect("key").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

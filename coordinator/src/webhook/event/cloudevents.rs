@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{Event, MAX_BODY_BYTES, Scene};
 
 /// Lists that may be cut, in the order in which they are.
-const LISTS: [&str; 5] = ["evidence", "alibis", "suspects", "caveats", "regions"];
+const LISTS: [&str; 6] = ["evidence", "alibis", "suspects", "caveats", "regions", "notes"];
 
 pub(super) fn body(event: &Event<'_>, scene: &Scene, id: &str) -> Vec<u8> {
     let (what, time, data) = match event {

@@ -13,6 +13,7 @@ mod desk;
 mod socket;
 pub mod words;
 
+use faultline_attribution::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
@@ -35,6 +36,10 @@ pub enum Call {
     Annotate(Annotate),
     /// Take an incident back in public.
     Retract(Retract),
+    /// Announce planned work.
+    AddWork(AddWork),
+    /// Call planned work off.
+    CancelWork(CancelWork),
 }
 
 /// A note for an incident.
@@ -60,12 +65,42 @@ pub struct Retract {
     pub reason: String,
 }
 
+/// An announcement of work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddWork {
+    /// When it begins.
+    pub starts_at: Timestamp,
+    /// When it ends.
+    pub ends_at: Timestamp,
+    /// What will be done; plain text of at most [`MAX_TEXT`] characters.
+    pub text: String,
+    /// Where to read more: http or https, or empty.
+    #[serde(default)]
+    pub link: String,
+    /// What it touches; at most [`work::ELEMENTS`](crate::work::ELEMENTS), empty for what is not said.
+    #[serde(default)]
+    pub elements: Vec<String>,
+}
+
+/// Planned work that will not be done, or ends early.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelWork {
+    /// Which.
+    pub id: String,
+    /// Why; plain text of at most [`MAX_TEXT`] characters.
+    pub reason: String,
+}
+
 impl Call {
     /// Its word, as in the audit record.
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Annotate(_) => "annotate",
             Self::Retract(_) => "retract",
+            Self::AddWork(_) => "add_work",
+            Self::CancelWork(_) => "cancel_work",
         }
     }
 }
@@ -83,10 +118,11 @@ pub enum Answer {
 /// What was published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
-    /// Of which incident.
-    pub incident: String,
-    /// The revision that says it.
-    pub revision: u64,
+    /// Of which incident, or which planned work.
+    pub id: String,
+    /// The revision of the incident that says it; planned work has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
 }
 
 /// Why something was not done.
@@ -111,6 +147,14 @@ pub enum Why {
     State,
     /// It could not be done, or not in time.
     Failed,
+}
+
+impl Done {
+    /// "inc-20251029T154113Z-1 revision 3".
+    pub fn what(&self) -> String {
+        let revision = self.revision.map(|revision| format!(" revision {revision}"));
+        format!("{}{}", self.id, revision.unwrap_or_default())
+    }
 }
 
 impl Refused {

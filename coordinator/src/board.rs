@@ -10,7 +10,7 @@ use std::{
 use faultline_attribution::{CellChange, Change, IncidentId, Layer, State, Timestamp, Verdict, Visibility};
 
 use self::spells::Spells;
-use crate::{claims::Claims, feed::Published, fold::Damage, log::Entry};
+use crate::{claims::Claims, feed::Published, fold::Damage, log::Entry, work::Plan};
 
 /// Incidents that ended longer ago than this leave the snapshot (they stay in the history).
 const RECENT: Duration = Duration::from_hours(24);
@@ -35,6 +35,8 @@ pub struct Board {
     pub notices: Vec<String>,
     /// What others say: shown, and no input to anything. When each was last checked is refreshed.
     pub claims: Claims,
+    /// What operators plan to work on: shown, and no input to anything.
+    pub work: Plan,
     spells: Spells,
     /// What is wrong with webhooks, by name; kept by [`crate::webhook`].
     pub webhooks: BTreeMap<String, String>,
@@ -50,6 +52,7 @@ enum Subject {
     Cell(String, String, Layer),
     Visibility,
     Claim(String, String),
+    Work(String),
 }
 
 impl Subject {
@@ -59,6 +62,7 @@ impl Subject {
             Published::Cell(cell) => Self::Cell(cell.provider.clone(), cell.region.clone(), cell.layer),
             Published::Visibility(_) => Self::Visibility,
             Published::Claim(claim) => Self::Claim(claim.source.clone(), claim.about.clone()),
+            Published::Work(work) => Self::Work(work.id.clone()),
         }
     }
 }
@@ -126,6 +130,7 @@ impl Board {
                 self.visibility = visibility.clone();
             }
             Published::Claim(claim) => self.claims.apply(claim),
+            Published::Work(work) => self.work.apply(work, entry.published_at),
         }
     }
 
@@ -152,6 +157,7 @@ impl Board {
                 let told = self.claims.told(source, about)?;
                 Some(Published::Claim(Box::new(told.newest().clone())))
             }
+            Subject::Work(id) => self.work.get(id).map(|work| Published::Work(Box::new(work.clone()))),
         }
     }
 

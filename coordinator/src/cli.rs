@@ -33,6 +33,7 @@ mod subscribers;
 pub mod top;
 mod watch;
 mod webhook;
+mod work;
 
 use std::{
     io::IsTerminal as _,
@@ -122,6 +123,12 @@ enum Command {
     /// Show what status pages and crowds say, and push in what crowds say
     #[command(subcommand, visible_alias = "claims", before_help = "Example:\n  faultline claim list")]
     Claim(claim::Claim),
+    /// Announce planned work, call it off, list it
+    #[command(
+        subcommand,
+        before_help = "Example:\n  faultline work add --for 2h --text \"New uplink for the agents in Frankfurt\"\n  faultline work list"
+    )]
+    Work(work::Work),
     /// Show what operators asked of the coordinator, who and when
     #[command(subcommand, before_help = "Example:\n  faultline audit tail")]
     Audit(audit::Audit),
@@ -224,6 +231,7 @@ pub fn main() -> ExitCode {
         Command::Measure(command) => command.run(),
         Command::Page(command) => command.run(),
         Command::Claim(command) => command.run(),
+        Command::Work(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Backup(command) => command.run(),

@@ -33,6 +33,7 @@ use crate::{
     board::Board,
     claims::Claim,
     log::{ChangeLog, Cursor, Entry, LogError},
+    work::PlannedWork,
 };
 
 /// Changes that a subscriber may lie behind before it is cut off.
@@ -50,6 +51,8 @@ pub enum Published {
     Visibility(Visibility),
     /// What somebody else says; no tick makes it, and none reads it.
     Claim(Box<Claim>),
+    /// What an operator plans to work on; no tick makes it, and none reads it.
+    Work(Box<PlannedWork>),
 }
 
 /// What healthy probes saw of targets.

@@ -37,4 +37,5 @@ pub mod rpc;
 pub mod serve;
 pub mod tick;
 pub mod webhook;
+pub mod work;
 pub mod world_file;

@@ -15,6 +15,7 @@ pub const CONTRACTS: &[(&str, &str)] = &[
     contract!("faultline/types/v1/claim.proto"),
     contract!("faultline/types/v1/incident.proto"),
     contract!("faultline/types/v1/probe.proto"),
+    contract!("faultline/types/v1/work.proto"),
     contract!("google/rpc/status.proto"),
 ];
 

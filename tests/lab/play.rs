@@ -130,7 +130,7 @@ impl<'a> Play<'a> {
                     Some(Message::Event(event)) => match event.change {
                         Some(Change::Incident(incident)) => self.hear(&incident),
                         Some(Change::Visibility(visibility)) => self.see(&visibility),
-                        Some(Change::Cell(_) | Change::Claim(_)) | None => {}
+                        Some(Change::Cell(_) | Change::Claim(_) | Change::Work(_)) | None => {}
                     },
                     Some(Message::Bookmark(_) | Message::Closing(_) | Message::Gap(_)) | None => {}
                 },

@@ -1,5 +1,7 @@
 //! The desk: takes calls of operators, one at a time, and says what became of each.
 
+mod work;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use faultline_attribution::{Change, IncidentId, MAX_NOTES, Remark, Saying, State, Timestamp};
@@ -67,7 +69,7 @@ impl Desk {
         };
         drop(turn);
         let outcome = match &answer {
-            Ok(done) => format!("done: {} revision {}", done.incident, done.revision),
+            Ok(done) => format!("done: {}", done.what()),
             Err(refused) => format!("refused: {refused}"),
         };
         if let Err(error) = self.audit.end(entry, &outcome) {
@@ -102,6 +104,8 @@ impl Desk {
                 })
                 .await
             }
+            Call::AddWork(asked) => self.add_work(asked).await,
+            Call::CancelWork(asked) => self.cancel_work(asked).await,
         }
     }
 
@@ -137,7 +141,7 @@ impl Desk {
             );
             Refused::new(Why::Failed, message)
         })?;
-        told.map(|revision| Done { incident: remark.of.incident.to_string(), revision })
+        told.map(|revision| Done { id: remark.of.incident.to_string(), revision: Some(revision) })
     }
 
     /// The revision that says it.

@@ -214,7 +214,7 @@ impl Watch {
                             self.sight(&mut told, &visibility, place)?;
                             false
                         }
-                        Some(Changed::Cell(_) | Changed::Claim(_)) | None => false,
+                        Some(Changed::Cell(_) | Changed::Claim(_) | Changed::Work(_)) | None => false,
                     }
                 }
                 News::Bookmark(_) => false,

@@ -16,7 +16,7 @@ let icon = $("#icon").getAttribute("href");
 
 function connect(after) {
   const source = new EventSource("/events?after=" + after);
-  for (const kind of ["change", "cell", "visibility", "claim", "tick", "reset"]) {
+  for (const kind of ["change", "cell", "visibility", "claim", "work", "tick", "reset"]) {
     source.addEventListener(kind, () => {
       heardAt = Date.now();
       tell();

@@ -1,6 +1,7 @@
 //! From what the core says to what the wire carries.
 
 mod claim;
+mod work;
 
 use std::{str::FromStr, time::Duration};
 
@@ -10,7 +11,10 @@ use faultline_attribution::{
 };
 use faultline_proto::{convert, feed::v1 as feed, types::v1 as wire};
 
-pub use self::claim::{claim, claimed, told};
+pub use self::{
+    claim::{claim, claimed, told},
+    work::{planned, work},
+};
 use super::{Published, filter::Filter};
 use crate::board::Board;
 
@@ -28,6 +32,7 @@ pub fn snapshot(board: &Board, filter: &Filter, now: Timestamp) -> feed::Snapsho
         visibility: Some(visibility(&board.sight())),
         notices: board.all_notices(),
         claims: board.claims.all().filter(|_| filter.wants(feed::ChangeKind::Claim)).map(told).collect(),
+        planned_work: board.work.recent(now).filter(|planned| filter.passes_work(planned)).map(work).collect(),
     }
 }
 
@@ -38,6 +43,7 @@ pub fn event(published_at: Timestamp, published: &Published) -> feed::FeedEvent 
         Published::Cell(change) => feed::feed_event::Change::Cell(cell(change)),
         Published::Visibility(change) => feed::feed_event::Change::Visibility(visibility(change)),
         Published::Claim(change) => feed::feed_event::Change::Claim(claim(change)),
+        Published::Work(change) => feed::feed_event::Change::Work(work(change)),
     };
     feed::FeedEvent { published_at: Some(at(published_at)), change: Some(change) }
 }

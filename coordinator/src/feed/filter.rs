@@ -10,6 +10,7 @@ use faultline_attribution::{Change, ElementKind, IncidentId, Verdict};
 use faultline_proto::{feed::v1 as wire, types::v1 as types};
 
 use super::Published;
+use crate::work::PlannedWork;
 
 /// Values of one field, at most.
 const VALUES: usize = 100;
@@ -139,6 +140,12 @@ impl Filter {
             && (self.elements.is_empty() || self.elements.iter().any(|wanted| overlap(wanted, &element)))
     }
 
+    /// Whether planned work passes.
+    pub fn passes_work(&self, work: &PlannedWork) -> bool {
+        let elements = self.elements.iter().map(String::as_str);
+        self.wants(wire::ChangeKind::Work) && (self.elements.is_empty() || work.may_touch(elements))
+    }
+
     /// Whether changes of this kind are wanted at all.
     pub fn wants(&self, kind: wire::ChangeKind) -> bool {
         self.kinds.is_empty() || self.kinds.contains(&kind)
@@ -225,6 +232,7 @@ impl Sieve {
             Published::Cell(cell) => self.filter.passes_cell(&cell.provider, &cell.region),
             Published::Visibility(_) => self.filter.wants(wire::ChangeKind::Visibility),
             Published::Claim(_) => self.filter.wants(wire::ChangeKind::Claim),
+            Published::Work(work) => self.filter.passes_work(work),
         }
     }
 }

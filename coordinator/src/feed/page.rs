@@ -20,6 +20,7 @@ pub mod theme;
 mod timeline;
 mod vantage;
 pub(crate) mod words;
+mod work;
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -120,6 +121,7 @@ pub fn front(view: &View<'_>) -> Markup {
         @if view.copied.is_none() { (mine::mine(view)) }
         (matrix::matrix(view))
         (lanes::lanes(view))
+        (work::near(view))
         (timeline::timeline(view))
         (map::map(view))
         (incident::recent(view))

@@ -24,6 +24,13 @@ fn get(served: &Served, incident: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
 }
 
+/// The JSON at that path of the feed.
+fn json(served: &Served, path: &str) -> Value {
+    let answer = stage::path(&served.feed, path).expect("an answer");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("head and body");
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+}
+
 /// Looks until Front Door is accused; returns which incident that is.
 async fn accused(served: &Served, witnesses: &mut Witnesses) -> String {
     for round in 0..600 {
@@ -59,7 +66,7 @@ fn a_note_and_a_retraction_are_public_on_record_and_survive_a_kill() {
         let (code, said) = operate(data.path(), &["incident", "retract", &incident, "--reason", "Our own firewall."]);
         assert!(code == Some(0) && said.contains("is retracted with revision "), "{said}");
         // Its evidence goes on, and nobody is accused of it again.
-        for _ in 0..80 {
+        for _ in 0..40 {
             witnesses.look(is_behind_front_door).await.expect("look");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -80,6 +87,8 @@ fn a_note_and_a_retraction_are_public_on_record_and_survive_a_kill() {
     assert!(report.contains("Note: ") && report.contains("Our own firewall"), "{report}");
     let scorecard = stage::path(&served.feed, "/scorecard").expect("the page");
     assert!(scorecard.contains("A person says that Azure Front Door was not at fault"), "{scorecard}");
+
+    let planned = plan_work(data.path(), &served, &incident);
 
     for (arguments, code, wanted) in [
         (["incident", "retract", &incident, "--reason", "again"], 1, "is retracted already"),
@@ -106,19 +115,53 @@ fn a_note_and_a_retraction_are_public_on_record_and_survive_a_kill() {
         .collect();
     assert_eq!(
         shown.iter().map(|(call, _)| *call).collect::<Vec<_>>(),
-        ["annotate", "retract", "retract", "annotate", "annotate"]
+        ["annotate", "retract", "add_work", "add_work", "add_work", "cancel_work", "retract", "annotate", "annotate"]
     );
     assert!(shown[1].1.starts_with(&format!("done: {incident} revision ")), "{audit}");
-    assert!(shown[2..].iter().all(|(_, outcome)| outcome.starts_with("refused: ")), "{audit}");
+    assert_eq!(shown[3].1, format!("done: {planned}"));
+    assert!(shown[6..].iter().all(|(_, outcome)| outcome.starts_with("refused: ")), "{audit}");
     let me = owner(data.path());
     assert!(entries.iter().all(|entry| entry["uid"] == me), "{audit}");
 
     let served = Served::start(data.path(), &catalog, &[]);
     assert_eq!(get(&served, &incident), retracted, "the same after a kill");
+    let works = json(&served, "/api/v1/work");
+    assert_eq!(works["work"].as_array().map(Vec::len), Some(2), "the same after a kill: {works}");
     let (code, said) = operate(data.path(), &["incident", "annotate", &incident, "--text", "Still wrong."]);
     assert_eq!(code, Some(0), "a socket that was left behind is replaced: {said}");
     let noted = get(&served, &incident);
     assert_eq!((noted["state"].as_str(), noted["notes"].as_array().map(Vec::len)), (Some("retracted"), Some(2)));
+}
+
+/// Announces work beside the incident and elsewhere, and calls the latter off. Returns the id of the first.
+fn plan_work(data: &Path, served: &Served, incident: &str) -> String {
+    let add = |more: &[&str]| operate(data, &[&["work", "add", "--text", "<b>Switch</b> replaced"], more].concat());
+    let (code, said) = add(&["--from", "2020-01-01T00:00:00Z", "--for", "1h"]);
+    assert!(code == Some(2) && said.contains("more than 366 days"), "{said}");
+    let onset = get(served, incident)["onset_at"].as_str().expect("an instant").to_owned();
+    let announced = |element: &str| {
+        let (code, said) = add(&["--from", &onset, "--for", "1h", "--element", element]);
+        assert!(code == Some(0) && said.contains(" is announced, from "), "{said}");
+        said.split_whitespace().next().expect("an id").to_owned()
+    };
+    let (beside, elsewhere) = (announced("azure/front-door"), announced("aws/us-east-1"));
+    let (code, said) = operate(data, &["work", "cancel", &elsewhere, "--reason", "Put off."]);
+    assert!(code == Some(0) && said.contains("is called off"), "{said}");
+
+    let listed = text(&faultline(&["work", "list", "--feed", &served.feed]).stdout);
+    assert!(listed.contains(&format!("{beside}  in progress")) && listed.contains("cancelled"), "{listed}");
+    let front = stage::path(&served.feed, "/").expect("the page");
+    assert!(front.contains("&lt;b&gt;Switch&lt;/b&gt; replaced") && front.contains("called off"), "{front}");
+    let page = stage::path(&served.feed, &format!("/incidents/{incident}")).expect("the page");
+    let at_the_time = page.split("Planned work at the time").nth(1).expect("it went on then");
+    assert!(
+        at_the_time.contains("<code>azure/front-door</code>") && !at_the_time.contains("us-east-1</code>"),
+        "{page}"
+    );
+    let active = json(served, "/api/v2/scheduled-maintenances/active.json");
+    assert_eq!(active["scheduled_maintenances"][0]["id"], beside);
+    assert_eq!(active["scheduled_maintenances"].as_array().map(Vec::len), Some(1));
+    beside
 }
 
 /// The user who made this test's files, as the kernel says.

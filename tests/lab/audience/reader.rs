@@ -250,6 +250,7 @@ fn published(change: &Changed) -> Option<Published> {
         })),
         Changed::Visibility(_) => Some(Published::Visibility(Visibility::default())),
         Changed::Claim(claim) => wire::claimed(claim).map(|claim| Published::Claim(Box::new(claim))),
+        Changed::Work(work) => wire::planned(work).map(|work| Published::Work(Box::new(work))),
     }
 }
 

@@ -172,7 +172,7 @@ impl Cells {
                 }
                 past.blind.push((entry.published_at, sight.below_quorum));
             }
-            Published::Cell(_) | Published::Incident(_) | Published::Claim(_) => {}
+            Published::Cell(_) | Published::Incident(_) | Published::Claim(_) | Published::Work(_) => {}
         }
     }
 

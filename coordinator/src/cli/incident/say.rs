@@ -46,7 +46,7 @@ impl Annotate {
     pub(in crate::cli) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { incident, text, link, data } = self;
         let done = admin::ask(&data.data_dir, &Call::Annotate(AnnotateCall { incident, text, link }))?;
-        say(&format!("{} revision {} has the note", done.incident, done.revision))?;
+        say(&format!("{} has the note", done.what()))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -55,7 +55,7 @@ impl Retract {
     pub(in crate::cli) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { incident, reason, data } = self;
         let done = admin::ask(&data.data_dir, &Call::Retract(RetractCall { incident, reason }))?;
-        say(&format!("{} is retracted with revision {}", done.incident, done.revision))?;
+        say(&format!("{} is retracted with revision {}", done.id, done.revision.unwrap_or_default()))?;
         Ok(ExitCode::SUCCESS)
     }
 }

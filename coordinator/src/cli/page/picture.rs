@@ -117,6 +117,7 @@ fn entry(sequence: u64, event: &FeedEvent) -> Option<Entry> {
         feed_event::Change::Cell(cell) => Published::Cell(convert::cell_change(cell)?),
         feed_event::Change::Visibility(visibility) => Published::Visibility(convert::sight(visibility)?),
         feed_event::Change::Claim(claim) => Published::Claim(Box::new(convert::claimed(claim)?)),
+        feed_event::Change::Work(work) => Published::Work(Box::new(convert::planned(work)?)),
     };
     let published_at = Timestamp::from_micros(micros(event.published_at.as_ref())?);
     Some(Entry { sequence, tick: Cursor::START, published_at, published })

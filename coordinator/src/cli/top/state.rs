@@ -134,7 +134,7 @@ impl State {
                     Some(Change::Incident(incident)) => self.incident(incident),
                     Some(Change::Cell(cell)) => self.cell(cell),
                     Some(Change::Visibility(visibility)) => self.visibility = visibility,
-                    Some(Change::Claim(_)) | None => {}
+                    Some(Change::Claim(_) | Change::Work(_)) | None => {}
                 }
             }
             News::Bookmark(bookmark) => {

@@ -6,6 +6,7 @@
 //! | `/api/v1/incidents` | every incident, the newest first, a page at a time |
 //! | `/api/v1/incidents/{id}` | its newest revision, and all that are kept, oldest first |
 //! | `/api/v1/cells`, `/api/v1/visibility` | the matrix; how well we see |
+//! | `/api/v1/work` | planned work of the last 90 days and to come, by when it begins |
 //! | `/api/v1/openapi.json` | the description |
 //!
 //! Rules: an incident is the Change object of `watch -o ndjson`, byte for byte; each answer says which feed it is of and up to
@@ -33,7 +34,10 @@ use super::{
     Picture,
     answer::{Answered, Document, Freshness, Problem, echo, sent},
 };
-use crate::feed::Hub;
+use crate::{
+    feed::Hub,
+    work::{PlannedWork, Stage},
+};
 
 /// The description of all paths, in `OpenAPI` 3.1.
 const DESCRIPTION: &str = include_str!("api/openapi.json");
@@ -54,6 +58,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(hub: Arc<Hub>) -> Router<
             )
             .route("/incidents", get(list))
             .route("/incidents/{id}", get(one))
+            .route("/work", get(async |hub: Feed, query: Nothing, asked: HeaderMap| plain(&hub, query, &asked, work)))
             .route("/openapi.json", get(async |asked: HeaderMap| description().answer(&asked)))
             .fallback(async |uri: Uri| Problem::no_path(&format!("/api/v1{}", uri.path())))
             .method_not_allowed_fallback(async || {
@@ -125,6 +130,28 @@ fn snapshot(picture: &Picture<'_>) -> Answered {
         cells: board.cells().collect(),
     };
     Document::json(board.sequence, &snapshot)
+}
+
+#[derive(Serialize)]
+struct Works<'a> {
+    #[serde(flatten)]
+    present: Present<'a>,
+    work: Vec<Work<'a>>,
+}
+
+/// Planned work, and how far it is by now.
+#[derive(Serialize)]
+struct Work<'a> {
+    #[serde(flatten)]
+    work: &'a PlannedWork,
+    stage: Stage,
+}
+
+/// Planned work.
+fn work(picture: &Picture<'_>) -> Answered {
+    let all = picture.board.work.all().into_iter();
+    let work = all.map(|work| Work { work, stage: work.stage(picture.now) }).collect();
+    Document::json(picture.board.sequence, &Works { present: Present::of(picture), work })
 }
 
 #[derive(Serialize)]

@@ -5,13 +5,14 @@
 //! | `summary.json` | page, status, components, incidents that go on |
 //! | `status.json`, `components.json` | page and status; page and components |
 //! | `incidents.json`, `incidents/unresolved.json` | page and incidents, the newest fifty; those that go on |
-//! | `scheduled-maintenances.json`, `scheduled-maintenances/upcoming.json`, `scheduled-maintenances/active.json` | page and none: we know of none |
+//! | `scheduled-maintenances.json`, `scheduled-maintenances/upcoming.json`, `scheduled-maintenances/active.json` | page and planned work: all, to come, going on |
 //!
 //! A component is a region, or service that has none, of a provider; each provider is their group. Whatever Statuspage has no
 //! word for stands under the key `faultline`. How our states map is in `mapping`. Rules: ids never change: `aws.us-east-1`,
 //! the incident's own, and `<incident>.<revision>` for its updates; `created_at` of a component is unknown and says
 //! `updated_at`; a page that cannot see has the indicator `minor`, since Statuspage has no "unknown" and `none` would be a lie.
 
+mod maintenance;
 mod mapping;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,10 @@ use faultline_attribution::{CellState, Change, State as Life, Timestamp, Verdict
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use self::mapping::{ComponentStatus, Impact, component_status, impact, incident_status};
+use self::{
+    maintenance::Which,
+    mapping::{ComponentStatus, Impact, component_status, impact, incident_status},
+};
 use super::{
     Picture,
     answer::{Answered, Document, sent},
@@ -52,14 +56,17 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(hub: Arc<Hub>, scheme: &'
         })
     };
     Router::new()
-        .route("/api/v2/summary.json", of(&[Part::Components, Part::Unresolved, Part::Maintenances, Part::Status]))
+        .route(
+            "/api/v2/summary.json",
+            of(&[Part::Components, Part::Unresolved, Part::Maintenances(Which::Near), Part::Status]),
+        )
         .route("/api/v2/status.json", of(&[Part::Status]))
         .route("/api/v2/components.json", of(&[Part::Components]))
         .route("/api/v2/incidents.json", of(&[Part::Incidents]))
         .route("/api/v2/incidents/unresolved.json", of(&[Part::Unresolved]))
-        .route("/api/v2/scheduled-maintenances.json", of(&[Part::Maintenances]))
-        .route("/api/v2/scheduled-maintenances/upcoming.json", of(&[Part::Maintenances]))
-        .route("/api/v2/scheduled-maintenances/active.json", of(&[Part::Maintenances]))
+        .route("/api/v2/scheduled-maintenances.json", of(&[Part::Maintenances(Which::All)]))
+        .route("/api/v2/scheduled-maintenances/upcoming.json", of(&[Part::Maintenances(Which::Upcoming)]))
+        .route("/api/v2/scheduled-maintenances/active.json", of(&[Part::Maintenances(Which::Active)]))
         .with_state(hub)
 }
 
@@ -70,7 +77,7 @@ enum Part {
     Components,
     Incidents,
     Unresolved,
-    Maintenances,
+    Maintenances(Which),
 }
 
 /// A document of these parts.
@@ -85,7 +92,7 @@ fn document(picture: &Picture<'_>, base: &Base, parts: &[Part]) -> Answered {
             Part::Unresolved => {
                 ("incidents", incidents(picture, base, board.incidents().filter(|change| change.state.is_open())))
             }
-            Part::Maintenances => ("scheduled_maintenances", json!([])),
+            Part::Maintenances(which) => ("scheduled_maintenances", maintenance::maintenances(picture, base, *which)),
         };
         document.insert(key.to_owned(), value);
     }

@@ -178,6 +178,7 @@ async fn a_slow_reader_that_asked_for_it_gets_the_newest_state_and_hears_of_the_
         Told::Cell(cell) => format!("{} {}", cell.region, cell.failing_groups),
         Told::Visibility(sight) => format!("{} groups", sight.live_groups),
         Told::Claim(claim) => claim.source.clone(),
+        Told::Work(work) => work.id.clone(),
     };
     assert_eq!(newest.iter().map(told).collect::<Vec<_>>(), ["incident 1", "a 5998", "b 5999", "7 groups"]);
     desk.publish(vec![cell("a", 9)]).await;

@@ -10,6 +10,7 @@ use self::evidence::evidence;
 use super::{
     View, banner, lanes, mine,
     words::{self, Mark},
+    work,
 };
 use crate::{
     feed::{archive::Past, plot::Figure},
@@ -117,6 +118,7 @@ pub(super) fn whole(change: &Change, told: &Told<'_>, view: &View<'_>) -> Markup
                 (lanes::beside(change, &view.board.claims, view.now))
             }
         }
+        (work::beside(change, view))
         section #curves aria-labelledby="curves-title" {
             h2 #curves-title { "Before and after" }
             (pictures(change, told.past, view))

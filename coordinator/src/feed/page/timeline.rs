@@ -14,7 +14,9 @@ use super::{
     asked::{Asked, HOUR, Span},
     mine,
     words::{self, Mark},
+    work,
 };
+use crate::work::PlannedWork;
 
 /// Incidents that are drawn and listed, the newest ones.
 const SHOWN: usize = 100;
@@ -94,17 +96,19 @@ pub(super) fn timeline(view: &View<'_>) -> Markup {
     let all = bars.len();
     bars.truncate(SHOWN);
     let unseen = unseen(view, &window);
+    let works = view.board.work.during(window.from, window.to);
     html! {
         section #timeline aria-labelledby="timeline-title" {
             h2 #timeline-title { "The last " (span.name()) }
             @if view.copied.is_none() { (choices(view.asked)) }
             p { (summary(&bars, all, &window, view)) }
-            (drawing(&bars, &unseen, &window, span))
+            (drawing(&bars, &unseen, &works, &window, span))
             p.legend.keys {
                 @for look in Look::ALL { span { i.key.(look.class()) aria-hidden="true" {} " " (look.word()) } }
                 span { i.key.unseen aria-hidden="true" {} " not seen" }
+                @if !works.is_empty() { span { i.key.work aria-hidden="true" {} " planned work" } }
             }
-            @if !bars.is_empty() { (list(&bars, view)) }
+            @if !bars.is_empty() || !works.is_empty() { (list(&bars, &works, view)) }
         }
     }
 }
@@ -208,7 +212,13 @@ fn per_cent(share: f64) -> String {
     format!("{share:.2}%")
 }
 
-fn drawing(bars: &[Bar<'_>], unseen: &[(Timestamp, Timestamp)], window: &Window, span: Span) -> Markup {
+fn drawing(
+    bars: &[Bar<'_>],
+    unseen: &[(Timestamp, Timestamp)],
+    works: &[&PlannedWork],
+    window: &Window,
+    span: Span,
+) -> Markup {
     let height = Lane::ALL.len() * LANE;
     html! {
         div.lanes {
@@ -238,6 +248,10 @@ fn drawing(bars: &[Bar<'_>], unseen: &[(Timestamp, Timestamp)], window: &Window,
                     text x=(x) y=(height + 16) text-anchor=(anchor(window.place(at))) { (label(at, span)) }
                 }
                 @for bar in bars.iter().rev() { (drawn(bar, window)) }
+                @for work in works {
+                    @let (x, width) = window.stretch(work.starts_at, work.over_at());
+                    rect.bar.work x=(x) y=(height) width=(width) height="4" { title { "planned work: " (work.text) } }
+                }
             }
         }
     }
@@ -276,10 +290,21 @@ fn label(at: Timestamp, span: Span) -> String {
     part.unwrap_or_default().to_owned()
 }
 
-fn list(bars: &[Bar<'_>], view: &View<'_>) -> Markup {
+fn list(bars: &[Bar<'_>], works: &[&PlannedWork], view: &View<'_>) -> Markup {
     html! {
         details #timeline-list {
             summary { "The same as a list" }
+            @if !bars.is_empty() { (table(bars, view)) }
+            @if !works.is_empty() {
+                h3 { "Planned work" }
+                (work::list(works, view))
+            }
+        }
+    }
+}
+
+fn table(bars: &[Bar<'_>], view: &View<'_>) -> Markup {
+    html! {
             table.cards {
                 caption.sr { "Incidents of the timeline, newest first" }
                 thead { tr { @for head in ["Incident", "Whose", "State", "From", "For"] { th scope="col" { (head) } } } }
@@ -304,7 +329,6 @@ fn list(bars: &[Bar<'_>], view: &View<'_>) -> Markup {
                     }
                 }
             }
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Server-sent events: what is published, as it is published, for pages and programs.
 //!
 //! `id` is the place in the feed's sequence. `change` carries an incident's revision (the Change object),
-//! `cell`, `visibility` and `claim` theirs; `tick` comes every five seconds with the moment evaluated through, also when nothing
+//! `cell`, `visibility`, `claim` and `work` theirs; `tick` comes every five seconds with the moment evaluated through, also when nothing
 //! changes. A reader that comes back with `Last-Event-ID` (or first with `?after=`) sees every change after that place
 //! once, then the live ones. `reset` says that the place is not of this feed: look again from the start. Rules: a
 //! reader that is too slow is ended and resumes by itself; streams are bounded, one too many is told to come back; a stream
@@ -196,6 +196,7 @@ impl Reader {
             Published::Cell(cell) => ("cell", serde_json::to_string(cell)?),
             Published::Visibility(visibility) => ("visibility", serde_json::to_string(visibility)?),
             Published::Claim(claim) => ("claim", serde_json::to_string(claim)?),
+            Published::Work(work) => ("work", serde_json::to_string(work)?),
         };
         Ok(self.event(kind, &data))
     }

@@ -8,7 +8,7 @@ use crate::{
     feed::formats::examples::{self, NOW, cell, change, suspicion},
 };
 
-const ALL: [Part; 4] = [Part::Components, Part::Incidents, Part::Maintenances, Part::Status];
+const ALL: [Part; 4] = [Part::Components, Part::Incidents, Part::Maintenances(Which::All), Part::Status];
 
 fn shown(board: &Board) -> Value {
     let picture = Picture { board, now: NOW };

@@ -1,6 +1,6 @@
 //! The report: an incident as one would tell it afterwards, in one file, for somebody who was not there.
 //!
-//! Pure: [`Material`] goes in (what was published, what stays of the results, what others said), a [`Document`] comes out, and
+//! Pure: [`Material`] goes in (what was published, what stays of the results, what others said, what was being worked on), a [`Document`] comes out, and
 //! [`markdown`], [`html`] or [`json`] writes it. Rules: every figure comes from the material, and the material is what was
 //! published at that time, never a second judgement; what is not known is said to be unknown; a cloud that nothing clears is
 //! not cleared; an incident that goes on is told as such, and a retracted one as our mistake. All text is escaped by the writers.
@@ -18,9 +18,11 @@ use faultline_attribution::{Change, Timestamp, element};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    board::Board,
     claims::{self, Claims, Lead},
     feed::plot::{Figure, Table},
     history::History,
+    work::PlannedWork,
 };
 
 /// The revision that tells an incident best, of all its revisions, oldest first: that of its height. `None` without one.
@@ -39,6 +41,9 @@ pub struct Material {
     pub history: Option<History>,
     /// What others said, oldest first; `None` where nobody listened.
     pub said: Option<Vec<Said>>,
+    /// Planned work that went on meanwhile and may have to do with it, by when it begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub work: Vec<PlannedWork>,
     /// When the material was gathered, by the coordinator's clock.
     pub made_at: Timestamp,
     /// The feed that it comes from.
@@ -62,7 +67,7 @@ pub struct Said {
 
 impl Said {
     /// What others said of an incident, oldest first; `None` where nobody listened.
-    pub fn of(change: &Change, claims: &Claims) -> Option<Vec<Self>> {
+    fn of(change: &Change, claims: &Claims) -> Option<Vec<Self>> {
         let one = |lead: Lead| {
             let told = claims.told(&lead.source, &lead.about);
             let claim = told.and_then(|told| told.history().find(|claim| claim.since == lead.says_at));
@@ -82,7 +87,17 @@ impl Material {
     /// The material of an incident at `made_at`; `None` without a revision.
     pub fn new(revisions: Vec<Change>, history: Option<History>, made_at: Timestamp, feed_id: String) -> Option<Self> {
         let faultline = env!("CARGO_PKG_VERSION").to_owned();
-        (!revisions.is_empty()).then_some(Self { revisions, history, said: None, made_at, feed_id, faultline })
+        let (said, work) = (None, Vec::new());
+        (!revisions.is_empty()).then_some(Self { revisions, history, said, work, made_at, feed_id, faultline })
+    }
+
+    /// The same, with what a board holds of others and of planned work.
+    #[must_use]
+    pub fn beside(self, board: &Board) -> Self {
+        let Some(newest) = self.revisions.last() else { return self };
+        let said = Said::of(newest, &board.claims);
+        let work = board.work.beside(newest, self.made_at).into_iter().cloned().collect();
+        Self { said, work, ..self }
     }
 }
 

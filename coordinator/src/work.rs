@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use faultline_attribution::Timestamp;
+use faultline_attribution::{Change, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::feed::filter;
@@ -159,6 +159,14 @@ impl Plan {
     pub fn during(&self, from: Timestamp, to: Timestamp) -> Vec<&PlannedWork> {
         let mut all = self.all();
         all.retain(|work| work.lasted_in(from, to));
+        all
+    }
+
+    /// Those that went on while an incident lasted and may touch what it touches, by when they begin.
+    pub fn beside(&self, change: &Change, now: Timestamp) -> Vec<&PlannedWork> {
+        let elements = || std::iter::once(&change.element).chain(&change.regions).map(String::as_str);
+        let mut all = self.during(change.onset_at, change.resolved_at.unwrap_or(now));
+        all.retain(|work| work.may_touch(elements()));
         all
     }
 

@@ -3,7 +3,7 @@
 //! Rules: files are written beside their place and renamed, so that a reader sees the old one or the new one; the front page
 //! comes last; nothing else in the folder is touched.
 
-mod picture;
+pub(super) mod picture;
 
 use std::{
     fs,

@@ -10,7 +10,7 @@ use std::{
 use faultline_attribution::{IncidentId, Timestamp};
 use faultline_proto::clock::Clock;
 
-use super::{FeedAddress, Usage, say_error, subscriber::Site};
+use super::{FeedAddress, Usage, page::picture, say_error, subscriber::Site};
 use crate::{
     feed::archive,
     log::sqlite::SqliteReader,
@@ -99,7 +99,7 @@ fn of_log(data: &Path, incident: &str) -> anyhow::Result<Material> {
     let now = as_of(&log)?;
     let history = archive::history(&log, &revisions, now)?;
     if let Some(material) = Material::new(revisions, history, now, log.feed_id()?) {
-        return Ok(material);
+        return Ok(material.beside(&picture::board(&log)?));
     }
     let known: Vec<String> = log.newest_incidents(NAMED)?.iter().map(IncidentId::to_string).collect();
     let known = if known.is_empty() { "it holds none".into() } else { format!("the newest are {}", known.join(", ")) };

@@ -66,6 +66,16 @@ fn timeline(story: &Story<'_>) -> Section {
     for said in story.material.said.iter().flatten() {
         rows.push((said.at, words::from_onset(said.at, onset), format!("{}: {}", said.who, said.what)));
     }
+    for work in &story.material.work {
+        let (begins, ends) = (work.starts_at, work.over_at());
+        let elements = if work.elements.is_empty() { String::new() } else { format!(" ({})", listed(&work.elements)) };
+        let what = format!("Planned work{elements} begins: {}", work.text);
+        rows.push((begins, words::from_onset(begins, onset), what));
+        if ends <= story.material.made_at {
+            let how = if work.cancelled_at.is_some() { "is called off" } else { "ends" };
+            rows.push((ends, words::from_onset(ends, onset), format!("Planned work {how}: {}", work.text)));
+        }
+    }
     for note in &story.last.notes {
         let link = if note.link.is_empty() { String::new() } else { format!(" ({})", note.link) };
         rows.push((note.at, words::from_onset(note.at, onset), format!("Note: {}{link}", note.text)));

@@ -143,6 +143,33 @@ fn what_others_said_stands_in_the_timeline_with_our_lead() {
 }
 
 #[test]
+fn planned_work_stands_in_the_timeline_from_its_begin_to_its_end() {
+    let mut material = material();
+    let work = |id: &str, cancelled_at| PlannedWork {
+        id: id.into(),
+        announced_at: ONSET,
+        starts_at: ONSET.before(Duration::from_mins(1)),
+        ends_at: at(120),
+        text: format!("<b>{id}</b>"),
+        link: String::new(),
+        elements: vec!["azure/front-door".into()],
+        cancelled_at,
+        cancel_reason: String::new(),
+    };
+    material.work = vec![work("first", None), work("second", Some(at(30))), work("third", None)];
+    material.work[2].ends_at = material.made_at.after(Duration::from_secs(1));
+    let text = Format::Md.write(&material).expect("a report");
+    for wanted in [
+        r"-1 min | Planned work (azure/front-door) begins: \<b\>first\</b\>",
+        r"Planned work ends: \<b\>first",
+        r"+30 s | Planned work is called off: \<b\>second",
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    assert!(!text.contains(r"ends: \<b\>third"), "it goes on: {text}");
+}
+
+#[test]
 fn hostile_names_stay_text_in_every_format() {
     let evil = "</style><script>alert(1)</script>|`";
     let mut material = material();

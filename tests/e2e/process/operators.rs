@@ -80,15 +80,19 @@ fn a_note_and_a_retraction_are_public_on_record_and_survive_a_kill() {
     let page = stage::path(&served.feed, &format!("/incidents/{incident}")).expect("the page");
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; ") && !page.contains("<script>alert"), "{page}");
     assert!(page.contains("Our own firewall.") && page.contains("https://example.org/why?a=1&amp;b=2"), "{page}");
+    let planned = plan_work(data.path(), &served, &incident);
     let (_, report) =
         operate(data.path(), &["report", &incident, "-o", &data.path().join("report.md").display().to_string()]);
     let report =
         std::fs::read_to_string(data.path().join("report.md")).unwrap_or_else(|error| panic!("{error}: {report}"));
-    assert!(report.contains("Note: ") && report.contains("Our own firewall"), "{report}");
+    assert!(
+        report.contains("Note: ")
+            && report.contains("Planned work (azure/front-door) begins")
+            && report.contains("Our own firewall"),
+        "{report}"
+    );
     let scorecard = stage::path(&served.feed, "/scorecard").expect("the page");
     assert!(scorecard.contains("A person says that Azure Front Door was not at fault"), "{scorecard}");
-
-    let planned = plan_work(data.path(), &served, &incident);
 
     for (arguments, code, wanted) in [
         (["incident", "retract", &incident, "--reason", "again"], 1, "is retracted already"),

@@ -33,20 +33,25 @@ pub(super) struct Picture {
     pub(super) at: Timestamp,
 }
 
+/// The board that a log holds, as it was published.
+pub(in crate::cli) fn board(log: &SqliteReader) -> anyhow::Result<Board> {
+    let mut board = Board::new(log.feed_id()?);
+    loop {
+        let entries = log.changes(board.sequence, CHUNK)?;
+        if entries.is_empty() {
+            return Ok(board);
+        }
+        board.apply_all(&entries);
+    }
+}
+
 /// The picture that a data directory holds, as of its last tick.
 pub(super) fn of_log(data: &Path) -> anyhow::Result<Picture> {
     if !data.join("log.sqlite").is_file() {
         return Err(Usage(format!("--data-dir {}: no log there", data.display())).into());
     }
     let log = SqliteReader::open(data)?;
-    let mut board = Board::new(log.feed_id()?);
-    loop {
-        let entries = log.changes(board.sequence, CHUNK)?;
-        if entries.is_empty() {
-            break;
-        }
-        board.apply_all(&entries);
-    }
+    let mut board = board(&log)?;
     let mut observer = Observer::default();
     for (_, record) in log.own(log.upkeep()?.last)? {
         // One that cannot be read says nothing of an agent: `faultline log check` names it.

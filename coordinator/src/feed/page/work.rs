@@ -25,10 +25,7 @@ pub(super) fn near(view: &View<'_>) -> Markup {
 
 /// The section of an incident's page: work that was going on while it lasted and may touch what it touches.
 pub(super) fn beside(change: &Change, view: &View<'_>) -> Markup {
-    let end = change.resolved_at.unwrap_or(view.now);
-    let elements: Vec<&str> = std::iter::once(&change.element).chain(&change.regions).map(String::as_str).collect();
-    let mut all = view.board.work.during(change.onset_at, end);
-    all.retain(|work| work.may_touch(elements.iter().copied()));
+    let all = view.board.work.beside(change, view.now);
     html! {
         @if !all.is_empty() {
             section #work aria-labelledby="work-title" {

@@ -27,7 +27,7 @@ use crate::{
         archive::{ArchiveError, Past},
         page::{self, Order, Told, asked::Asked},
     },
-    report::{self, Format, Material, Said},
+    report::{self, Format, Material},
 };
 
 /// How the page is asked for.
@@ -121,8 +121,8 @@ fn report(site: &Site, found: Found, format: Format) -> Response {
     let name = found.revisions.last().map(|newest| newest.incident.to_string()).unwrap_or_default();
     let history = found.past.map(|past| past.history.clone());
     let feed_id = site.hub.changes().feed_id();
-    let said = found.revisions.last().and_then(|newest| Said::of(newest, &site.hub.board().claims));
-    let material = Material::new(found.revisions, history, now, feed_id).map(|material| Material { said, ..material });
+    let material = Material::new(found.revisions, history, now, feed_id);
+    let material = material.map(|material| material.beside(&site.hub.board()));
     let written = material.and_then(|material| format.write(&material));
     let mut response = answer(format.content_type(), written.unwrap_or_default());
     if format == Format::Html

@@ -15,6 +15,9 @@ const RIGHT: f64 = 632.0;
 const TOP: u32 = 24;
 const LANE: u32 = 28;
 
+/// Room for the longest word of a spell.
+const WORD: f64 = 90.0;
+
 /// Shown before an onset and after it, at least.
 const AROUND: Duration = Duration::from_mins(30);
 
@@ -142,6 +145,11 @@ fn spells(told: &Told, axis: &Axis, now: Timestamp) -> Vec<Spell> {
 fn drawn(spell: &Spell, row: u32, axis: &Axis) -> Markup {
     let (from, to) = (axis.x(spell.from), axis.x(spell.to));
     let (top, middle, width) = (base(row) - 12, base(row) - 6, figure((to - from).max(2.0)));
+    let word = |word: &str| {
+        // One that would stick out ends with its lane.
+        let (x, anchor) = if from > RIGHT - WORD { (RIGHT, "end") } else { (from, "start") };
+        html! { text.word x=(figure(x)) y=(base(row)) text-anchor=(anchor) { (word) } }
+    };
     let (from, to) = (figure(from), figure(to));
     html! {
         @match spell.stance {
@@ -153,11 +161,11 @@ fn drawn(spell: &Spell, row: u32, axis: &Axis) -> Markup {
             }
             Stance::Unreachable => {
                 line.unreachable x1=(from) y1=(middle) x2=(to) y2=(middle) stroke-dasharray="6 5" {}
-                text.word x=(from) y=(base(row)) { "unreachable" }
+                (word("unreachable"))
             }
             Stance::Unparseable => {
                 line.unreachable x1=(from) y1=(middle) x2=(to) y2=(middle) stroke-dasharray="1 5" {}
-                text.word x=(from) y=(base(row)) { "unreadable" }
+                (word("unreadable"))
             }
         }
     }

@@ -100,7 +100,8 @@ fn now() -> Timestamp {
 
 impl Add {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let starts_at = self.from.unwrap_or_else(now);
+        // Nobody plans to the microsecond.
+        let starts_at = self.from.unwrap_or_else(|| Timestamp::from_micros(now().micros() / 1_000_000 * 1_000_000));
         // Clap wants one of the two.
         let ends_at = self.to.unwrap_or_else(|| starts_at.after(self.lasts.unwrap_or_default()));
         let Self { text, link, elements, data, .. } = self;

@@ -59,7 +59,7 @@ fn told(work: &PlannedWork, view: &View<'_>) -> Markup {
             }
         }
         " " (words::at(work.starts_at, view.now)) " to " (words::at(work.ends_at, view.now)) ": "
-        @if stage == Stage::Cancelled { s { (work.text) } " " (work.cancel_reason) } @else { (work.text) }
+        @if stage == Stage::Cancelled { s { (work.text) } " (" (work.cancel_reason) ")" } @else { (work.text) }
         @for element in &work.elements { " " code { (element) } }
         @if !work.link.is_empty() { " " a href=(work.link) rel="nofollow noreferrer" { (work.link) } }
     }

@@ -11,10 +11,11 @@
 //! must be known. Everything is written beside its place, synced, and renamed at the end: a backup is whole or not there.
 //! The same holds of a restore.
 
+mod folder;
+
 use std::{
     fs::{self, File},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
@@ -25,6 +26,7 @@ use faultline_attribution::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
 
+use self::folder::{Fresh, copy_file, copy_folder, sum};
 use crate::admin::audit;
 
 /// Format of a backup.
@@ -239,46 +241,6 @@ fn verify(backup: &Path, entry: &Entry) -> Result<(), BackupError> {
     if crc32c == entry.crc32c { Ok(()) } else { Err(damaged("checksum")) }
 }
 
-/// A folder that is being filled, and goes away unless it is put into its place.
-struct Fresh {
-    path: PathBuf,
-}
-
-impl Fresh {
-    /// A folder beside the one that it will be, which must be empty or not there. For its owner only: it holds keys.
-    fn beside(place: &Path) -> Result<Self, BackupError> {
-        let is_empty = match fs::read_dir(place) {
-            Ok(mut entries) => entries.next().is_none(),
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        };
-        let Some(name) = place.file_name().filter(|_| is_empty) else {
-            return Err(BackupError::NotEmpty(place.to_owned()));
-        };
-        let name = format!(".{}.{:08x}", name.to_string_lossy(), rand::random::<u32>());
-        let path = place.with_file_name(name);
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs::create_dir_all(parent).map_err(|source| BackupError::File { path: parent.to_owned(), source })?;
-        }
-        let made = fs::DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|source| BackupError::File { path: path.clone(), source })?;
-        Ok(Self { path })
-    }
-
-    fn into_place(self, place: &Path) -> Result<(), BackupError> {
-        let fail = |source| BackupError::File { path: place.to_owned(), source };
-        sync_folders(&self.path)?;
-        fs::rename(&self.path, place).map_err(fail)?;
-        let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(parent).and_then(|folder| folder.sync_all()).map_err(fail)
-    }
-}
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.path));
-    }
-}
-
 /// Copies an SQLite file as it is at one moment, while others write to it.
 fn copy_store(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<(), BackupError> {
     let store = |source| BackupError::Store { path: from.to_owned(), source };
@@ -309,45 +271,6 @@ fn copy_store(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Res
     file.map_err(|source| BackupError::File { path: to.to_owned(), source })
 }
 
-/// Copies a folder's files, if it is there. One that goes away meanwhile is left out.
-fn copy_folder(from: &Path, to: &Path) -> Result<(), BackupError> {
-    let fail = |source| BackupError::File { path: from.to_owned(), source };
-    let entries = match fs::read_dir(from) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(fail(source)),
-    };
-    for entry in entries {
-        let path = entry.map_err(fail)?.path();
-        let (Some(name), true) = (path.file_name(), path.is_file()) else { continue };
-        // What is just being written is not in force yet.
-        if path.extension().is_some_and(|ending| ending == "new") {
-            continue;
-        }
-        match copy_file(&path, &to.join(name)) {
-            Err(BackupError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            copied => copied?,
-        }
-    }
-    Ok(())
-}
-
-/// Copies a file with its permissions, and syncs it.
-fn copy_file(from: &Path, to: &Path) -> Result<(), BackupError> {
-    let fail = |path: &Path| {
-        let path = path.to_owned();
-        move |source| BackupError::File { path, source }
-    };
-    let content = File::open(from).and_then(|file| Ok((file.metadata()?.permissions().mode(), file)));
-    let (mode, mut content) = content.map_err(fail(from))?;
-    if let Some(parent) = to.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(fail(parent))?;
-    }
-    let mut copy = File::create(to).map_err(fail(to))?;
-    copy.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail(to))?;
-    io::copy(&mut content, &mut copy).and_then(|_| copy.sync_all()).map_err(fail(to))
-}
-
 fn write(path: &Path, content: &[u8]) -> Result<(), BackupError> {
     let written = File::create(path).and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
     written.map_err(|source| BackupError::File { path: path.to_owned(), source })
@@ -371,34 +294,6 @@ fn entries(root: &Path) -> Result<Vec<Entry>, BackupError> {
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
-}
-
-fn sync_folders(root: &Path) -> Result<(), BackupError> {
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let fail = |source| BackupError::File { path: folder.clone(), source };
-        for entry in fs::read_dir(&folder).map_err(fail)? {
-            folders.extend(Some(entry.map_err(fail)?.path()).filter(|path| path.is_dir()));
-        }
-        File::open(&folder).and_then(|opened| opened.sync_all()).map_err(fail)?;
-    }
-    Ok(())
-}
-
-/// Size and CRC-32C of a file.
-fn sum(path: &Path) -> Result<(u64, u32), BackupError> {
-    let fail = |source| BackupError::File { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(fail)?;
-    let (mut bytes, mut crc, mut buffer) = (0_u64, 0, vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut buffer).map_err(fail)? {
-            0 => return Ok((bytes, crc)),
-            read => {
-                bytes += u64::try_from(read).unwrap_or_default();
-                crc = crc32c::crc32c_append(crc, &buffer[..read]);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A backup is whole or not there, and so is what is made of it.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::{
     access::tokens::{Role, Tokens},
     admin::audit::Audit,

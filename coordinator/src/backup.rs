@@ -241,7 +241,7 @@ fn verify(backup: &Path, entry: &Entry) -> Result<(), BackupError> {
     if crc32c == entry.crc32c { Ok(()) } else { Err(damaged("checksum")) }
 }
 
-/// Copies an SQLite file as it is at one moment, while others write to it.
+/// Copies an SQLite file with its permissions, as it is at one moment, while others write to it.
 fn copy_store(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<(), BackupError> {
     let store = |source| BackupError::Store { path: from.to_owned(), source };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -267,7 +267,8 @@ fn copy_store(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Res
     });
     vacuumed.map_err(store)?;
     progress(copied(), copied());
-    let file = File::open(to).and_then(|file| file.sync_all());
+    let keep = || fs::set_permissions(to, fs::metadata(from)?.permissions());
+    let file = keep().and_then(|()| File::open(to)?.sync_all());
     file.map_err(|source| BackupError::File { path: to.to_owned(), source })
 }
 

@@ -65,8 +65,10 @@ async fn a_backup_under_load_is_the_log_of_one_moment() {
     assert_eq!(Tokens::of(&restored).all(), Tokens::of(data.path()).all());
     let asked = |data: &Path| Audit::tail(data, 9).expect("audit record");
     assert!(!asked(&restored).is_empty() && asked(&restored) == asked(data.path()));
-    let mode = fs::metadata(restored.join("ca/root.key")).expect("key").permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    for secret in ["ca/root.key", "audit.sqlite"] {
+        let mode = fs::metadata(restored.join(secret)).expect(secret).permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{secret}");
+    }
 }
 
 #[test]

@@ -43,6 +43,7 @@ use std::{
 };
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use crate::{backup::BackupError, replay::ReplayError};
 
@@ -192,6 +193,19 @@ enum Format {
     Json,
     /// One JSON object a line
     Ndjson,
+}
+
+impl Format {
+    /// Prints a list: a line of text each, or `none` where there is nothing; JSON otherwise.
+    fn print<T: Serialize>(self, list: &[T], none: &str, text: impl Fn(&T) -> String) -> anyhow::Result<()> {
+        match self {
+            Self::Text if list.is_empty() => say(none)?,
+            Self::Text => list.iter().try_for_each(|one| say(&text(one)))?,
+            Self::Json => say(&serde_json::to_string(list)?)?,
+            Self::Ndjson => list.iter().try_for_each(|one| anyhow::Ok(say(&serde_json::to_string(one)?)?))?,
+        }
+        Ok(())
+    }
 }
 
 /// Runs the command line of this process.

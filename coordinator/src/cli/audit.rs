@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{DataDir, Format, colour::clean, say};
+use super::{DataDir, Format, colour::clean};
 use crate::admin::audit::{Audit as Record, AuditEntry};
 
 #[derive(Debug, clap::Subcommand)]
@@ -28,12 +28,7 @@ impl Audit {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let Self::Tail(tail) = self;
         let entries = Record::tail(&tail.data.data_dir, tail.lines)?;
-        match tail.output {
-            Format::Text if entries.is_empty() => say("nobody has asked anything yet")?,
-            Format::Text => entries.iter().try_for_each(|entry| say(&line(entry)))?,
-            Format::Json => say(&serde_json::to_string(&entries)?)?,
-            Format::Ndjson => entries.iter().try_for_each(|entry| anyhow::Ok(say(&serde_json::to_string(entry)?)?))?,
-        }
+        tail.output.print(&entries, "nobody has asked anything yet", line)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -9,13 +9,13 @@ use std::{
 
 use anyhow::Context as _;
 use faultline_attribution::Timestamp;
-use faultline_proto::{feed::v1::GetSnapshotRequest, types::v1 as wire};
+use faultline_proto::types::v1 as wire;
 use serde::Serialize;
 
 use super::{
     FeedAddress, Format, Usage,
     colour::clean,
-    runtime, say,
+    say,
     subscriber::{self, Site},
 };
 use crate::{
@@ -81,20 +81,9 @@ impl Claim {
 
 impl List {
     fn run(&self) -> anyhow::Result<ExitCode> {
-        let told = runtime()?.block_on(async {
-            let mut client = subscriber::connect(&self.feed).await?;
-            let answer = client.get_snapshot(GetSnapshotRequest::default()).await;
-            let answer = answer.map_err(|status| anyhow::anyhow!("{}", subscriber::said(&status)))?.into_inner();
-            let snapshot = answer.snapshot.ok_or_else(|| anyhow::anyhow!("the coordinator sent no snapshot"))?;
-            anyhow::Ok(snapshot.claims)
-        })?;
+        let told = subscriber::snapshot(&self.feed)?.claims;
         let lines: Vec<Line> = told.iter().filter_map(line).collect();
-        match self.output {
-            Format::Text if lines.is_empty() => say("nobody's word is collected")?,
-            Format::Text => lines.iter().try_for_each(|line| say(&text(line)))?,
-            Format::Json => say(&serde_json::to_string(&lines)?)?,
-            Format::Ndjson => lines.iter().try_for_each(|line| anyhow::Ok(say(&serde_json::to_string(line)?)?))?,
-        }
+        self.output.print(&lines, "nobody's word is collected", text)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -5,7 +5,7 @@ mod check;
 use std::process::ExitCode;
 
 use faultline_proto::{
-    feed::v1::{GetSnapshotRequest, Snapshot},
+    feed::v1::Snapshot,
     types::v1::{CellState, Incident, Verdict},
 };
 use serde_json::json;
@@ -14,7 +14,7 @@ use super::{
     DataDir, FeedAddress, Format,
     colour::{Colour, Tone, clean},
     only::Wanted,
-    ranges, runtime, say, say_error, subscriber,
+    ranges, say, say_error, subscriber,
 };
 use crate::board::Standing;
 
@@ -50,12 +50,7 @@ impl Status {
     }
 
     fn look(&self) -> anyhow::Result<Standing> {
-        let snapshot = runtime()?.block_on(async {
-            let mut client = subscriber::connect(&self.feed).await?;
-            let answer = client.get_snapshot(GetSnapshotRequest::default()).await;
-            let answer = answer.map_err(|status| anyhow::anyhow!("{}", subscriber::said(&status)))?.into_inner();
-            answer.snapshot.ok_or_else(|| anyhow::anyhow!("the coordinator sent no snapshot"))
-        })?;
+        let snapshot = subscriber::snapshot(&self.feed)?;
         if !self.check.is_empty() {
             return Ok(self.checked(&snapshot)?);
         }

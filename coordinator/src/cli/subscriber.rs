@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use faultline_proto::{
     convert,
-    feed::v1::feed_service_client::FeedServiceClient,
+    feed::v1::{GetSnapshotRequest, Snapshot, feed_service_client::FeedServiceClient},
     types::v1::{Incident, IncidentState, Verdict},
 };
 use tonic::{
@@ -18,6 +18,7 @@ use url::{Host, Url};
 use super::{
     DEFAULT_FEED, FeedAddress, Usage,
     colour::{Tone, clean},
+    runtime,
 };
 
 /// Connecting takes no longer than this.
@@ -98,6 +99,15 @@ impl Source {
             .map_err(|error| anyhow::anyhow!("no coordinator at {}: {}", self.feed, root_cause(&error)))?;
         Ok(InterceptedService::new(channel, self.bearer.clone()))
     }
+}
+
+/// The picture of a feed.
+pub(super) fn snapshot(address: &FeedAddress) -> anyhow::Result<Snapshot> {
+    runtime()?.block_on(async {
+        let answer = connect(address).await?.get_snapshot(GetSnapshotRequest::default()).await;
+        let answer = answer.map_err(|status| anyhow::anyhow!("{}", said(&status)))?.into_inner();
+        answer.snapshot.ok_or_else(|| anyhow::anyhow!("the coordinator sent no snapshot"))
+    })
 }
 
 /// Connects to a feed.

@@ -3,10 +3,10 @@
 use std::{process::ExitCode, time::Duration};
 
 use faultline_attribution::Timestamp;
-use faultline_proto::{clock::Clock, feed::v1::GetSnapshotRequest, types::v1 as wire};
+use faultline_proto::{clock::Clock, types::v1 as wire};
 use serde::Serialize;
 
-use super::{DataDir, FeedAddress, Format, admin, colour::clean, replay::instant, runtime, say, subscriber};
+use super::{DataDir, FeedAddress, Format, admin, colour::clean, replay::instant, say, subscriber};
 use crate::{
     admin::{AddWork, Call, CancelWork},
     feed::convert,
@@ -122,21 +122,10 @@ impl Cancel {
 
 impl List {
     fn run(&self) -> anyhow::Result<ExitCode> {
-        let told = runtime()?.block_on(async {
-            let mut client = subscriber::connect(&self.feed).await?;
-            let answer = client.get_snapshot(GetSnapshotRequest::default()).await;
-            let answer = answer.map_err(|status| anyhow::anyhow!("{}", subscriber::said(&status)))?.into_inner();
-            let snapshot = answer.snapshot.ok_or_else(|| anyhow::anyhow!("the coordinator sent no snapshot"))?;
-            anyhow::Ok(snapshot.planned_work)
-        })?;
+        let told = subscriber::snapshot(&self.feed)?.planned_work;
         let now = now();
         let lines: Vec<Line> = told.iter().filter_map(|work| line(work, now)).collect();
-        match self.output {
-            Format::Text if lines.is_empty() => say("no work is planned")?,
-            Format::Text => lines.iter().try_for_each(|line| say(&text(line)))?,
-            Format::Json => say(&serde_json::to_string(&lines)?)?,
-            Format::Ndjson => lines.iter().try_for_each(|line| anyhow::Ok(say(&serde_json::to_string(line)?)?))?,
-        }
+        self.output.print(&lines, "no work is planned", text)?;
         Ok(ExitCode::SUCCESS)
     }
 }

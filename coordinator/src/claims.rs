@@ -15,7 +15,7 @@ pub mod lead;
 pub mod parse;
 pub mod regions;
 pub mod sources;
-mod text;
+pub(crate) mod text;
 pub mod web;
 
 use faultline_attribution::Timestamp;
@@ -128,11 +128,6 @@ pub fn title(source: &str) -> String {
 pub fn is_name(text: &str) -> bool {
     let is_fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     !text.is_empty() && text.len() <= MAX_NAME && text.bytes().all(is_fine)
-}
-
-/// Whether a character shows nothing, or makes the text around it show as something else.
-pub(crate) fn is_invisible(character: char) -> bool {
-    text::is_invisible(character)
 }
 
 /// What was seen of a source at one moment, before anybody knows whether it is news.

@@ -3,25 +3,23 @@
 //! Rule: what is wrong is refused and named, never mended in silence, but that white space becomes one space. What passes is
 //! text, to be escaped like any other.
 
-use url::Url;
-
 use super::{Refused, Why};
-use crate::claims::is_invisible;
+use crate::claims::text::{self, is_invisible};
 
 /// Characters of a note or a reason, at most.
 pub const MAX_TEXT: usize = 500;
 
 /// Bytes of a link, at most.
-pub const MAX_LINK: usize = 500;
+pub const MAX_LINK: usize = text::MAX_LINK;
 
 /// The text in one line, if it may be published; `what` is what it is called.
 ///
 /// # Errors
 ///
 /// Where it is empty, too long, or holds what shows nothing or turns the text around it.
-pub fn plain(text: &str, what: &str) -> Result<String, Refused> {
+pub fn plain(words: &str, what: &str) -> Result<String, Refused> {
     let malformed = |message| Err(Refused::new(Why::Malformed, message));
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.is_empty() {
         return malformed(format!("the {what} is empty: say something"));
     }
@@ -49,11 +47,7 @@ pub fn link(link: &str) -> Result<String, Refused> {
     if link.is_empty() {
         return Ok(String::new());
     }
-    let is_plain = link.len() <= MAX_LINK && link.bytes().all(|byte| byte.is_ascii_graphic());
-    let url = Url::parse(link).ok().filter(|url| {
-        let is_bare = url.username().is_empty() && url.password().is_none();
-        is_plain && is_bare && matches!(url.scheme(), "http" | "https")
-    });
+    let offered = text::link(link);
     let wrong = || {
         let shown: String = link.chars().take(80).collect();
         let message = format!(
@@ -61,7 +55,7 @@ pub fn link(link: &str) -> Result<String, Refused> {
         );
         Refused::new(Why::Malformed, message)
     };
-    url.map(String::from).ok_or_else(wrong)
+    if offered.is_empty() { Err(wrong()) } else { Ok(offered) }
 }
 
 #[cfg(test)]

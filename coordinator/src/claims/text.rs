@@ -10,7 +10,7 @@ pub(super) const MAX_TEXT: usize = 700;
 pub(super) const MAX_REASON: usize = 300;
 
 /// Bytes of a link.
-const MAX_LINK: usize = 500;
+pub(crate) const MAX_LINK: usize = 500;
 
 /// Entities of HTML that stand in posts; what is none of them stays as it is.
 const ENTITIES: [(&str, &str); 8] = [
@@ -75,17 +75,20 @@ fn push(out: &mut String, length: &mut usize, character: char, most: usize) -> b
 }
 
 /// Characters that show nothing, or make the text around them show as something else.
-pub(super) fn is_invisible(character: char) -> bool {
+pub(crate) fn is_invisible(character: char) -> bool {
     let turns =
         matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     turns || (character.is_control() && !character.is_whitespace())
 }
 
-/// The link if a page may offer it: http or https, short, and plain. Else nothing.
-pub(super) fn link(text: &str) -> String {
+/// The link if a page may offer it: http or https, short, plain, and without a user name. Else nothing.
+pub(crate) fn link(text: &str) -> String {
     let text = text.trim();
     let is_plain = text.len() <= MAX_LINK && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let url = url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && is_plain);
+    let url = url::Url::parse(text).ok().filter(|url| {
+        let is_bare = url.username().is_empty() && url.password().is_none();
+        is_plain && is_bare && matches!(url.scheme(), "http" | "https")
+    });
     url.map(String::from).unwrap_or_default()
 }
 
@@ -114,7 +117,14 @@ mod tests {
     #[test]
     fn only_links_of_the_web_are_kept() {
         assert_eq!(link(" https://status.example.org/a?b=1#c "), "https://status.example.org/a?b=1#c");
-        for wrong in ["javascript:alert(1)", "data:text/html,x", "status.example.org", "https://x y/", ""] {
+        for wrong in [
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "status.example.org",
+            "https://x y/",
+            "https://u:p@x.example/",
+            "",
+        ] {
             assert_eq!(link(wrong), "", "{wrong}");
         }
         assert_eq!(link(&format!("https://x.example/{}", "a".repeat(500))), "");

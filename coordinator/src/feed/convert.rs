@@ -16,7 +16,7 @@ pub use self::{
     work::{planned, work},
 };
 use super::{Published, filter::Filter};
-use crate::board::Board;
+use crate::{board::Board, claims::text};
 
 /// The snapshot of a board, as a filter lets it pass: incidents of which any revision passes.
 pub fn snapshot(board: &Board, filter: &Filter, now: Timestamp) -> feed::Snapshot {
@@ -150,7 +150,7 @@ fn note(note: &Note) -> wire::Note {
 
 fn noted(note: &wire::Note) -> Option<Note> {
     let at = Timestamp::from_micros(convert::micros(note.at.as_ref())?);
-    Some(Note { at, text: note.text.clone(), link: note.link.clone() })
+    Some(Note { at, text: note.text.clone(), link: text::link(&note.link) })
 }
 
 fn evidence_row(row: &wire::Evidence) -> Option<EvidenceRow> {

@@ -6,6 +6,7 @@ use tokio::time;
 use super::{DEADLINE, Desk};
 use crate::{
     admin::{AddWork, CancelWork, Done, Refused, Why, words},
+    claims::text::is_invisible,
     feed::{Published, filter::check_element},
     work::{ELEMENTS, HORIZON, LONGEST, PlannedWork, Stage, UNFINISHED},
 };
@@ -89,7 +90,7 @@ fn announced(asked: AddWork, now: Timestamp) -> Result<PlannedWork, Refused> {
             let shown: String = element.chars().take(60).collect();
             return malformed(format!("element {shown:?}: {why}"));
         }
-        if let Some(hidden) = element.chars().find(|character| crate::claims::is_invisible(*character)) {
+        if let Some(hidden) = element.chars().find(|character| is_invisible(*character)) {
             return malformed(format!("an element holds U+{:04X}, which shows nothing", u32::from(hidden)));
         }
     }

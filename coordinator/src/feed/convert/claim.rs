@@ -3,7 +3,7 @@
 use faultline_attribution::Timestamp;
 use faultline_proto::{convert, types::v1 as wire};
 
-use crate::claims::{Claim, Crowd, Stance, Told};
+use crate::claims::{Claim, Crowd, Stance, Told, text};
 
 /// A claim.
 pub fn claim(claim: &Claim) -> wire::Claim {
@@ -66,7 +66,7 @@ pub fn claimed(claim: &wire::Claim) -> Option<Claim> {
         observed_at: at(claim.observed_at.as_ref())?,
         posted_at: at(claim.posted_at.as_ref()),
         text: claim.text.clone(),
-        link: claim.link.clone(),
+        link: text::link(&claim.link),
         regions: claim.regions.clone(),
         reason: claim.reason.clone(),
         crowd,

@@ -3,7 +3,7 @@
 use faultline_attribution::Timestamp;
 use faultline_proto::{convert, types::v1 as wire};
 
-use crate::work::PlannedWork;
+use crate::{claims::text, work::PlannedWork};
 
 /// Planned work.
 pub fn work(work: &PlannedWork) -> wire::PlannedWork {
@@ -30,9 +30,31 @@ pub fn planned(work: &wire::PlannedWork) -> Option<PlannedWork> {
         starts_at: at(work.starts_at.as_ref())?,
         ends_at: at(work.ends_at.as_ref())?,
         text: work.text.clone(),
-        link: work.link.clone(),
+        link: text::link(&work.link),
         elements: work.elements.clone(),
         cancelled_at: at(work.cancelled_at.as_ref()),
         cancel_reason: work.cancel_reason.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_another_coordinator_leads_to_the_web_or_nowhere() {
+        let told = |link: &str| {
+            let at = Some(convert::timestamp(1));
+            let told = wire::PlannedWork {
+                link: link.into(),
+                announced_at: at,
+                starts_at: at,
+                ends_at: at,
+                ..Default::default()
+            };
+            planned(&told).expect("work").link
+        };
+        assert_eq!(told("https://example.org/17"), "https://example.org/17");
+        assert_eq!(told("javascript:alert(1)"), "");
+    }
 }

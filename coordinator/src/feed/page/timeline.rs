@@ -305,30 +305,30 @@ fn list(bars: &[Bar<'_>], works: &[&PlannedWork], view: &View<'_>) -> Markup {
 
 fn table(bars: &[Bar<'_>], view: &View<'_>) -> Markup {
     html! {
-            table.cards {
-                caption.sr { "Incidents of the timeline, newest first" }
-                thead { tr { @for head in ["Incident", "Whose", "State", "From", "For"] { th scope="col" { (head) } } } }
-                tbody {
-                    @for bar in bars {
-                        @let mark = Mark::of(bar.change);
-                        tr.(mark.class()) {
-                            th scope="row" {
-                                a href={ "/incidents/" (bar.change.incident) } {
-                                    @if bar.look == Look::Retracted { s { (name(bar)) } } @else { (name(bar)) }
-                                }
-                                (mine::mark(bar.change, view))
+        table.cards {
+            caption.sr { "Incidents of the timeline, newest first" }
+            thead { tr { @for head in ["Incident", "Whose", "State", "From", "For"] { th scope="col" { (head) } } } }
+            tbody {
+                @for bar in bars {
+                    @let mark = Mark::of(bar.change);
+                    tr.(mark.class()) {
+                        th scope="row" {
+                            a href={ "/incidents/" (bar.change.incident) } {
+                                @if bar.look == Look::Retracted { s { (name(bar)) } } @else { (name(bar)) }
                             }
-                            td data-label="Whose" { (bar.lane.name()) }
-                            td data-label="State" { (words::glyph(mark.glyph())) " " (mark.word()) }
-                            td data-label="From" { (words::at(bar.from, view.now)) }
-                            td data-label="For" {
-                                (words::span(bar.to.since(bar.from)))
-                                @if bar.change.state.is_open() { " so far" }
-                            }
+                            (mine::mark(bar.change, view))
+                        }
+                        td data-label="Whose" { (bar.lane.name()) }
+                        td data-label="State" { (words::glyph(mark.glyph())) " " (mark.word()) }
+                        td data-label="From" { (words::at(bar.from, view.now)) }
+                        td data-label="For" {
+                            (words::span(bar.to.since(bar.from)))
+                            @if bar.change.state.is_open() { " so far" }
                         }
                     }
                 }
             }
+        }
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn near(view: &View<'_>) -> Markup {
         @if !all.is_empty() {
             section #work aria-labelledby="work-title" {
                 h2 #work-title { "Planned work" }
-                p.hint { "Announced by whoever runs this. No verdict is made of it." }
+                p { "Announced by whoever runs this. No verdict is made of it." }
                 (list(&all, view))
             }
         }
@@ -41,7 +41,13 @@ pub(super) fn list(all: &[&PlannedWork], view: &View<'_>) -> Markup {
     html! {
         ul {
             @for work in all.iter().take(SHOWN) { li { (told(work, view)) } }
-            @if all.len() > SHOWN { li { "and " (all.len() - SHOWN) " more: " a href="/api/v1/work" { "all of it" } } }
+            @if all.len() > SHOWN {
+                li {
+                    "and " (all.len() - SHOWN) " more"
+                    // A copy has no such file.
+                    @if view.copied.is_none() { ": " a href="/api/v1/work" { "all of it" } }
+                }
+            }
         }
     }
 }

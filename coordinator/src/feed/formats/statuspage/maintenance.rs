@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Base, Picture, component};
+use super::{Base, Change, Picture, Row, component};
 use crate::{
     feed::filter,
     work::{PlannedWork, Stage},
@@ -36,19 +36,19 @@ impl Which {
 
 /// The list, the last to begin first.
 pub(super) fn maintenances(picture: &Picture<'_>, base: &Base, which: Which) -> Value {
+    let (rows, open) = (picture.rows(), picture.board.open());
     let all = picture.board.work.all();
     let listed = all.into_iter().rev().filter(|work| which.has(work.stage(picture.now))).take(SHOWN);
-    listed.map(|work| maintenance(picture, base, work)).collect()
+    listed.map(|work| maintenance(picture, base, &rows, &open, work)).collect()
 }
 
-fn maintenance(picture: &Picture<'_>, base: &Base, work: &PlannedWork) -> Value {
+fn maintenance(picture: &Picture<'_>, base: &Base, rows: &[Row<'_>], open: &[&Change], work: &PlannedWork) -> Value {
     let (stage, page_id) = (work.stage(picture.now), &picture.board.feed_id);
     let status = if stage == Stage::Cancelled { Stage::Completed } else { stage };
-    let (rows, open) = (picture.rows(), picture.board.open());
     let names = |name: &str| work.elements.iter().any(|element| filter::overlap(element, name));
     let touched: Vec<_> = rows.iter().filter(|row| names(&format!("{}/{}", row.provider, row.region))).collect();
     let components: Vec<_> =
-        touched.into_iter().zip(1..).map(|(row, position)| component(row, &open, &rows, page_id, position)).collect();
+        touched.into_iter().zip(1..).map(|(row, position)| component(row, open, rows, page_id, position)).collect();
     let link = if work.link.is_empty() { format!("{base}/") } else { work.link.clone() };
     json!({
         "id": work.id,

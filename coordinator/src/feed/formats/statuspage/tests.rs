@@ -1,11 +1,17 @@
 //! What tools that read Statuspage are told, state by state.
 
+use std::time::Duration;
+
 use faultline_attribution::{ElementKind, Kind, Layer};
 
 use super::*;
 use crate::{
     board::Board,
-    feed::formats::examples::{self, NOW, cell, change, suspicion},
+    feed::{
+        Published,
+        formats::examples::{self, NOW, cell, change, suspicion},
+    },
+    work::PlannedWork,
 };
 
 const ALL: [Part; 4] = [Part::Components, Part::Incidents, Part::Maintenances(Which::All), Part::Status];
@@ -26,6 +32,44 @@ fn status_of<'a>(told: &'a Value, id: &str) -> &'a str {
     let components = told["components"].as_array().expect("components");
     let found = components.iter().find(|component| component["id"] == id).unwrap_or_else(|| panic!("no {id}"));
     found["status"].as_str().expect("status")
+}
+
+#[test]
+fn planned_work_is_a_maintenance_of_what_it_names_and_completed_when_called_off() {
+    let work = |id: &str, begins_in_s: i64, cancelled_at| PlannedWork {
+        id: id.into(),
+        announced_at: NOW,
+        starts_at: Timestamp::from_micros(NOW.micros() + begins_in_s * 1_000_000),
+        ends_at: NOW.after(Duration::from_mins(10)),
+        text: format!("{id} <b>"),
+        link: String::new(),
+        elements: vec!["azure/eastus".into()],
+        cancelled_at,
+        cancel_reason: String::from("Put off."),
+    };
+    let mut published = examples::cells();
+    published.extend(
+        [work("on", -60, None), work("later", 60, None), work("off", 90, Some(NOW))]
+            .map(|work| Published::Work(Box::new(work))),
+    );
+    let board = examples::board(published);
+    let listed = |which| {
+        let answer = document(&Picture { board: &board, now: NOW }, &Base::default(), &[which]).expect("document");
+        let told: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        told["scheduled_maintenances"].as_array().expect("a list").clone()
+    };
+    let ids = |which| listed(Part::Maintenances(which)).iter().map(|one| one["id"].clone()).collect::<Vec<_>>();
+    assert_eq!(ids(Which::All), ["off", "later", "on"]);
+    assert_eq!((ids(Which::Upcoming), ids(Which::Active)), (vec![json!("later")], vec![json!("on")]));
+    assert_eq!(ids(Which::Near), ["later", "on"]);
+    let all = listed(Part::Maintenances(Which::All));
+    assert_eq!(
+        all.iter().map(|one| one["status"].clone()).collect::<Vec<_>>(),
+        ["completed", "scheduled", "in_progress"]
+    );
+    assert_eq!(all[0]["incident_updates"][0]["body"], "Called off: Put off.");
+    let components = all[2]["components"].as_array().expect("components");
+    assert_eq!(components.iter().map(|one| one["id"].clone()).collect::<Vec<_>>(), ["azure.eastus"]);
 }
 
 /// Row by row: the table of `mapping`.

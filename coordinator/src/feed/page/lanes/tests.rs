@@ -68,6 +68,15 @@ fn a_crowd_of_long_ago_says_nothing_of_the_present() {
 }
 
 #[test]
+fn a_word_that_would_stick_out_ends_with_its_lane() {
+    for (since, anchor) in [(NOW.before(Duration::from_secs(5)), "end"), (NOW.before(Duration::from_hours(5)), "start")]
+    {
+        let html = section(&with(None, vec![claim("aws-status", "aws", Stance::Unreachable, since)]));
+        assert!(html.contains(&format!("text-anchor=\"{anchor}\">unreachable<")), "{anchor}: {html}");
+    }
+}
+
+#[test]
 fn nothing_posted_is_drawn_as_nothing_and_never_as_ok() {
     let mut board = with(Some(front_door()), vec![claim("aws-status", "aws", Stance::NothingPosted, onset())]);
     board.claims.checked("aws-status", "aws", NOW.before(Duration::from_secs(12)), None);

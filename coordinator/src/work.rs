@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::feed::filter;
 
-/// For how long work that has ended stays on the board. The log of changes keeps it for ever.
+/// For how long work that has ended stays on the board, and how long ago one may have ended that is announced. The log of
+/// changes keeps it for ever.
 pub const HISTORY: Duration = Duration::from_hours(90 * 24);
 
 /// Works that have not ended, at most.
@@ -27,8 +28,8 @@ pub const ELEMENTS: usize = 20;
 /// The longest that one may last.
 pub const LONGEST: Duration = Duration::from_hours(31 * 24);
 
-/// How far ahead one may begin, and how long ago it may have ended.
-pub const HORIZON: Duration = Duration::from_hours(366 * 24);
+/// How far ahead one may begin.
+pub const AHEAD: Duration = Duration::from_hours(366 * 24);
 
 /// Work that ended is told of in pictures of the present for this long.
 const RECENT: Duration = Duration::from_hours(24);
@@ -110,10 +111,12 @@ impl PlannedWork {
         self.starts_at < self.over_at() && self.starts_at <= to && self.over_at() > from
     }
 
-    /// Whether it may touch any of these elements: it names one of them, a part of one or what one is part of, or names none.
-    pub fn may_touch<'a>(&self, elements: impl IntoIterator<Item = &'a str>) -> bool {
-        let touches = |asked: &str| self.elements.iter().any(|element| filter::overlap(asked, element));
-        self.elements.is_empty() || elements.into_iter().any(touches)
+    /// Whether it may have to do with an incident: it went on meanwhile, and the incident touches an element that it names, or
+    /// it names none.
+    pub fn is_beside(&self, change: &Change, now: Timestamp) -> bool {
+        let touches = |element: &String| filter::touches(element, change);
+        self.lasted_in(change.onset_at, change.resolved_at.unwrap_or(now))
+            && (self.elements.is_empty() || self.elements.iter().any(touches))
     }
 
     /// Whether a picture of the present tells of it: it has not ended, or did so in the last day.
@@ -164,9 +167,8 @@ impl Plan {
 
     /// Those that went on while an incident lasted and may touch what it touches, by when they begin.
     pub fn beside(&self, change: &Change, now: Timestamp) -> Vec<&PlannedWork> {
-        let elements = || std::iter::once(&change.element).chain(&change.regions).map(String::as_str);
-        let mut all = self.during(change.onset_at, change.resolved_at.unwrap_or(now));
-        all.retain(|work| work.may_touch(elements()));
+        let mut all = self.all();
+        all.retain(|work| work.is_beside(change, now));
         all
     }
 

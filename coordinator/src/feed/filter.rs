@@ -142,8 +142,9 @@ impl Filter {
 
     /// Whether planned work passes.
     pub fn passes_work(&self, work: &PlannedWork) -> bool {
-        let elements = self.elements.iter().map(String::as_str);
-        self.wants(wire::ChangeKind::Work) && (self.elements.is_empty() || work.may_touch(elements))
+        let touches = |element: &String| self.elements.iter().any(|wanted| overlap(wanted, element));
+        self.wants(wire::ChangeKind::Work)
+            && (self.elements.is_empty() || work.elements.is_empty() || work.elements.iter().any(touches))
     }
 
     /// Whether changes of this kind are wanted at all.

@@ -1,6 +1,9 @@
 //! When work goes on, what it touches, and what is kept of it.
 
+use faultline_proto::feed::v1::FeedFilter;
+
 use super::*;
+use crate::feed::{examples::front_door, filter::Filter};
 
 fn at(s: u64) -> Timestamp {
     Timestamp::from_micros(1_761_752_640_000_000).after(Duration::from_secs(s))
@@ -41,15 +44,39 @@ fn what_was_called_off_before_it_began_never_went_on() {
 }
 
 #[test]
-fn work_may_touch_what_it_names_and_anything_if_it_names_nothing() {
-    let of = |elements: &[&str]| PlannedWork {
-        elements: elements.iter().map(|element| (*element).to_owned()).collect(),
-        ..work("work-1", 0, 1)
+fn work_is_beside_what_touches_an_element_that_it_names_and_beside_anything_if_it_names_none() {
+    let incident = |element: &str| {
+        let (onset_at, resolved_at) = (at(10), Some(at(20)));
+        Change {
+            element: element.into(),
+            element_kind: None,
+            regions: Vec::new(),
+            onset_at,
+            resolved_at,
+            ..front_door()
+        }
     };
-    assert!(of(&[]).may_touch(["azure/front-door"]));
-    assert!(of(&["aws/us-east-1"]).may_touch(["azure/front-door", "aws/us-east-1/s3"]));
-    assert!(of(&["aws/us-east-1/s3"]).may_touch(["aws"]));
-    assert!(!of(&["aws/us-east-1"]).may_touch(["azure/front-door", "aws/us-west-2"]));
+    let is_beside = |named: &[&str], element: &str| {
+        let elements = named.iter().map(|element| (*element).to_owned()).collect();
+        PlannedWork { elements, ..work("work-1", 15, 16) }.is_beside(&incident(element), at(99))
+    };
+    assert!(is_beside(&[], "azure/front-door"));
+    assert!(is_beside(&["azure/front-door", "aws/us-east-1"], "aws/us-east-1/s3"));
+    assert!(is_beside(&["aws/us-east-1/s3"], "aws/us-east-1"));
+    assert!(is_beside(&["aws/us-east-1"], "as13335~aws/us-east-1"), "either end of a way");
+    assert!(!is_beside(&["aws/us-east-1"], "aws/us-west-2"));
+    assert!(!work("work-1", 21, 30).is_beside(&incident("aws"), at(99)), "it began later");
+}
+
+#[test]
+fn a_subscriber_hears_of_work_on_its_elements_and_of_work_that_names_none() {
+    let filter = |elements: &[&str]| {
+        let elements = elements.iter().map(|element| (*element).to_owned()).collect();
+        Filter::of(Some(&FeedFilter { elements, ..FeedFilter::default() })).expect("a filter")
+    };
+    let named = PlannedWork { elements: vec!["aws/us-east-1".into()], ..work("work-1", 0, 1) };
+    assert!(filter(&[]).passes_work(&named) && filter(&["aws"]).passes_work(&named));
+    assert!(!filter(&["azure"]).passes_work(&named) && filter(&["azure"]).passes_work(&work("work-1", 0, 1)));
 }
 
 #[test]
@@ -66,7 +93,7 @@ fn the_board_keeps_what_is_near_and_forgets_what_is_long_over() {
     assert_eq!(plan.all().iter().map(|work| work.id.as_str()).collect::<Vec<_>>(), ["work-2", "work-3"]);
     let mut full = Plan::default();
     (0..=KEPT).for_each(|n| full.apply(&work(&format!("work-{n}"), 0, 1000 - n as u64 % 1000), at(0)));
-    assert_eq!(full.all().len(), KEPT);
+    assert!(full.all().len() == KEPT && full.get("work-999").is_none(), "the one that ended first goes");
 }
 
 #[test]

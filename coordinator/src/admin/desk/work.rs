@@ -8,7 +8,7 @@ use crate::{
     admin::{AddWork, CancelWork, Done, Refused, Why, words},
     claims::text::is_invisible,
     feed::{Published, filter::check_element},
-    work::{ELEMENTS, HORIZON, LONGEST, PlannedWork, Stage, UNFINISHED},
+    work::{AHEAD, ELEMENTS, HISTORY, LONGEST, PlannedWork, Stage, UNFINISHED},
 };
 
 impl Desk {
@@ -79,8 +79,11 @@ fn announced(asked: AddWork, now: Timestamp) -> Result<PlannedWork, Refused> {
     if ends_at.since(starts_at) > LONGEST {
         return malformed(format!("it lasts {} days, {} are allowed", days(ends_at.since(starts_at)), days(LONGEST)));
     }
-    if starts_at.since(now) > HORIZON || now.since(ends_at) > HORIZON {
-        return malformed(format!("{starts_at} to {ends_at} is more than {} days from now, {now}", days(HORIZON)));
+    if starts_at.since(now) > AHEAD {
+        return malformed(format!("it begins at {starts_at}, more than {} days from now", days(AHEAD)));
+    }
+    if now.since(ends_at) > HISTORY {
+        return malformed(format!("it ended at {ends_at}, more than {} days ago", days(HISTORY)));
     }
     if elements.len() > ELEMENTS {
         return malformed(format!("{} elements, {ELEMENTS} are allowed", elements.len()));
@@ -129,11 +132,16 @@ mod tests {
     #[test]
     fn work_that_means_nothing_is_refused_and_named() {
         assert!(announced(asked(3600, 3600), NOW).is_ok());
+        let long_ago = NOW.before(HISTORY + LONGEST + Duration::from_secs(1));
         let of = |elements: Vec<String>| AddWork { elements, ..asked(0, 60) };
         for (bad, wanted) in [
             (asked(60, 0), "not after it begins"),
             (asked(60, 32 * 86_400), "lasts 32 days, 31 are allowed"),
-            (asked(367 * 86_400, 60), "more than 366 days"),
+            (asked(367 * 86_400, 60), "more than 366 days from now"),
+            (
+                AddWork { starts_at: long_ago, ends_at: long_ago.after(LONGEST), ..asked(0, 60) },
+                "more than 90 days ago",
+            ),
             (AddWork { text: " ".into(), ..asked(0, 60) }, "the text is empty"),
             (AddWork { link: "javascript:alert(1)".into(), ..asked(0, 60) }, "no link to publish"),
             (of(vec!["aws//s3".into()]), "no empty part"),

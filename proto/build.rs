@@ -5,12 +5,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 
 const ROOT: &str = "proto";
-const CONTRACTS: [&str; 7] = [
+const CONTRACTS: [&str; 8] = [
     "faultline/types/v1/probe.proto",
     "faultline/types/v1/incident.proto",
     "faultline/types/v1/claim.proto",
     "faultline/types/v1/work.proto",
     "faultline/agent/v1/session_service.proto",
+    "faultline/enroll/v1/enrollment_service.proto",
     "faultline/feed/v1/feed_service.proto",
     "faultline/measure/v1alpha1/measure_service.proto",
 ];

@@ -10,6 +10,7 @@ macro_rules! contract {
 /// Import path and text of each contract.
 pub const CONTRACTS: &[(&str, &str)] = &[
     contract!("faultline/agent/v1/session_service.proto"),
+    contract!("faultline/enroll/v1/enrollment_service.proto"),
     contract!("faultline/feed/v1/feed_service.proto"),
     contract!("faultline/measure/v1alpha1/measure_service.proto"),
     contract!("faultline/types/v1/claim.proto"),

@@ -35,6 +35,22 @@ pub mod agent {
     }
 }
 
+/// Generated enrolment.
+pub mod enroll {
+    /// Version 1.
+    #[allow(
+        missing_docs,
+        unused_qualifications,
+        clippy::all,
+        clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        reason = "generated from commented .proto files"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("faultline.enroll.v1");
+    }
+}
+
 /// Generated feed.
 pub mod feed {
     /// Version 1.
@@ -73,6 +89,7 @@ pub mod clock;
 pub mod contracts;
 pub mod convert;
 pub mod failpoint;
+pub mod join;
 pub mod page;
 pub mod pattern;
 pub mod question;

@@ -7,6 +7,7 @@
 //! nobody can take those of the others. Loopback is not counted by address: it may be a proxy with many readers behind it.
 
 mod guard;
+pub(crate) mod rows;
 pub mod tls;
 pub mod tokens;
 

@@ -11,9 +11,13 @@
 pub mod audit;
 mod desk;
 mod socket;
+mod tokens;
 pub mod words;
 
+use std::fmt;
+
 use faultline_attribution::Timestamp;
+use faultline_proto::join::JoinString;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
@@ -24,6 +28,8 @@ pub use self::{
     socket::{AskError, SocketError, ask},
     words::{MAX_LINK, MAX_TEXT},
 };
+
+use crate::enroll::strings::{Standing, Wanted};
 
 /// Name of the socket in the data directory.
 pub const SOCKET: &str = "admin.sock";
@@ -40,6 +46,12 @@ pub enum Call {
     AddWork(AddWork),
     /// Call planned work off.
     CancelWork(CancelWork),
+    /// Make a join string.
+    TokenCreate(Box<Wanted>),
+    /// Tell of every join string.
+    TokenList {},
+    /// Take a join string back.
+    TokenRevoke(TokenRevoke),
 }
 
 /// A note for an incident.
@@ -93,6 +105,14 @@ pub struct CancelWork {
     pub reason: String,
 }
 
+/// A join string to be taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRevoke {
+    /// Which.
+    pub id: String,
+}
+
 impl Call {
     /// Its word, as in the audit record.
     pub const fn word(&self) -> &'static str {
@@ -101,6 +121,9 @@ impl Call {
             Self::Retract(_) => "retract",
             Self::AddWork(_) => "add_work",
             Self::CancelWork(_) => "cancel_work",
+            Self::TokenCreate(_) => "token_create",
+            Self::TokenList {} => "token_list",
+            Self::TokenRevoke(_) => "token_revoke",
         }
     }
 }
@@ -109,20 +132,77 @@ impl Call {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// It is done and published.
+    /// It is done.
     Done(Done),
     /// It is not, and why.
     Refused(Refused),
 }
 
-/// What was published.
+/// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Done {
-    /// Of which incident, or which planned work.
+#[serde(rename_all = "snake_case")]
+pub enum Done {
+    /// Something was published.
+    Published {
+        /// Of which incident.
+        incident: String,
+        /// The revision that says it.
+        revision: u64,
+    },
+    /// Planned work was announced, or called off.
+    Planned {
+        /// Which.
+        id: String,
+    },
+    /// A join string was made.
+    Made {
+        /// The join string whole, which is not kept.
+        join_string: String,
+        /// Until when it is good.
+        expires_at: Timestamp,
+    },
+    /// Every join string, without its secret.
+    Listed(Vec<ListedToken>),
+    /// A join string was taken back.
+    Revoked {
+        /// Which.
+        id: String,
+        /// The agents that joined with it, and stay.
+        agents: Vec<String>,
+    },
+}
+
+/// What is told of a join string.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedToken {
+    /// Its id.
     pub id: String,
-    /// The revision of the incident that says it; planned work has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision: Option<u64>,
+    /// How it is.
+    pub standing: Standing,
+    /// The first part of the names of those who join with it; may be empty.
+    pub label: String,
+    /// Agents that may join with it.
+    pub uses: u32,
+    /// Until when it is good.
+    pub expires_at: Timestamp,
+    /// The agents that joined with it.
+    pub agents: Vec<String>,
+}
+
+impl fmt::Display for Done {
+    /// As in the audit record: without a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Published { incident, revision } => write!(f, "{incident} revision {revision}"),
+            Self::Planned { id } => f.write_str(id),
+            Self::Made { join_string, expires_at } => match join_string.parse::<JoinString>() {
+                Ok(JoinString { id, .. }) => write!(f, "join string {id}, good until {expires_at}"),
+                Err(_) => write!(f, "a join string, good until {expires_at}"),
+            },
+            Self::Listed(all) => write!(f, "{} join strings", all.len()),
+            Self::Revoked { id, .. } => write!(f, "join string {id}"),
+        }
+    }
 }
 
 /// Why something was not done.
@@ -147,14 +227,6 @@ pub enum Why {
     State,
     /// It could not be done, or not in time.
     Failed,
-}
-
-impl Done {
-    /// "inc-20251029T154113Z-1 revision 3".
-    pub fn what(&self) -> String {
-        let revision = self.revision.map(|revision| format!(" revision {revision}"));
-        format!("{}{}", self.id, revision.unwrap_or_default())
-    }
 }
 
 impl Refused {

@@ -30,6 +30,7 @@ mod snapshot;
 mod status;
 mod subscriber;
 mod subscribers;
+mod token;
 pub mod top;
 mod watch;
 mod webhook;
@@ -73,6 +74,13 @@ enum Command {
         before_help = "Example:\n  faultline agent issue fra-1 --coordinator https://probe.example.org:7443\n  faultline agent list"
     )]
     Agent(agent::Agent),
+    /// Make, list and revoke join strings, with which machines become agents
+    #[command(
+        subcommand,
+        visible_alias = "tokens",
+        before_help = "Example:\n  faultline token create --label fra --isp hetzner-de --country de --geography eu\n  faultline token list"
+    )]
+    Token(token::Token),
     /// Make, list and revoke tokens for the feed
     #[command(subcommand, visible_alias = "subscribers")]
     Subscriber(subscribers::Subscribers),
@@ -231,6 +239,7 @@ pub fn main() -> ExitCode {
         Command::Init(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Agent(command) => command.run(),
+        Command::Token(command) => command.run(),
         Command::Subscriber(command) => command.run(),
         Command::Catalog(command) => command.run(),
         Command::Ranges(command) => command.run(),

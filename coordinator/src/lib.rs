@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod claims;
 pub mod cli;
 pub mod counts;
+pub mod enroll;
 pub mod failpoints;
 pub mod feed;
 pub mod fold;

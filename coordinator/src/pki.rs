@@ -1,8 +1,13 @@
 //! The embedded certificate authority: who may speak on the agent port.
 //!
-//! `faultline init` makes a root in the data directory (keys 0600). Agents get certificates with one URI SAN,
-//! `spiffe://<domain>/agent/<id>`; the coordinator gets one for the names that agents dial. Rule: an agent's name comes
-//! from its certificate alone ([`agent_of`]); no field can override it.
+//! `faultline init` makes, in the folder `ca` of the data directory (keys 0600), a root and two intermediates that it signs:
+//! `agents` for agents' certificates, of one URI SAN `spiffe://<domain>/agent/<id>` each, and `servers` for the coordinator's, of the
+//! names that agents dial. Agents pin the root. A data directory from before there were intermediates signs with its root.
+//!
+//! Rules: an agent's name comes from its certificate alone ([`agent_of`]); no field can override it. An intermediate is for one use
+//! (`extendedKeyUsage`), and so is what it signs: no agent can pose as the coordinator.
+
+pub mod port;
 
 use std::{
     fs,
@@ -11,29 +16,37 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+pub use faultline_proto::join::SERVER_NAME;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+    SerialNumber,
 };
-use rustls::{
-    RootCertStore, ServerConfig,
-    server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier},
-};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use ring::digest;
+use rustls::server::VerifierBuilderError;
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObject as _};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
-
-/// Server name that agents ask for when their configuration names none: the coordinator's certificate always has it.
-pub const SERVER_NAME: &str = "coordinator.faultline.internal";
 
 /// Certificates are valid from this long before they are made: clocks of young machines run behind.
 const BACKDATED: Duration = Duration::hours(1);
 
-/// Life of agent and server certificates. Renewal is not automatic yet, so that a year is left to do it by hand.
-const LEAF_LIFE: Duration = Duration::days(365);
+/// Life of certificates that nothing renews: the coordinator's, and those of `faultline agent issue`.
+const LONG_LIFE: Duration = Duration::days(365);
 
-/// Life of the root.
+/// Life of certificates that agents renew by themselves. Source: the design notes; the registry is asked at each session, so that
+/// this is a backstop.
+const AGENT_LIFE: Duration = Duration::days(7);
+
+/// Life of the root and of the intermediates.
 const ROOT_LIFE: Duration = Duration::days(3650);
+
+/// Bytes of a request for a certificate. Source: one with a P-256 key and nothing else has some 300.
+const MAX_REQUEST: usize = 2048;
+
+/// Bytes of an uncompressed point of P-256.
+const P256_POINT: usize = 65;
 
 /// What can go wrong with keys and certificates.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +71,11 @@ pub enum PkiError {
     /// A name that cannot stand in a certificate.
     #[error("{0:?} cannot be an agent's name: 1 to 63 of a-z, 0-9 and -, beginning with a letter or a digit")]
     Name(String),
+    /// What asks for a certificate and is no sound request.
+    #[error(
+        "a request for a certificate is PKCS#10 in DER, at most {MAX_REQUEST} bytes, of a P-256 key and signed with it"
+    )]
+    Request,
     /// A certificate could not be made.
     #[error("cannot make a certificate")]
     Make(#[from] rcgen::Error),
@@ -72,7 +90,7 @@ pub enum PkiError {
 /// A certificate and its key, in PEM.
 #[derive(Clone)]
 pub struct Identity {
-    /// The certificate.
+    /// The certificate, and those between it and the root.
     pub certificate: String,
     /// The key, PKCS#8.
     pub key: String,
@@ -82,11 +100,19 @@ pub struct Identity {
 pub struct Authority {
     domain: String,
     root: String,
+    pin: String,
+    agents: Signer,
+}
+
+/// Who signs, and what stands between its certificates and the root, in PEM.
+struct Signer {
     issuer: Issuer<'static, KeyPair>,
+    chain: String,
 }
 
 impl Authority {
-    /// Makes a root for the trust domain and a server certificate for `names`, in a data directory without one.
+    /// Makes a root for the trust domain, its intermediates and a server certificate for `names`, in a data directory without
+    /// one.
     pub fn init(data: &Path, domain: &str, names: &[String], now_micros: i64) -> Result<Self, PkiError> {
         let folder = data.join("ca");
         if folder.join("root.pem").exists() {
@@ -94,17 +120,15 @@ impl Authority {
         }
         fs::create_dir_all(&folder).map_err(|source| PkiError::File { path: folder.clone(), source })?;
         let now = instant(now_micros);
-        let mut params = CertificateParams::new(Vec::<String>::new())?;
-        params.distinguished_name.push(DnType::CommonName, format!("Faultline root of {domain}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        (params.not_before, params.not_after) = (now - BACKDATED, now + ROOT_LIFE);
-        let root = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let root =
+            CertifiedIssuer::self_signed(ca(&format!("Faultline root of {domain}"), 1, now)?, KeyPair::generate()?)?;
         write(&folder.join("root.key"), &root.key().serialize_pem(), 0o600)?;
         write(&folder.join("domain"), domain, 0o644)?;
-        let server = server(&root, names, now)?;
+        intermediate(&folder, &root, "agents", domain, ExtendedKeyUsagePurpose::ClientAuth, now)?;
+        let servers = intermediate(&folder, &root, "servers", domain, ExtendedKeyUsagePurpose::ServerAuth, now)?;
+        let server = server(&servers, names, now)?;
         write(&folder.join("server.key"), &server.key, 0o600)?;
-        write(&folder.join("server.pem"), &server.certificate, 0o644)?;
+        write(&folder.join("server.pem"), &(server.certificate + &servers.chain), 0o644)?;
         // Last: its presence says that the rest is whole.
         write(&folder.join("root.pem"), &root.pem(), 0o644)?;
         Self::open(data)
@@ -113,15 +137,16 @@ impl Authority {
     /// The authority of a data directory that has one.
     pub fn open(data: &Path) -> Result<Self, PkiError> {
         let folder = data.join("ca");
-        if !folder.join("root.pem").exists() {
+        let root_path = folder.join("root.pem");
+        if !root_path.exists() {
             return Err(PkiError::Missing(data.to_owned()));
         }
-        let key = read(&folder.join("root.key"))?;
-        let root = read(&folder.join("root.pem"))?;
+        let root = read(&root_path)?;
+        let pin = pin(&root).ok_or(PkiError::Pem(root_path))?;
         let domain = read(&folder.join("domain"))?.trim().to_owned();
-        let key = KeyPair::from_pem(&key).map_err(|_| PkiError::Pem(folder.join("root.key")))?;
-        let issuer = Issuer::from_ca_cert_pem(&root, key).map_err(|_| PkiError::Pem(folder.join("root.pem")))?;
-        Ok(Self { domain, root, issuer })
+        let has_intermediates = folder.join("agents.pem").exists();
+        let agents = Signer::open(&folder, if has_intermediates { "agents" } else { "root" })?;
+        Ok(Self { domain, root, pin, agents })
     }
 
     /// The root, in PEM: what agents pin.
@@ -129,63 +154,152 @@ impl Authority {
         &self.root
     }
 
-    /// A certificate for an agent. `serverAuth` is left out, so that no agent can pose as the coordinator.
+    /// The SHA-256 of the root's `SubjectPublicKeyInfo`, in base64url without padding: the last part of a join string.
+    pub fn pin(&self) -> &str {
+        &self.pin
+    }
+
+    /// A key and a certificate for an agent. `serverAuth` is left out, so that no agent can pose as the coordinator.
     pub fn agent(&self, name: &str, now_micros: i64) -> Result<Identity, PkiError> {
+        let key = KeyPair::generate()?;
+        let certificate = self.agents.leaf(self.agent_params(name)?, &key, LONG_LIFE, instant(now_micros))?;
+        Ok(Identity { certificate: certificate.pem() + &self.agents.chain, key: key.serialize_pem() })
+    }
+
+    /// A certificate for an agent that made its own key, and those between it and the root; good for seven days.
+    ///
+    /// # Errors
+    ///
+    /// Where the name cannot be an agent's.
+    pub fn certify(
+        &self,
+        name: &str,
+        asked: &Request,
+        now_micros: i64,
+    ) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+        let params = self.agent_params(name)?;
+        let certificate = self.agents.leaf(params, &asked.key, AGENT_LIFE, instant(now_micros))?;
+        let mut chain = vec![certificate.der().clone()];
+        // The root alone may stand for itself: it is never sent along.
+        chain.extend(CertificateDer::pem_slice_iter(self.agents.chain.as_bytes()).filter_map(Result::ok));
+        Ok(chain)
+    }
+
+    /// The root, in DER.
+    ///
+    /// # Errors
+    ///
+    /// Where its file holds no certificate.
+    pub fn root_der(&self) -> Result<CertificateDer<'static>, PkiError> {
+        CertificateDer::from_pem_slice(self.root.as_bytes()).map_err(|_| PkiError::Pem("root.pem".into()))
+    }
+
+    fn agent_params(&self, name: &str) -> Result<CertificateParams, PkiError> {
         check_name(name)?;
         let uri = format!("spiffe://{}/agent/{name}", self.domain);
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.subject_alt_names = vec![SanType::URI(uri.try_into()?)];
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        leaf(params, &self.issuer, instant(now_micros))
+        Ok(params)
     }
 }
 
+/// What an agent asks for: a certificate for this key, of which it has shown that it holds the other half.
+pub struct Request {
+    key: rcgen::PublicKey,
+}
+
+impl Request {
+    /// Reads PKCS#10 in DER, and checks that it is signed with the key in it.
+    ///
+    /// # Errors
+    ///
+    /// Where it is anything else, too large, or of another kind of key than P-256.
+    pub fn read(der: &[u8]) -> Result<Self, PkiError> {
+        if der.len() > MAX_REQUEST {
+            return Err(PkiError::Request);
+        }
+        let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(der));
+        let key = request.map_err(|_| PkiError::Request)?.public_key;
+        let is_p256 = *key.algorithm() == PKCS_ECDSA_P256_SHA256 && key.der_bytes().len() == P256_POINT;
+        if is_p256 { Ok(Self { key }) } else { Err(PkiError::Request) }
+    }
+
+    /// The SHA-256 of the key, hexadecimal: by what an agent that asks again is known.
+    pub fn key_digest(&self) -> String {
+        HEXLOWER.encode(digest::digest(&digest::SHA256, self.key.der_bytes()).as_ref())
+    }
+}
+
+impl Signer {
+    /// Who signs with the key of this name; the root signs without anything in between.
+    fn open(folder: &Path, name: &str) -> Result<Self, PkiError> {
+        let (pem, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+        let certificate = read(&pem)?;
+        let pair = KeyPair::from_pem(&read(&key)?).map_err(|_| PkiError::Pem(key))?;
+        let issuer = Issuer::from_ca_cert_pem(&certificate, pair).map_err(|_| PkiError::Pem(pem))?;
+        Ok(Self { issuer, chain: if name == "root" { String::new() } else { certificate } })
+    }
+
+    fn leaf(
+        &self,
+        mut params: CertificateParams,
+        key: &impl PublicKeyData,
+        life: Duration,
+        now: OffsetDateTime,
+    ) -> Result<rcgen::Certificate, PkiError> {
+        (params.not_before, params.not_after) = (now - BACKDATED, now + life);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.serial_number = Some(SerialNumber::from(rand::random::<[u8; 16]>().map(|byte| byte & 0x7f).to_vec()));
+        Ok(params.signed_by(key, &self.issuer)?)
+    }
+}
+
+/// What a certificate authority may do, with so many more beneath it.
+fn ca(name: &str, beneath: u8, now: OffsetDateTime) -> Result<CertificateParams, PkiError> {
+    let mut params = CertificateParams::new(Vec::<String>::new())?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(beneath));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (params.not_before, params.not_after) = (now - BACKDATED, now + ROOT_LIFE);
+    Ok(params)
+}
+
+/// Makes an intermediate that signs for this use alone.
+fn intermediate(
+    folder: &Path,
+    root: &Issuer<'_, KeyPair>,
+    name: &str,
+    domain: &str,
+    usage: ExtendedKeyUsagePurpose,
+    now: OffsetDateTime,
+) -> Result<Signer, PkiError> {
+    let mut params = ca(&format!("Faultline {name} of {domain}"), 0, now)?;
+    params.extended_key_usages = vec![usage];
+    let made = CertifiedIssuer::signed_by(params, KeyPair::generate()?, root)?;
+    write(&folder.join(format!("{name}.key")), &made.key().serialize_pem(), 0o600)?;
+    write(&folder.join(format!("{name}.pem")), &made.pem(), 0o644)?;
+    Signer::open(folder, name)
+}
+
 /// A certificate for the coordinator under these names.
-fn server(issuer: &Issuer<'_, KeyPair>, names: &[String], now: OffsetDateTime) -> Result<Identity, PkiError> {
+fn server(servers: &Signer, names: &[String], now: OffsetDateTime) -> Result<Identity, PkiError> {
     let mut names: Vec<String> = names.to_vec();
     names.push(SERVER_NAME.to_owned());
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, "Faultline coordinator");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    leaf(params, issuer, now)
-}
-
-fn leaf(
-    mut params: CertificateParams,
-    issuer: &Issuer<'_, KeyPair>,
-    now: OffsetDateTime,
-) -> Result<Identity, PkiError> {
-    (params.not_before, params.not_after) = (now - BACKDATED, now + LEAF_LIFE);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.serial_number = Some(SerialNumber::from(rand::random::<[u8; 16]>().map(|byte| byte & 0x7f).to_vec()));
     let key = KeyPair::generate()?;
-    let certificate = params.signed_by(&key, issuer)?;
+    let certificate = servers.leaf(params, &key, LONG_LIFE, now)?;
     Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-/// TLS of the agent port: TLS 1.3, HTTP/2, and nobody without a certificate of this authority.
-pub fn agent_port(data: &Path) -> Result<ServerConfig, PkiError> {
-    let folder = data.join("ca");
-    let certificate = |name: &str| {
-        let path = folder.join(name);
-        CertificateDer::from_pem_slice(read(&path)?.as_bytes()).map_err(|_| PkiError::Pem(path))
-    };
-    let key_path = folder.join("server.key");
-    let key = PrivateKeyDer::from_pem_slice(read(&key_path)?.as_bytes()).map_err(|_| PkiError::Pem(key_path))?;
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate("root.pem")?)?;
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build()?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![certificate("server.pem")?], key)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    // A resumed session would skip the look at the agent's certificate, and thousands of tickets would be held for nothing.
-    config.session_storage = std::sync::Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(config)
+/// The pin of a root in PEM.
+fn pin(root: &str) -> Option<String> {
+    let der = CertificateDer::from_pem_slice(root.as_bytes()).ok()?;
+    let (_, parsed) = X509Certificate::from_der(&der).ok()?;
+    Some(BASE64URL_NOPAD.encode(digest::digest(&digest::SHA256, parsed.public_key().raw).as_ref()))
 }
 
 /// The agent that a verified certificate names; `None` unless it has exactly one URI SAN of our form.
@@ -208,6 +322,20 @@ pub fn check_name(name: &str) -> Result<(), PkiError> {
     if fits { Ok(()) } else { Err(PkiError::Name(name.to_owned())) }
 }
 
+/// Writes a file with this mode in place of an old one, or leaves the old one as it was.
+pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
+    let fail = |source| PkiError::File { path: path.to_owned(), source };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = path.with_file_name(format!(".{name}.{:08x}", rand::random::<u32>()));
+    let replaced = write(&fresh, text, mode).and_then(|()| fs::rename(&fresh, path).map_err(fail));
+    if replaced.is_err() {
+        fs::remove_file(&fresh).ok();
+        return replaced;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)
+}
+
 /// Writes a new file with this mode, in place of an old one.
 pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     let fail = |source| PkiError::File { path: path.to_owned(), source };
@@ -217,7 +345,7 @@ pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> 
     file.sync_all().map_err(fail)
 }
 
-fn read(path: &Path) -> Result<String, PkiError> {
+pub(crate) fn read(path: &Path) -> Result<String, PkiError> {
     fs::read_to_string(path).map_err(|source| PkiError::File { path: path.to_owned(), source })
 }
 
@@ -226,38 +354,4 @@ fn instant(micros: i64) -> OffsetDateTime {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: i64 = 1_761_752_473_000_000;
-
-    #[test]
-    fn an_agents_name_is_in_its_certificate() {
-        let data = tempfile::tempdir().expect("dir");
-        Authority::init(data.path(), "lab.example", &["127.0.0.1".into()], NOW).expect("init");
-        let identity = Authority::open(data.path()).expect("open").agent("fra-1", NOW).expect("issue");
-        let der = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("pem");
-        assert_eq!(agent_of(&der).as_deref(), Some("fra-1"));
-        let server = fs::read(data.path().join("ca/server.pem")).expect("server");
-        assert_eq!(agent_of(&CertificateDer::from_pem_slice(&server).expect("pem")), None);
-    }
-
-    #[test]
-    fn keys_are_for_the_owner_only_and_a_second_root_is_refused() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let data = tempfile::tempdir().expect("dir");
-        Authority::init(data.path(), "lab.example", &[], NOW).expect("init");
-        for key in ["ca/root.key", "ca/server.key"] {
-            let mode = fs::metadata(data.path().join(key)).expect("key").permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "{key}");
-        }
-        assert!(matches!(Authority::init(data.path(), "lab.example", &[], NOW), Err(PkiError::Exists(_))));
-    }
-
-    #[test]
-    fn names_that_could_leave_their_place_are_refused() {
-        for name in ["", "../x", "a/b", "A", "-a", &"a".repeat(64)] {
-            assert!(check_name(name).is_err(), "{name}");
-        }
-    }
-}
+mod tests;

@@ -80,10 +80,27 @@ impl Registry {
         now_micros: i64,
     ) -> Result<Identity, PkiError> {
         let identity = authority.agent(name, now_micros)?;
-        fs::create_dir_all(&self.folder).map_err(|source| PkiError::File { path: self.folder.clone(), source })?;
-        let text = toml::to_string(place).unwrap_or_default();
-        pki::write(&self.file(name), &text, 0o644)?;
+        self.put(name, place)?;
         Ok(identity)
+    }
+
+    /// Admits an agent that made its own key, under a name that nobody has yet; `false` where somebody has it.
+    ///
+    /// # Errors
+    ///
+    /// Where the name cannot be an agent's, or its record cannot be written.
+    pub fn admit(&self, name: &str, place: &Place) -> Result<bool, PkiError> {
+        pki::check_name(name)?;
+        let taken = self.has(name).map_err(|source| PkiError::File { path: self.file(name), source })?;
+        if !taken {
+            self.put(name, place)?;
+        }
+        Ok(!taken)
+    }
+
+    fn put(&self, name: &str, place: &Place) -> Result<(), PkiError> {
+        fs::create_dir_all(&self.folder).map_err(|source| PkiError::File { path: self.folder.clone(), source })?;
+        pki::replace(&self.file(name), &toml::to_string(place).unwrap_or_default(), 0o644)
     }
 
     /// What the operator says of an agent; `None` for one that was never issued here.
@@ -100,7 +117,11 @@ impl Registry {
     /// Every issued agent, by name.
     pub fn all(&self) -> Vec<(String, Place)> {
         let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
-        let names = entries.filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.to_owned()));
+        let names = entries.filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let is_record = path.extension().is_some_and(|extension| extension == "toml");
+            is_record.then(|| Some(path.file_stem()?.to_str()?.to_owned())).flatten()
+        });
         let mut all: Vec<(String, Place)> = names.filter_map(|name| Some((name.clone(), self.place(&name)?))).collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all

@@ -18,10 +18,11 @@ use tonic::service::Routes;
 
 use crate::{
     access::Policy,
-    admin::{self, Desk},
+    admin::{self, Desk, audit::Audit},
     assignment::Assignments,
     catalog::{Catalog, CatalogSource},
     claims::{self, Intake, Sources},
+    enroll::{Enrolment, Enrolments, newcomers_only_enroll},
     feed::{Hub, port::FeedPort, web::Known},
     fold::{Fold, Keep, Snapshots},
     ingest::{Ingest, listener::Greeter},
@@ -35,7 +36,7 @@ use crate::{
         },
     },
     metrics,
-    pki::{self, Authority},
+    pki::port::AgentPort,
     ranges::{keep, refresh::Publishers, store::Store},
     record::{CatalogRecord, Record, RecordKind},
     registry::Registry,
@@ -105,8 +106,7 @@ impl Coordinator {
         fs::create_dir_all(data).map_err(|source| ServeError::Data { path: data.clone(), source })?;
         let catalog = Arc::new(Catalog::load(&options.catalogs)?);
         let clock = options.clock;
-        Authority::open(data)?;
-        let tls = Arc::new(pki::agent_port(data)?);
+        let tls = Arc::new(AgentPort::open(data)?);
         let port = FeedPort::new(&options)?;
         let lock = lock(data)?;
         let operators = admin::Listening::of(data)?;
@@ -138,7 +138,9 @@ impl Coordinator {
         let ranges = keep::put_in_force(&*records, fold.observer().ranges(), &store, now()).await?;
         let hub = Arc::new(Hub::new(board, changes, clock));
         let claims = Arc::new(Intake::new(Arc::clone(&hub)));
-        let desk = Desk::open(data, Arc::clone(&hub), Arc::clone(&records))?;
+        let audit = Arc::new(Audit::open(data)?);
+        let enrolment = Arc::new(Enrolment::open(data, Arc::clone(&audit), clock)?);
+        let desk = Desk::new(Arc::clone(&hub), Arc::clone(&records), audit, Arc::clone(&enrolment));
         let stop = CancellationToken::new();
         let assignments = Assignments::new(Arc::clone(&catalog), fold.observer().tables().clone());
         let ingest = Ingest::new(
@@ -173,7 +175,7 @@ impl Coordinator {
         tasks.spawn(serve_operators(operators, desk, stop.clone()));
         let watching = Arc::clone(&ingest);
         tasks.spawn(async move { Ok(watching.watch().await?) });
-        tasks.spawn(serve_agents(agents, tls, Arc::clone(&ingest), stop.clone()));
+        tasks.spawn(serve_agents(agents, tls, Arc::clone(&ingest), enrolment, stop.clone()));
         let known = Known { catalog, data: data.clone() };
         tasks.spawn(port.serve(feed, Arc::clone(&hub), Arc::clone(&ingest), Arc::clone(&claims), known, stop.clone()));
         if let Some(metrics) = metrics {
@@ -240,11 +242,13 @@ async fn show_full(full_since: FullSince, hub: Arc<Hub>, stopped: CancellationTo
 
 async fn serve_agents(
     agents: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
+    tls: Arc<AgentPort>,
     ingest: Arc<Ingest>,
+    enrolment: Arc<Enrolment>,
     stopped: CancellationToken,
 ) -> Result<(), ServeError> {
-    let router = Routes::new(ingest.service()).prepare().into_axum_router();
+    let calls = Routes::new(ingest.service()).add_service(Enrolments::service(enrolment));
+    let router = calls.prepare().into_axum_router().layer(axum::middleware::from_fn(newcomers_only_enroll));
     let greeter = Greeter::new(tls);
     let greet = move |stream, peer| greeter.clone().greet(stream, peer);
     rpc::serve(agents, rpc::AGENTS, router, greet, stopped).await;

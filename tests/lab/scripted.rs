@@ -63,7 +63,7 @@ impl Credentials {
     pub fn issue(data: &Path, name: &str, place: &Place, address: SocketAddr, now_micros: i64) -> anyhow::Result<Self> {
         let authority = Authority::open(data)?;
         let identity = Registry::of(data).issue(&authority, name, place, now_micros)?;
-        let chain = vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes())?];
+        let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect::<Result<_, _>>()?;
         let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
         let tls = client(authority.root_pem())?.with_client_auth_cert(chain, key)?;
         Ok(Self::new(tls, address))

@@ -1,4 +1,5 @@
-//! Audit: what operators asked of the coordinator, who, when, and what became of it, in `audit.sqlite` of the data directory.
+//! Audit: what operators asked of the coordinator, who, when, and what became of it, and who tried to become an agent, in
+//! `audit.sqlite` of the data directory.
 //!
 //! Rules: an entry is on disk before anything is done (`synchronous=FULL`), and its outcome after; one without an outcome was
 //! cut off by the coordinator's end, and may have been done. Entries are numbered without a gap and never changed but for
@@ -65,18 +66,21 @@ pub enum AuditError {
     },
 }
 
-/// One call of an operator.
+/// In the place of a uid where somebody asked who is no user of this machine.
+const NOBODY: i64 = -1;
+
+/// One call of an operator, or one attempt to become an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AuditEntry {
     /// Its number, from 1.
     pub id: i64,
     /// When it came.
     pub at: Timestamp,
-    /// The user who asked, as the kernel says.
-    pub uid: u32,
-    /// What was asked, in one word; `unreadable` for what is no call.
+    /// The user who asked, as the kernel says; `None` for a machine that would become an agent, whose address `asked` has.
+    pub uid: Option<u32>,
+    /// What was asked, in one word; `enroll` for such an attempt, `unreadable` for what is no call.
     pub call: String,
-    /// The call as JSON, or why it could not be read.
+    /// The call or attempt as JSON, or why it could not be read.
     pub asked: String,
     /// What became of it: `done: ...` or `refused: ...`; `None` while it goes on, or where the coordinator ended meanwhile.
     pub outcome: Option<String>,
@@ -123,7 +127,7 @@ impl Audit {
                 Ok(AuditEntry {
                     id: row.get(0)?,
                     at: Timestamp::from_micros(row.get(1)?),
-                    uid: row.get(2)?,
+                    uid: u32::try_from(row.get::<_, i64>(2)?).ok(),
                     call: row.get(3)?,
                     asked: row.get(4)?,
                     outcome: row.get(5)?,
@@ -137,7 +141,8 @@ impl Audit {
     }
 
     /// Puts a call on record, before it is acted on. Returns its number.
-    pub(crate) fn begin(&self, at: Timestamp, uid: u32, call: &str, asked: &str) -> Result<i64, AuditError> {
+    pub(crate) fn begin(&self, at: Timestamp, uid: Option<u32>, call: &str, asked: &str) -> Result<i64, AuditError> {
+        let uid = uid.map_or(NOBODY, i64::from);
         let mut connection = self.connection();
         let mut write = || -> rusqlite::Result<i64> {
             let transaction = connection.transaction()?;
@@ -154,7 +159,7 @@ impl Audit {
     }
 
     /// Puts on record what became of a call.
-    pub(super) fn end(&self, id: i64, outcome: &str) -> Result<(), AuditError> {
+    pub(crate) fn end(&self, id: i64, outcome: &str) -> Result<(), AuditError> {
         let written = self.connection().execute("UPDATE entry SET outcome = ?2 WHERE id = ?1", params![id, outcome]);
         written.map(|_| ()).map_err(|source| self.fail(source))
     }
@@ -191,16 +196,17 @@ mod tests {
         assert!(Audit::tail(data.path(), 5).expect("none yet").is_empty());
         let at = Timestamp::from_micros(1_761_752_000_000_000);
         let audit = Audit::open(data.path()).expect("made");
-        let id = audit.begin(at, 1000, "retract", "{}").expect("begun");
+        let id = audit.begin(at, Some(1000), "retract", "{}").expect("begun");
         let begun = Audit::tail(data.path(), 5).expect("read");
-        assert_eq!((begun[0].uid, begun[0].call.as_str(), &begun[0].outcome), (1000, "retract", &None));
+        assert_eq!((begun[0].uid, begun[0].call.as_str(), &begun[0].outcome), (Some(1000), "retract", &None));
         audit.end(id, "done: inc-1 revision 3").expect("ended");
         drop(audit);
         let audit = Audit::open(data.path()).expect("again");
-        audit.begin(at, 0, "annotate", "{}").expect("begun");
+        audit.begin(at, None, "enroll", "{}").expect("begun");
         let entries = Audit::tail(data.path(), 5).expect("read");
         let shown: Vec<_> = entries.iter().map(|entry| (entry.id, entry.outcome.as_deref())).collect();
         assert_eq!(shown, [(1, Some("done: inc-1 revision 3")), (2, None)]);
+        assert_eq!(entries[1].uid, None, "no user of this machine");
         assert_eq!(Audit::tail(data.path(), 1).expect("read"), entries[1..]);
         let mode = fs::metadata(data.path().join(FILE)).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -211,9 +217,9 @@ mod tests {
         let data = tempfile::tempdir().expect("dir");
         let audit = Audit::open(data.path()).expect("made");
         let at = Timestamp::from_micros(1);
-        audit.begin(at, 0, "annotate", "{}").expect("begun");
+        audit.begin(at, Some(0), "annotate", "{}").expect("begun");
         audit.connection().execute("UPDATE sqlite_sequence SET seq = ?1", [ENTRIES]).expect("as after many");
-        audit.begin(at, 0, "annotate", "{}").expect("begun");
+        audit.begin(at, Some(0), "annotate", "{}").expect("begun");
         let ids: Vec<i64> = Audit::tail(data.path(), 5).expect("read").iter().map(|entry| entry.id).collect();
         assert_eq!(ids, [ENTRIES + 1]);
     }

@@ -2,7 +2,7 @@
 
 mod work;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use faultline_attribution::{Change, IncidentId, MAX_NOTES, Remark, Saying, State, Timestamp};
 use tokio::{
@@ -13,12 +13,9 @@ use tokio::{
     time,
 };
 
-use super::{
-    Annotate, Answer, Call, Done, Refused, Retract, Why,
-    audit::{Audit, AuditError},
-    words,
-};
+use super::{Annotate, Answer, Call, Done, Refused, Retract, TokenRevoke, Why, audit::Audit, tokens, words};
 use crate::{
+    enroll::Enrolment,
     feed::{Hub, Published},
     log::{Admission, Appended, Entry, RecordLog},
     record::Record,
@@ -34,15 +31,21 @@ const MAX_UNREADABLE: usize = 300;
 pub(crate) struct Desk {
     hub: Arc<Hub>,
     records: Arc<dyn RecordLog>,
-    audit: Audit,
+    audit: Arc<Audit>,
+    enrolment: Arc<Enrolment>,
     /// Acts are one at a time: each sees what the one before it published.
     turn: Mutex<()>,
 }
 
 impl Desk {
     /// The desk of a coordinator.
-    pub(crate) fn open(data: &Path, hub: Arc<Hub>, records: Arc<dyn RecordLog>) -> Result<Self, AuditError> {
-        Ok(Self { hub, records, audit: Audit::open(data)?, turn: Mutex::default() })
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        records: Arc<dyn RecordLog>,
+        audit: Arc<Audit>,
+        enrolment: Arc<Enrolment>,
+    ) -> Self {
+        Self { hub, records, audit, enrolment, turn: Mutex::default() }
     }
 
     /// What becomes of a call of this user.
@@ -52,7 +55,7 @@ impl Desk {
             Err(error) => ("unreadable", error.to_string().chars().take(MAX_UNREADABLE).collect()),
         };
         let turn = self.turn.lock().await;
-        let entry = match self.audit.begin(self.now(), uid, word, &asked) {
+        let entry = match self.audit.begin(self.now(), Some(uid), word, &asked) {
             Ok(entry) => entry,
             Err(error) => {
                 let message = format!("nothing was done, since it could not be put on the audit record: {error}");
@@ -69,7 +72,7 @@ impl Desk {
         };
         drop(turn);
         let outcome = match &answer {
-            Ok(done) => format!("done: {}", done.what()),
+            Ok(done) => format!("done: {done}"),
             Err(refused) => format!("refused: {refused}"),
         };
         if let Err(error) = self.audit.end(entry, &outcome) {
@@ -106,6 +109,9 @@ impl Desk {
             }
             Call::AddWork(asked) => self.add_work(asked).await,
             Call::CancelWork(asked) => self.cancel_work(asked).await,
+            Call::TokenCreate(wanted) => tokens::create(&self.enrolment, &wanted, self.now()),
+            Call::TokenList {} => Ok(tokens::list(&self.enrolment, self.now())),
+            Call::TokenRevoke(TokenRevoke { id }) => tokens::revoke(&self.enrolment, &id, self.now()),
         }
     }
 
@@ -141,7 +147,7 @@ impl Desk {
             );
             Refused::new(Why::Failed, message)
         })?;
-        told.map(|revision| Done { id: remark.of.incident.to_string(), revision: Some(revision) })
+        told.map(|revision| Done::Published { incident: remark.of.incident.to_string(), revision })
     }
 
     /// The revision that says it.

@@ -21,7 +21,7 @@ fn data() -> tempfile::TempDir {
     Registry::of(data.path()).issue(&authority, "fra-1", &place, now).expect("agent");
     Tokens::of(data.path()).create("noc", vec![Role::MeasureRead], None, Timestamp::from_micros(now)).expect("token");
     let audit = Audit::open(data.path()).expect("audit record");
-    audit.begin(Timestamp::from_micros(now), 1000, "annotate", "{}").expect("on record");
+    audit.begin(Timestamp::from_micros(now), Some(1000), "annotate", "{}").expect("on record");
     data
 }
 

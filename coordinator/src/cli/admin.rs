@@ -13,3 +13,8 @@ pub(super) fn ask(data: &Path, call: &Call) -> anyhow::Result<Done> {
         Answer::Refused(refused) => Err(refused.into()),
     }
 }
+
+/// What a command says of an answer to another question.
+pub(super) fn another(done: &Done) -> anyhow::Error {
+    anyhow::anyhow!("the coordinator answered something else: {done}: is it of this version?")
+}

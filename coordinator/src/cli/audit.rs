@@ -1,4 +1,4 @@
-//! `faultline audit`: what operators asked of the coordinator.
+//! `faultline audit`: what operators asked of the coordinator, and who tried to become an agent.
 
 use std::process::ExitCode;
 
@@ -35,5 +35,6 @@ impl Audit {
 
 fn line(AuditEntry { id, at, uid, call, asked, outcome }: &AuditEntry) -> String {
     let outcome = outcome.as_deref().unwrap_or("no outcome: it goes on, or the coordinator ended meanwhile");
-    format!("{id:>6}  {at}  uid {uid}  {}  {}\n        {}", clean(call), clean(outcome), clean(asked))
+    let who = uid.map_or("a newcomer".to_owned(), |uid| format!("uid {uid}"));
+    format!("{id:>6}  {at}  {who}  {}  {}\n        {}", clean(call), clean(outcome), clean(asked))
 }

@@ -28,11 +28,11 @@ impl Init {
         Authority::init(data, &domain, &self.names, Clock::system().now_micros())?;
         say(&format!("made a certificate authority for {domain} in {}", data.display()))?;
         say(&format!(
-            "next: faultline agent issue NAME --data-dir {0} --coordinator https://{1}:7443 --out NAME/",
+            "next: faultline serve --data-dir {0} --agents-listen 0.0.0.0:7443\n      \
+             faultline token create --data-dir {0} | ssh VM faultline-agent join {1}:7443",
             data.display(),
             self.names[0]
         ))?;
-        say(&format!("      faultline serve --data-dir {}", data.display()))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -106,7 +106,7 @@ impl Add {
         let ends_at = self.to.unwrap_or_else(|| starts_at.after(self.lasts.unwrap_or_default()));
         let Self { text, link, elements, data, .. } = self;
         let done = admin::ask(&data.data_dir, &Call::AddWork(AddWork { starts_at, ends_at, text, link, elements }))?;
-        say(&format!("{} is announced, from {starts_at} to {ends_at}", done.id))?;
+        say(&format!("{done} is announced, from {starts_at} to {ends_at}"))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -115,7 +115,7 @@ impl Cancel {
     fn run(self) -> anyhow::Result<ExitCode> {
         let Self { id, reason, data } = self;
         let done = admin::ask(&data.data_dir, &Call::CancelWork(CancelWork { id, reason }))?;
-        say(&format!("{} is called off", done.id))?;
+        say(&format!("{done} is called off"))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -55,7 +55,7 @@ impl Desk {
             self.hub.publish_in_turn(&turn, vec![Published::Work(Box::new(work))], now).await
         };
         match time::timeout(DEADLINE, told).await {
-            Ok(Ok(())) => Ok(Done { id, revision: None }),
+            Ok(Ok(())) => Ok(Done::Planned { id }),
             Ok(Err(error)) => Err(Refused::new(Why::Failed, error.to_string())),
             Err(_) => {
                 let message = format!(

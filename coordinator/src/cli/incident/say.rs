@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::{
-    admin::{Annotate as AnnotateCall, Call, Retract as RetractCall},
+    admin::{Annotate as AnnotateCall, Call, Done, Retract as RetractCall},
     cli::{DataDir, admin, say},
 };
 
@@ -46,7 +46,7 @@ impl Annotate {
     pub(in crate::cli) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { incident, text, link, data } = self;
         let done = admin::ask(&data.data_dir, &Call::Annotate(AnnotateCall { incident, text, link }))?;
-        say(&format!("{} has the note", done.what()))?;
+        say(&format!("{done} has the note"))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -55,7 +55,8 @@ impl Retract {
     pub(in crate::cli) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { incident, reason, data } = self;
         let done = admin::ask(&data.data_dir, &Call::Retract(RetractCall { incident, reason }))?;
-        say(&format!("{} is retracted with revision {}", done.id, done.revision.unwrap_or_default()))?;
+        let Done::Published { incident, revision } = done else { return Err(admin::another(&done)) };
+        say(&format!("{incident} is retracted with revision {revision}"))?;
         Ok(ExitCode::SUCCESS)
     }
 }

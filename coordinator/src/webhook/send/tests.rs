@@ -167,14 +167,14 @@ fn only_whom_its_own_certificates_vouch_for_is_told() {
     let now = faultline_proto::clock::Clock::system().now_micros();
     crate::pki::Authority::init(data.path(), "test.internal", &["127.0.0.1".into()], now).expect("authority");
     let ca = |name: &str| data.path().join("ca").join(name);
-    let certificate = CertificateDer::from_pem_file(ca("server.pem")).expect("certificate");
+    let chain = CertificateDer::pem_file_iter(ca("server.pem")).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let key = PrivateKeyDer::from_pem_file(ca("server.key")).expect("key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
+        .with_single_cert(chain.expect("certificates"), key)
         .expect("config");
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");

@@ -4,5 +4,6 @@
 //! Rules: results go to standard output, trouble to standard error; a command returns its exit code and never exits.
 
 pub(crate) mod doctor;
+pub(crate) mod join;
 pub(crate) mod prometheus;
 pub(crate) mod status;

@@ -12,10 +12,12 @@ pub mod blackbox;
 pub mod config;
 pub mod delivery;
 pub mod doctor;
+pub mod enroll;
 pub mod failpoints;
 pub mod once;
 pub mod policy;
 pub mod probe;
+mod renewal;
 mod run;
 pub mod schedule;
 mod selfcheck;
@@ -131,6 +133,10 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
         services.spawn(exporter.run().in_current_span());
     }
     services.spawn(walk_paths.in_current_span());
+    if renewal::is_possible(&config.coordinator) {
+        let renewing = renewal::run(config.coordinator.clone(), config.probe.source_address, clock);
+        services.spawn(renewing.in_current_span());
+    }
     if let Some(socket) = config.status_socket.clone() {
         let endpoint = config.coordinator.endpoint.to_string().trim_end_matches('/').to_owned();
         services.spawn(status::serve(socket, Arc::clone(&shared), endpoint, clock).in_current_span());

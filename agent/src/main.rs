@@ -52,6 +52,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Become an agent of a coordinator, with a join string from standard input or a file.
+    #[command(before_help = "Example: faultline-agent join probe.example.org:7443 <join-string")]
+    Join(command::join::JoinArgs),
     /// Read the configuration, the roots and the identity, and say what is wrong.
     #[command(before_help = "Example: faultline-agent check-config /etc/faultline/agent.toml")]
     CheckConfig {
@@ -185,6 +188,7 @@ async fn main() -> ExitCode {
         .init();
     let done = match cli.command {
         Command::Run { config } => run(&config).await,
+        Command::Join(args) => command::join::join(args).await,
         Command::CheckConfig { config } => check(&config),
         Command::Status(args) => command::status::status(args).await,
         Command::Doctor(args) => command::doctor::doctor(args).await,
@@ -221,6 +225,7 @@ fn default_filter(command: &Command) -> &'static str {
     match command {
         Command::Run { .. } | Command::Prometheus(_) => "info",
         Command::CheckConfig { .. }
+        | Command::Join(_)
         | Command::Status(_)
         | Command::Doctor(_)
         | Command::Probe(_)

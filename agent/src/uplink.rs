@@ -37,9 +37,12 @@ use tonic::{
 };
 use tower::service_fn;
 
+use self::error::SessionError;
 pub use self::identity::{Connect, Connecting, Connection, IdentityError};
-pub(crate) use self::identity::{greet, valid_until};
-use self::{error::SessionError, identity::Dialer};
+pub(crate) use self::{
+    error::chain,
+    identity::{Dialer, greet, valid_until, validity},
+};
 use crate::{
     config::{Config, Coordinator},
     run::{LookAgain, Orders, Shared},

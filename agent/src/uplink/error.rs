@@ -36,7 +36,7 @@ impl From<Status> for SessionError {
 }
 
 /// The error with its sources: a transport error alone says only "transport error".
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

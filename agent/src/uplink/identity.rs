@@ -62,7 +62,7 @@ pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Connection>
 
 /// Dials the coordinator.
 #[derive(Clone)]
-pub(super) struct Dialer {
+pub(crate) struct Dialer {
     host: String,
     port: u16,
     name: ServerName<'static>,
@@ -72,7 +72,7 @@ pub(super) struct Dialer {
 
 impl Dialer {
     /// Reads the identity.
-    pub(super) fn new(coordinator: &Coordinator, source: Option<IpAddr>) -> Result<Self, IdentityError> {
+    pub(crate) fn new(coordinator: &Coordinator, source: Option<IpAddr>) -> Result<Self, IdentityError> {
         let mut roots = RootCertStore::empty();
         for root in certificates(&coordinator.ca)? {
             roots.add(root).map_err(tls(&coordinator.ca))?;
@@ -97,6 +97,11 @@ impl Dialer {
         })
     }
 
+    /// Dials a coordinator of which no more is known yet, and asks it for this server name.
+    pub(crate) fn unknown(host: &str, port: u16, name: ServerName<'static>, config: ClientConfig) -> Self {
+        Self { host: host.to_owned(), port, name, config: Arc::new(config), source: None }
+    }
+
     /// The same as what others may bring in its place.
     pub(super) fn connect(self) -> Connect {
         Arc::new(move || {
@@ -106,7 +111,7 @@ impl Dialer {
     }
 
     /// A session with the coordinator, at the first of its addresses that accepts.
-    pub(super) async fn dial(self) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    pub(crate) async fn dial(self) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
         for address in tokio::net::lookup_host((self.host.as_str(), self.port)).await? {
             match dial(address, self.source).await {
@@ -137,9 +142,15 @@ pub(crate) async fn greet(coordinator: &Coordinator, source: Option<IpAddr>) -> 
 
 /// Seconds since 1970 after which the agent's certificate is not valid; `None` where it cannot be read.
 pub(crate) fn valid_until(coordinator: &Coordinator) -> Option<i64> {
+    validity(coordinator).map(|(_, until)| until)
+}
+
+/// Seconds since 1970 from and until which the agent's certificate is valid; `None` where it cannot be read.
+pub(crate) fn validity(coordinator: &Coordinator) -> Option<(i64, i64)> {
     let chain = certificates(&coordinator.certificate).ok()?;
     let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
-    Some(certificate.validity().not_after.timestamp())
+    let validity = certificate.validity();
+    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
 }
 
 /// What was sent and is not acknowledged for this long ends the connection, as keepalive does when nothing is sent.

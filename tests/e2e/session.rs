@@ -2,6 +2,8 @@
 
 #[path = "session/delivery.rs"]
 mod delivery;
+#[path = "session/joining.rs"]
+mod joining;
 #[path = "session/looks.rs"]
 mod looks;
 #[path = "session/pressure.rs"]

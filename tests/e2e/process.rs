@@ -1,5 +1,7 @@
 //! The programs as people run them: exit codes, signals, a kill, an agent beside the coordinator.
 
+#[path = "process/joining.rs"]
+mod joining;
 #[path = "process/operators.rs"]
 mod operators;
 #[path = "process/webhooks.rs"]

@@ -1,15 +1,15 @@
 //! Backup and restore: everything that a coordinator must not lose, in one folder.
 //!
 //! A backup is a folder: `manifest.json`, `log.sqlite` (records, changes, what was admitted, counts), `ca/` (so that every
-//! agent's certificate stays good), `agents/` (the registry), `subscribers/` (their tokens' hashes),
-//! `audit.sqlite` (what operators asked), `ranges/`, `webhooks/` (their files; how far each is does not come
-//! along: after a restore they begin at the newest change), and `snapshots/` of the fold. The manifest names each file with its
-//! size and CRC-32C, the feed, and how far log and feed reach.
+//! agent's certificate stays good), `agents/` (the registry), `subscribers/` (their tokens' hashes), `audit.sqlite` (what
+//! operators asked), `ranges/`, `webhooks/` (their files; how far each is does not come along: after a restore they begin at the
+//! newest change), and `snapshots/` of the fold. Join strings do not come along: what was used up since would be good again. The
+//! manifest names each file with its size and CRC-32C, the feed, and how far log and feed reach.
 //!
-//! Rules: it may be taken while a coordinator runs. The log is copied as it was at one moment. Snapshots are copied before
-//! it, since one of what the log does not hold would be wrong, and the registry after it, since an agent that is in the log
-//! must be known. Everything is written beside its place, synced, and renamed at the end: a backup is whole or not there.
-//! The same holds of a restore.
+//! Rules: it may be taken while a coordinator runs. The log is copied as it was at one moment. Snapshots are copied before it,
+//! since one of what the log does not hold would be wrong, and the registry after it, since an agent that is in the log must be
+//! known. Everything is written beside its place, synced, and renamed at the end: a backup is whole or not there. The same
+//! holds of a restore.
 
 mod folder;
 

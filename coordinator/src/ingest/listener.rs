@@ -1,8 +1,9 @@
 //! Who is at the other end of a connection to the agent port: TLS, and the agent's name taken from its certificate before
 //! anything it says is read. A machine that would become an agent asks for another server name, has no certificate and no name.
 //!
-//! Rules: of those without a certificate there are few at a time, so that agents find room; who has not said hello waits for nobody and nobody waits for it; the work of the handshakes that have goes on for
-//! some at a time, of each address and of all, and waiting for that turn is not held against the agent.
+//! Rules: of those without a certificate there are few at a time, so that agents find room; who has not said hello waits for
+//! nobody and nobody waits for it; the work of the handshakes that have goes on for some at a time, of each address and of all,
+//! and waiting for that turn is not held against the agent.
 
 use std::{io, net::SocketAddr, sync::Arc};
 

@@ -47,11 +47,11 @@ pub enum Call {
     /// Call planned work off.
     CancelWork(CancelWork),
     /// Make a join string.
-    TokenCreate(Box<Wanted>),
+    CreateToken(Box<Wanted>),
     /// Tell of every join string.
-    TokenList {},
+    ListTokens {},
     /// Take a join string back.
-    TokenRevoke(TokenRevoke),
+    RevokeToken(RevokeToken),
 }
 
 /// A note for an incident.
@@ -108,7 +108,7 @@ pub struct CancelWork {
 /// A join string to be taken back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TokenRevoke {
+pub struct RevokeToken {
     /// Which.
     pub id: String,
 }
@@ -121,9 +121,9 @@ impl Call {
             Self::Retract(_) => "retract",
             Self::AddWork(_) => "add_work",
             Self::CancelWork(_) => "cancel_work",
-            Self::TokenCreate(_) => "token_create",
-            Self::TokenList {} => "token_list",
-            Self::TokenRevoke(_) => "token_revoke",
+            Self::CreateToken(_) => "create_token",
+            Self::ListTokens {} => "list_tokens",
+            Self::RevokeToken(_) => "revoke_token",
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
     time,
 };
 
-use super::{Annotate, Answer, Call, Done, Refused, Retract, TokenRevoke, Why, audit::Audit, tokens, words};
+use super::{Annotate, Answer, Call, Done, Refused, Retract, RevokeToken, Why, audit::Audit, tokens, words};
 use crate::{
     enroll::Enrolment,
     feed::{Hub, Published},
@@ -109,9 +109,9 @@ impl Desk {
             }
             Call::AddWork(asked) => self.add_work(asked).await,
             Call::CancelWork(asked) => self.cancel_work(asked).await,
-            Call::TokenCreate(wanted) => tokens::create(&self.enrolment, &wanted, self.now()),
-            Call::TokenList {} => Ok(tokens::list(&self.enrolment, self.now())),
-            Call::TokenRevoke(TokenRevoke { id }) => tokens::revoke(&self.enrolment, &id, self.now()),
+            Call::CreateToken(wanted) => tokens::create(&self.enrolment, &wanted, self.now()),
+            Call::ListTokens {} => Ok(tokens::list(&self.enrolment, self.now())),
+            Call::RevokeToken(RevokeToken { id }) => tokens::revoke(&self.enrolment, &id, self.now()),
         }
     }
 

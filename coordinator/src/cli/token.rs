@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use super::{DataDir, Format, admin, colour::clean, say};
 use crate::{
-    admin::{Call, Done, ListedToken, TokenRevoke},
+    admin::{Call, Done, ListedToken, RevokeToken},
     enroll::strings::{Standing, Wanted},
     registry::Place,
 };
@@ -73,7 +73,7 @@ impl Create {
     fn run(self) -> anyhow::Result<ExitCode> {
         let Self { data, label, uses, ttl, place } = self;
         let wanted = Wanted { label, uses, life_s: ttl.as_secs(), place };
-        match admin::ask(&data.data_dir, &Call::TokenCreate(Box::new(wanted)))? {
+        match admin::ask(&data.data_dir, &Call::CreateToken(Box::new(wanted)))? {
             Done::Made { join_string, expires_at } => {
                 say(&join_string)?;
                 eprintln!("shown once; good for {uses} agents until {expires_at}: faultline-agent join HOST:7443");
@@ -86,7 +86,7 @@ impl Create {
 
 impl List {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let all = match admin::ask(&self.data.data_dir, &Call::TokenList {})? {
+        let all = match admin::ask(&self.data.data_dir, &Call::ListTokens {})? {
             Done::Listed(all) => all,
             done => return Err(admin::another(&done)),
         };
@@ -102,7 +102,7 @@ impl List {
 
 impl Revoke {
     fn run(self) -> anyhow::Result<ExitCode> {
-        match admin::ask(&self.data.data_dir, &Call::TokenRevoke(TokenRevoke { id: self.id }))? {
+        match admin::ask(&self.data.data_dir, &Call::RevokeToken(RevokeToken { id: self.id }))? {
             Done::Revoked { id, agents } if agents.is_empty() => say(&format!("revoked {id}"))?,
             Done::Revoked { id, agents } => {
                 say(&format!("revoked {id}; who joined with it stays: {}", agents.join(", ")))?;

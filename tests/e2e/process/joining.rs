@@ -77,7 +77,7 @@ fn a_machine_with_a_join_string_delivers_its_first_batch() {
     assert!(text(&operate(&["token", "list"]).stdout).contains(&format!("{id}  revoked")));
     let audit = text(&operate(&["audit", "tail"]).stdout);
     for wanted in
-        ["token_create  done: join string", &format!("enroll  done: agent {agent}"), "TOKEN_USED_UP", "token_revoke"]
+        ["create_token  done: join string", &format!("enroll  done: agent {agent}"), "TOKEN_USED_UP", "revoke_token"]
     {
         assert!(audit.contains(wanted), "{wanted}: {audit}");
     }

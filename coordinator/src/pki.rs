@@ -8,6 +8,7 @@
 //! (`extendedKeyUsage`), and so is what it signs: no agent can pose as the coordinator.
 
 pub mod port;
+pub mod server;
 
 use std::{
     fs,
@@ -126,9 +127,7 @@ impl Authority {
         write(&folder.join("domain"), domain, 0o644)?;
         intermediate(&folder, &root, "agents", domain, ExtendedKeyUsagePurpose::ClientAuth, now)?;
         let servers = intermediate(&folder, &root, "servers", domain, ExtendedKeyUsagePurpose::ServerAuth, now)?;
-        let server = server(&servers, names, now)?;
-        write(&folder.join("server.key"), &server.key, 0o600)?;
-        write(&folder.join("server.pem"), &(server.certificate + &servers.chain), 0o644)?;
+        server::make(&folder, &servers, names, now)?;
         // Last: its presence says that the rest is whole.
         write(&folder.join("root.pem"), &root.pem(), 0o644)?;
         Self::open(data)
@@ -281,18 +280,6 @@ fn intermediate(
     write(&folder.join(format!("{name}.key")), &made.key().serialize_pem(), 0o600)?;
     write(&folder.join(format!("{name}.pem")), &made.pem(), 0o644)?;
     Signer::open(folder, name)
-}
-
-/// A certificate for the coordinator under these names.
-fn server(servers: &Signer, names: &[String], now: OffsetDateTime) -> Result<Identity, PkiError> {
-    let mut names: Vec<String> = names.to_vec();
-    names.push(SERVER_NAME.to_owned());
-    let mut params = CertificateParams::new(names)?;
-    params.distinguished_name.push(DnType::CommonName, "Faultline coordinator");
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let key = KeyPair::generate()?;
-    let certificate = servers.leaf(params, &key, LONG_LIFE, now)?;
-    Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 /// The pin of a root in PEM.

@@ -106,7 +106,7 @@ impl Coordinator {
         fs::create_dir_all(data).map_err(|source| ServeError::Data { path: data.clone(), source })?;
         let catalog = Arc::new(Catalog::load(&options.catalogs)?);
         let clock = options.clock;
-        let tls = Arc::new(AgentPort::open(data)?);
+        let tls = Arc::new(AgentPort::open(data, clock)?);
         let port = FeedPort::new(&options)?;
         let lock = lock(data)?;
         let operators = admin::Listening::of(data)?;
@@ -249,9 +249,9 @@ async fn serve_agents(
 ) -> Result<(), ServeError> {
     let calls = Routes::new(ingest.service()).add_service(Enrolments::service(enrolment));
     let router = calls.prepare().into_axum_router().layer(axum::middleware::from_fn(newcomers_only_enroll));
-    let greeter = Greeter::new(tls);
+    let greeter = Greeter::new(Arc::clone(&tls));
     let greet = move |stream, peer| greeter.clone().greet(stream, peer);
-    rpc::serve(agents, rpc::AGENTS, router, greet, stopped).await;
+    tokio::join!(rpc::serve(agents, rpc::AGENTS, router, greet, stopped.clone()), tls.keep_fresh(stopped));
     Ok(())
 }
 

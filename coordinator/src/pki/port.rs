@@ -3,20 +3,36 @@
 //! Rule: only [`ENROLL_NAME`](faultline_proto::join::ENROLL_NAME) gets the side that asks for no certificate. What it shows ends with
 //! the root, so that whoever knows no more than the root's digest can check the chain.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
-use faultline_proto::join::ENROLL_NAME;
+use faultline_proto::{clock::Clock, join::ENROLL_NAME};
 use rustls::{
     ConfigBuilder, RootCertStore, ServerConfig,
     server::{NoServerSessionStorage, WantsServerCert, WebPkiClientVerifier},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
-use super::{PkiError, read};
+use tokio_util::sync::CancellationToken;
+
+use super::{PkiError, read, server};
+
+/// How often it is looked whether the certificate is due.
+const LOOK: Duration = Duration::from_hours(1);
+
+/// The port. What it shows is renewed while it is open; connections that are open keep what they have.
+pub struct AgentPort {
+    data: PathBuf,
+    clock: Clock,
+    sides: RwLock<Sides>,
+}
 
 /// Both sides.
-#[derive(Clone, Debug)]
-pub struct AgentPort {
+#[derive(Debug)]
+struct Sides {
     /// For agents: nobody without a certificate of this authority gets past the handshake.
     sessions: Arc<ServerConfig>,
     /// For machines that have none yet.
@@ -40,12 +56,59 @@ impl Side {
 }
 
 impl AgentPort {
-    /// Reads what a data directory has.
+    /// Reads what a data directory has; a certificate that is due is renewed first.
     ///
     /// # Errors
     ///
     /// Where a file of it cannot be read or does not fit the others.
-    pub fn open(data: &Path) -> Result<Self, PkiError> {
+    pub fn open(data: &Path, clock: Clock) -> Result<Self, PkiError> {
+        server::renew(data, clock.now_micros())?;
+        Ok(Self { data: data.to_owned(), clock, sides: RwLock::new(Sides::read(data)?) })
+    }
+
+    /// What speaks on this side.
+    pub fn on(&self, side: Side) -> Arc<ServerConfig> {
+        let sides = self.sides.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(match side {
+            Side::Sessions => &sides.sessions,
+            Side::Enrolment => &sides.enrolment,
+        })
+    }
+
+    /// Renews the certificate when it is due, and shows it from then on. Returns whether it was due. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`server::renew`]; what is shown stays.
+    pub fn renew(&self) -> Result<bool, PkiError> {
+        let is_due = server::renew(&self.data, self.clock.now_micros())?;
+        if is_due {
+            let sides = Sides::read(&self.data)?;
+            *self.sides.write().unwrap_or_else(PoisonError::into_inner) = sides;
+        }
+        Ok(is_due)
+    }
+
+    /// Renews it whenever it is due, until shutdown.
+    pub async fn keep_fresh(self: Arc<Self>, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.clock.sleep(LOOK) => {}
+            }
+            let port = Arc::clone(&self);
+            match tokio::task::spawn_blocking(move || port.renew()).await {
+                Ok(Ok(true)) => tracing::info!("certificate of the agent port renewed"),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::error!(%error, "certificate of the agent port not renewed"),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+    }
+}
+
+impl Sides {
+    fn read(data: &Path) -> Result<Self, PkiError> {
         let folder = data.join("ca");
         let certificates = |name: &str| {
             let path = folder.join(name);
@@ -77,13 +140,5 @@ impl AgentPort {
         let sessions = side(builder()?.with_client_cert_verifier(verifier), server.clone())?;
         let enrolment = side(builder()?.with_no_client_auth(), [server, root].concat())?;
         Ok(Self { sessions, enrolment })
-    }
-
-    /// What speaks on this side.
-    pub fn on(&self, side: Side) -> Arc<ServerConfig> {
-        Arc::clone(match side {
-            Side::Sessions => &self.sessions,
-            Side::Enrolment => &self.enrolment,
-        })
     }
 }

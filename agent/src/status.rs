@@ -67,6 +67,12 @@ pub struct Coordinator {
     pub error: Option<String>,
     /// Seconds since the coordinator last confirmed results.
     pub last_ack_s: Option<u64>,
+    /// How the agent stands with it: `active`, `pending`, `quarantined`, or `revoked`, after which nothing is tried any more.
+    #[serde(default)]
+    pub standing: String,
+    /// Why, in the coordinator's words; empty while it is active.
+    #[serde(default)]
+    pub standing_reason: String,
 }
 
 /// How the session stands.

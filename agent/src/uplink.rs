@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 use faultline_proto::{
     PROTOCOL,
     agent::v1::{
-        Goodbye, Hello, SessionRequest, Welcome, session_request, session_response,
+        Goodbye, Hello, SessionRequest, Standing, StandingNotice, Welcome, session_request, session_response,
         session_service_client::SessionServiceClient,
     },
     clock::Clock,
@@ -119,6 +119,12 @@ impl Uplink {
                     self.shared.board().down("drained by the coordinator");
                     jitter
                 }
+                Err(error) if error.is_revoked() => {
+                    tracing::error!(%error, "revoked: nothing is probed and nothing is tried any more");
+                    self.retire(&error.to_string());
+                    drop(leaving.wait_for(|leaving| *leaving).await);
+                    return;
+                }
                 Err(error) => {
                     self.shared.board().down(&error.to_string());
                     let limit = (FIRST_PAUSE * 2_u32.saturating_pow(attempt)).min(LONGEST_PAUSE);
@@ -135,6 +141,26 @@ impl Uplink {
                 _ = leaving.wait_for(|leaving| *leaving) => return,
             }
         }
+    }
+
+    /// Ends probing for an agent that may not come back. What it has stays on its disk.
+    fn retire(&self, why: &str) {
+        let mut board = self.shared.board();
+        board.down(why);
+        board.stands("revoked", why);
+        drop(board);
+        self.orders.send_modify(|orders| orders.assignments = Arc::default());
+    }
+
+    fn take_standing(&self, notice: &StandingNotice) {
+        let (standing, says) = match notice.standing() {
+            Standing::Active => ("active", "what it measures counts"),
+            Standing::Pending => ("pending", "what it measures does not count before an operator approves it"),
+            // What a later coordinator may say is no reason to believe that it counts.
+            Standing::Quarantined | Standing::Unspecified => ("quarantined", "what it measures does not count"),
+        };
+        tracing::warn!(standing, reason = notice.reason, says, "the coordinator says how this agent stands");
+        self.shared.board().stands(standing, &notice.reason);
     }
 
     async fn open(&self) -> Result<(mpsc::Sender<SessionRequest>, Responses, Welcome), SessionError> {

@@ -29,7 +29,10 @@ pub use self::{
     words::{MAX_LINK, MAX_TEXT},
 };
 
-use crate::enroll::strings::{Standing, Wanted};
+use crate::{
+    enroll::strings::{Standing, Wanted},
+    registry::standing::State,
+};
 
 /// Name of the socket in the data directory.
 pub const SOCKET: &str = "admin.sock";
@@ -52,6 +55,8 @@ pub enum Call {
     ListTokens {},
     /// Take a join string back.
     RevokeToken(RevokeToken),
+    /// Let an agent stand otherwise.
+    Stand(Stand),
 }
 
 /// A note for an incident.
@@ -113,6 +118,22 @@ pub struct RevokeToken {
     pub id: String,
 }
 
+/// How an agent shall stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stand {
+    /// Which.
+    pub agent: String,
+    /// How.
+    pub state: State,
+    /// Why; plain text of at most [`MAX_REASON`](crate::registry::standing::MAX_REASON) characters.
+    pub reason: String,
+    /// Verdicts are looked at again without what it measured from then on. With [`State::Quarantined`] and [`State::Revoked`]
+    /// alone.
+    #[serde(default)]
+    pub distrust_since: Option<Timestamp>,
+}
+
 impl Call {
     /// Its word, as in the audit record.
     pub const fn word(&self) -> &'static str {
@@ -124,6 +145,7 @@ impl Call {
             Self::CreateToken(_) => "create_token",
             Self::ListTokens {} => "list_tokens",
             Self::RevokeToken(_) => "revoke_token",
+            Self::Stand(_) => "stand",
         }
     }
 }
@@ -170,6 +192,18 @@ pub enum Done {
         /// The agents that joined with it, and stay.
         agents: Vec<String>,
     },
+    /// An agent stands otherwise.
+    Stands {
+        /// Which.
+        agent: String,
+        /// How.
+        state: State,
+        /// How it stood before.
+        before: State,
+        /// Whether past verdicts are looked at again; what comes of it stands in the audit record.
+        #[serde(default)]
+        is_looked_at_again: bool,
+    },
 }
 
 /// What is told of a join string.
@@ -201,6 +235,9 @@ impl fmt::Display for Done {
             },
             Self::Listed(all) => write!(f, "{} join strings", all.len()),
             Self::Revoked { id, .. } => write!(f, "join string {id}"),
+            Self::Stands { agent, state, before, .. } => {
+                write!(f, "agent {agent} is {}, and was {}", state.word(), before.word())
+            }
         }
     }
 }

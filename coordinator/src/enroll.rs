@@ -35,7 +35,7 @@ use crate::{
     access::rows::Proof,
     admin::audit::Audit,
     pki::{Authority, PkiError, Request},
-    registry::Registry,
+    registry::{Registry, standing::State},
 };
 
 /// Characters of a build's version that are put on record.
@@ -148,10 +148,7 @@ impl Enrolment {
     ///
     /// When it was taken out of the registry, asks too often, or asks for nothing sound.
     pub fn renew(&self, agent: &str, csr_der: &[u8]) -> Result<RenewResponse, Denied> {
-        let has = self.registry.has(agent).map_err(|error| Denied::Failed(error.to_string()))?;
-        if !has {
-            return Err(Denied::Deleted(agent.to_owned()));
-        }
+        self.may_stay(agent)?;
         self.limits.count_renewal(agent)?;
         let asked = Request::read(csr_der).map_err(|error| Denied::Malformed(error.to_string()))?;
         let (certificate_chain_der, trust_bundle_der) = self.certify(agent, &asked)?;
@@ -168,9 +165,7 @@ impl Enrolment {
         let key = asked.key_digest();
         let (agent, is_again) = match joining.joins(&key)? {
             Joins::Again(agent) => {
-                if !self.registry.has(&agent).map_err(|error| Denied::Failed(error.to_string()))? {
-                    return Err(Denied::Deleted(agent));
-                }
+                self.may_stay(&agent)?;
                 (agent, true)
             }
             Joins::Anew => {
@@ -184,6 +179,15 @@ impl Enrolment {
         let (certificate_chain_der, trust_bundle_der) = self.certify(&agent, &asked)?;
         let response = EnrollResponse { agent: agent.clone(), certificate_chain_der, trust_bundle_der };
         Ok(Enrolled { agent, is_again, response })
+    }
+
+    /// Whether an agent may have a certificate.
+    fn may_stay(&self, agent: &str) -> Result<(), Denied> {
+        match self.registry.standing(agent).map_err(|error| Denied::Failed(error.to_string()))?.state {
+            State::Active | State::Pending | State::Quarantined => Ok(()),
+            State::Revoked => Err(Denied::Barred(agent.to_owned())),
+            State::Deleted => Err(Denied::Deleted(agent.to_owned())),
+        }
     }
 
     /// Puts a new agent into the registry, under a name that nobody has.

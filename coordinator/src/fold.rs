@@ -9,6 +9,7 @@
 //! [`snapshot`] where there is one.
 
 pub mod check;
+pub mod distrust;
 mod keep;
 pub mod snapshot;
 mod snapshots;
@@ -226,19 +227,8 @@ impl Fold {
     }
 
     fn fold_tick(&mut self, now: Timestamp) -> Vec<Output> {
-        let mut waiting = std::mem::take(&mut self.waiting);
-        let place = |(cursor, record): &(Cursor, Record)| match record.kind {
-            RecordKind::Batch => (1, record.agent.clone(), record.epoch, record.lane, record.number, Cursor::START),
-            _ => (0, String::new(), 0, 0, 0, *cursor),
-        };
-        waiting.sort_by_cached_key(place);
-        for (cursor, record) in waiting {
-            match self.observer.observe(&record) {
-                Ok(inputs) => inputs.iter().for_each(|input| self.engine.apply(input)),
-                Err(error) => self.damage.note(cursor, error.to_string()),
-            }
-            self.pace.folded(batch_bytes(&record));
-        }
+        let Self { observer, engine, damage, waiting, pace, .. } = self;
+        take_in(observer, engine, damage, std::mem::take(waiting), |record| pace.folded(batch_bytes(record)));
         self.engine.advance(now)
     }
 
@@ -302,6 +292,28 @@ impl Damage {
         tracing::error!(%cursor, why, "log record skipped");
         self.records += 1;
         self.last = Some((cursor, why));
+    }
+}
+
+/// Takes in the records of a tick, in their order; `taken` hears of each.
+fn take_in(
+    observer: &mut Observer,
+    engine: &mut Engine,
+    damage: &mut Damage,
+    mut records: Vec<(Cursor, Record)>,
+    taken: impl Fn(&Record),
+) {
+    let place = |(cursor, record): &(Cursor, Record)| match record.kind {
+        RecordKind::Batch => (1, record.agent.clone(), record.epoch, record.lane, record.number, Cursor::START),
+        _ => (0, String::new(), 0, 0, 0, *cursor),
+    };
+    records.sort_by_cached_key(place);
+    for (cursor, record) in records {
+        match observer.observe(&record) {
+            Ok(inputs) => inputs.iter().for_each(|input| engine.apply(input)),
+            Err(error) => damage.note(cursor, error.to_string()),
+        }
+        taken(&record);
     }
 }
 

@@ -21,6 +21,7 @@ mod look_again;
 mod presence;
 mod service;
 mod session;
+mod standings;
 mod taken;
 
 use std::{
@@ -41,6 +42,7 @@ pub use self::{
     look_again::{LOOKS_A_SECOND, LookCounts},
     presence::{AgentView, RefusedTarget, Told},
     service::Sessions,
+    standings::StandError,
     taken::TakenCounts,
 };
 use self::{
@@ -116,7 +118,11 @@ impl Ingest {
                 // Whoever was connected has until the watch finds it silent to come back.
                 let state = observer.sessions().get(agent).copied().unwrap_or(SessionState::Goodbye);
                 let lost = observer.lost().get(agent).cloned().unwrap_or_default();
-                (agent.clone(), Presence { vantage: Some(vantage.clone()), state, lost, ..Presence::new(now) })
+                let presence = Presence { vantage: Some(vantage.clone()), state, lost, ..Presence::new(now) };
+                if let Some(standing) = observer.standings().get(agent) {
+                    presence.standing.send_replace(standing.clone());
+                }
+                (agent.clone(), presence)
             })
             .collect();
         Self {
@@ -155,7 +161,9 @@ impl Ingest {
 
     /// Every agent that has ever said hello.
     pub fn agents(&self) -> Vec<AgentView> {
-        self.presences().iter().map(|(agent, presence)| presence.view(agent)).collect()
+        let agents = self.presences();
+        let known = agents.iter().filter(|(_, presence)| presence.vantage.is_some());
+        known.map(|(agent, presence)| presence.view(agent)).collect()
     }
 
     /// Sessions that are open.

@@ -8,7 +8,7 @@
 //! | `faultline_incident_open` | `verdict band` |
 //! | `faultline_evaluated_through_timestamp_seconds faultline_evaluated_through_age_seconds` | |
 //! | `faultline_live_groups faultline_total_groups faultline_live_groups_outside_clouds faultline_live_networks` | |
-//! | `faultline_agents`, `faultline_agents_impaired` | `session`; `reason` |
+//! | `faultline_agents`, `faultline_agents_put_aside`, `faultline_agents_impaired` | `session`; `standing`; `reason` |
 //! | `faultline_sessions_open faultline_assignments_refused` | |
 //! | `faultline_batches_taken_total faultline_batches_repeated_total` | |
 //! | `faultline_results_taken_total faultline_results_refused_total` | |
@@ -43,6 +43,7 @@ use crate::{
     feed::{Hub, LATE},
     ingest::{AgentView, Ingest, LookCounts, TakenCounts},
     observe::lost::LostTo,
+    registry::standing,
 };
 
 /// Cells that are shown, at most: more than both clouds have regions and services, times layers.
@@ -187,6 +188,18 @@ impl Seen<'_> {
         let sessions = sessions.map(|(word, state)| ([word], count(state)));
         let help = "Agents that ever said hello, by session: silent ones did not say goodbye";
         page.gauges("faultline_agents", help, ["session"], sessions)?;
+        let put_aside = [
+            standing::State::Pending,
+            standing::State::Quarantined,
+            standing::State::Revoked,
+            standing::State::Deleted,
+        ];
+        let put_aside = put_aside.map(|state| {
+            let stands = |agent: &&AgentView| agent.standing.state == state;
+            ([state.word()], whole(self.agents.iter().filter(stands).count() as u64))
+        });
+        let help = "Agents that ever said hello and do not count, by how they stand";
+        page.gauges("faultline_agents_put_aside", help, ["standing"], put_aside)?;
         let impaired = Reason::ALL.iter().map(|reason| {
             let has = |agent: &&AgentView| agent.told.impairments.iter().any(|told| word(*told) == reason.as_str());
             ([reason.as_str()], whole(self.agents.iter().filter(has).count() as u64))

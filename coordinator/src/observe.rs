@@ -45,6 +45,7 @@ use self::{
 use crate::{
     ranges::{Ranges, compact::CompactError},
     record::{CatalogRecord, PayloadError, Record, RecordKind, SessionRecord, SlotTable},
+    registry::standing::Standing,
 };
 
 /// What an agent saw is forgotten once it has been gone for so long: then those that look decide what is learned.
@@ -74,6 +75,8 @@ pub struct Observer {
     vantages: BTreeMap<AgentId, Vantage>,
     tables: BTreeMap<AgentId, SlotTable>,
     sessions: BTreeMap<AgentId, SessionState>,
+    /// Of those of whom it was ever said.
+    standings: BTreeMap<AgentId, Standing>,
     #[serde(skip)]
     facts: BTreeMap<AgentId, FactsOfAgent>,
     #[serde(skip)]
@@ -101,7 +104,8 @@ impl Observer {
             RecordKind::Vantage => {
                 let vantage = record.vantage()?;
                 self.vantages.insert(agent.clone(), vantage.clone());
-                vec![Input::World(WorldChange::Vantage(agent, Box::new(vantage)))]
+                let change = self.counts(&agent).then(|| WorldChange::Vantage(agent, Box::new(vantage)));
+                change.into_iter().map(Input::World).collect()
             }
             RecordKind::Session => {
                 let SessionRecord { state, since } = record.content()?;
@@ -110,7 +114,8 @@ impl Observer {
                 if state != SessionState::Up {
                     self.gone.insert((record.received_at, agent.clone()));
                 }
-                vec![Input::Session(SessionChange { agent, at: since, state })]
+                let change = self.counts(&agent).then_some(SessionChange { agent, at: since, state });
+                change.into_iter().map(Input::Session).collect()
             }
             RecordKind::Ranges => {
                 let ranges = Arc::new(Ranges::from_bytes(&record.payload)?);
@@ -119,6 +124,7 @@ impl Observer {
                 learned.map(|(target, learned)| Input::World(WorldChange::Learned(target, learned))).collect()
             }
             RecordKind::Note | RecordKind::Retraction => vec![Input::Remark(Box::new(record.content()?))],
+            RecordKind::Standing => self.stand(agent, record.content()?, record.received_at),
             RecordKind::Tick => Vec::new(),
             RecordKind::Damaged => {
                 return Err(ObserveError::Damaged(String::from_utf8_lossy(&record.payload).into_owned()));
@@ -139,6 +145,34 @@ impl Observer {
     /// Sessions by agent.
     pub fn sessions(&self) -> &BTreeMap<AgentId, SessionState> {
         &self.sessions
+    }
+
+    /// How agents stand of whom it was ever said.
+    pub fn standings(&self) -> &BTreeMap<AgentId, Standing> {
+        &self.standings
+    }
+
+    /// Whether what this agent measures counts.
+    fn counts(&self, agent: &AgentId) -> bool {
+        self.standings.get(agent).is_none_or(|standing| standing.state.counts())
+    }
+
+    /// Takes an agent out of the world of the core while it does not count, and back into it.
+    fn stand(&mut self, agent: AgentId, standing: Standing, at: Timestamp) -> Vec<Input> {
+        let (counted, counts) = (self.counts(&agent), standing.state.counts());
+        self.standings.insert(agent.clone(), standing);
+        if counted == counts {
+            return Vec::new();
+        }
+        let Some(vantage) = self.vantages.get(&agent).cloned() else { return Vec::new() };
+        if counts {
+            let state = self.sessions.get(&agent).copied().unwrap_or(SessionState::Goodbye);
+            let change = WorldChange::Vantage(agent.clone(), Box::new(vantage));
+            return vec![Input::World(change), Input::Session(SessionChange { agent, at, state })];
+        }
+        self.learner.forget_agent(&agent);
+        let goodbye = SessionChange { agent: agent.clone(), at, state: SessionState::Goodbye };
+        vec![Input::Session(goodbye), Input::World(WorldChange::VantageRemoved(agent))]
     }
 
     /// The catalog in force.
@@ -205,6 +239,9 @@ impl Observer {
             && let Some((_, agent)) = self.gone.pop_first()
         {
             self.learner.forget_agent(&agent);
+        }
+        if !self.counts(agent) {
+            return Ok(Vec::new());
         }
         let stamps = Stamps::of(&batch, record.received_at);
         let slots = self.tables.get(agent).map(|table| &table.slots);

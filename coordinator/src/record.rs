@@ -38,6 +38,8 @@ pub enum RecordKind {
     Note = 8,
     /// That a person took an incident back. Its `agent` is the incident: the newest of each outlives old results.
     Retraction = 9,
+    /// How an agent stands from then on: whether what it measures counts.
+    Standing = 10,
 }
 
 impl RecordKind {
@@ -53,6 +55,7 @@ impl RecordKind {
             Self::Ranges,
             Self::Note,
             Self::Retraction,
+            Self::Standing,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == number)

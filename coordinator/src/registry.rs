@@ -1,9 +1,11 @@
 //! The registry of issued agents: what the operator knows of each place, one TOML file an agent.
 //!
 //! Rule: what stands here wins over what an agent claims of itself. Agents that share a subnet are one group, unless the
-//! operator says otherwise; no claim of an agent has a say in that. Groups are public and so carry no address.
+//! operator says otherwise; no claim of an agent has a say in that. Groups are public and so carry no address. [`standing`] says
+//! whether an agent may connect, and counts.
 
 pub mod bundle;
+pub mod standing;
 
 use std::{
     fs, io,
@@ -93,6 +95,8 @@ impl Registry {
         pki::check_name(name)?;
         let taken = self.has(name).map_err(|source| PkiError::File { path: self.file(name), source })?;
         if !taken {
+            // Of a deletion that was cut short.
+            self.stand_anew(name)?;
             self.put(name, place)?;
         }
         Ok(!taken)

@@ -3,6 +3,7 @@
 mod error;
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, TryLockError},
     net::SocketAddr,
     path::PathBuf,
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use faultline_attribution::{Settings, Timestamp};
+use faultline_attribution::{Settings, Target, TargetId, Timestamp};
 use faultline_proto::clock::Clock;
 use tokio::{net::TcpListener, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ use crate::{
     ingest::{Ingest, listener::Greeter},
     local_agent::LocalAgent,
     log::{
-        Admission, ChangeLog, RecordLog,
+        Admission, ChangeLog, LogError, RecordLog,
         patient::{FullSince, Patient},
         sqlite::{
             SqliteLog,
@@ -129,18 +130,13 @@ impl Coordinator {
         let snapshots = Arc::new(Snapshots::of(data));
         let (inputs, feed_log) = (Arc::clone(&records), Arc::clone(&changes));
         let (mut fold, board) = Fold::resume(inputs, feed_log, Settings::default(), &snapshots, now()).await?;
-        let world = catalog.world();
-        if *fold.observer().targets() != world {
-            let record = Record::own(RecordKind::Catalog, now(), "", &CatalogRecord { targets: world });
-            records.append(Admission::Own, record).await?;
-        }
+        put_in_force(&*records, fold.observer().targets(), catalog.world(), now()).await?;
         let store = Store::of(data);
         let ranges = keep::put_in_force(&*records, fold.observer().ranges(), &store, now()).await?;
         let hub = Arc::new(Hub::new(board, changes, clock));
         let claims = Arc::new(Intake::new(Arc::clone(&hub)));
         let audit = Arc::new(Audit::open(data)?);
         let enrolment = Arc::new(Enrolment::open(data, Arc::clone(&audit), clock)?);
-        let desk = Desk::new(Arc::clone(&hub), Arc::clone(&records), audit, Arc::clone(&enrolment));
         let stop = CancellationToken::new();
         let assignments = Assignments::new(Arc::clone(&catalog), fold.observer().tables().clone());
         let ingest = Ingest::new(
@@ -153,6 +149,9 @@ impl Coordinator {
             stop.clone(),
         );
         let ingest = Arc::new(ingest.paced(fold.pace()));
+        ingest.record_standings().await?;
+        let desk =
+            Desk::new(Arc::clone(&hub), Arc::clone(&records), audit, Arc::clone(&enrolment), Arc::clone(&ingest));
         fold.tick(now(), &hub).await?;
 
         let mut tasks = JoinSet::new();
@@ -228,6 +227,20 @@ impl Coordinator {
     }
 }
 
+/// Records a catalog that is another than the one in force.
+async fn put_in_force(
+    records: &dyn RecordLog,
+    in_force: &BTreeMap<TargetId, Target>,
+    targets: BTreeMap<TargetId, Target>,
+    now: Timestamp,
+) -> Result<(), LogError> {
+    if *in_force != targets {
+        let record = Record::own(RecordKind::Catalog, now, "", &CatalogRecord { targets });
+        records.append(Admission::Own, record).await?;
+    }
+    Ok(())
+}
+
 /// Shows that nothing can be written, for as long as it lasts. The picture stays: only its sight is lost.
 async fn show_full(full_since: FullSince, hub: Arc<Hub>, stopped: CancellationToken) -> Result<(), ServeError> {
     let mut since = full_since.get();
@@ -257,7 +270,7 @@ async fn serve_agents(
 
 async fn serve_operators(
     listening: admin::Listening,
-    desk: Desk,
+    desk: Arc<Desk>,
     stopped: CancellationToken,
 ) -> Result<(), ServeError> {
     admin::serve(listening, desk, stopped).await;

@@ -8,6 +8,8 @@ mod joining;
 mod looks;
 #[path = "session/pressure.rs"]
 mod pressure;
+#[path = "session/standing.rs"]
+mod standing;
 
 use std::{path::Path, time::Duration};
 

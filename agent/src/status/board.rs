@@ -17,6 +17,8 @@ pub(crate) struct Board {
     since: Instant,
     error: Option<String>,
     last_ack: Option<Instant>,
+    standing: &'static str,
+    standing_reason: String,
     assignments: Assignments,
     runs: Tally,
 }
@@ -30,6 +32,8 @@ impl Board {
             since: now,
             error: None,
             last_ack: None,
+            standing: "active",
+            standing_reason: String::new(),
             assignments: Assignments::default(),
             runs: Tally::default(),
         }
@@ -37,6 +41,14 @@ impl Board {
 
     pub(crate) fn up(&mut self) {
         (self.session, self.since, self.error) = (Session::Up, Instant::now(), None);
+        // One that does not count is told so after this.
+        self.stands("active", "");
+    }
+
+    /// How the coordinator says that the agent stands, and why.
+    pub(crate) fn stands(&mut self, standing: &'static str, reason: &str) {
+        self.standing = standing;
+        self.standing_reason = reason.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect();
     }
 
     /// The session ended, or could not be had.
@@ -88,6 +100,8 @@ impl Board {
             since_s: self.since.elapsed().as_secs(),
             error: self.error.clone(),
             last_ack_s: self.last_ack.map(|at| at.elapsed().as_secs()),
+            standing: self.standing.to_owned(),
+            standing_reason: self.standing_reason.clone(),
         }
     }
 

@@ -20,6 +20,9 @@ pub fn text(status: &Status) -> String {
         .last_ack_s
         .map_or_else(|| "nothing confirmed yet".to_owned(), |s| format!("last ack {} ago", span(s)));
     line("coordinator", &format!("{}  {session}, {acked}", coordinator.endpoint));
+    if !matches!(coordinator.standing.as_str(), "" | "active") {
+        line("standing", &format!("{}: {}", coordinator.standing, coordinator.standing_reason));
+    }
     if let Some(error) = &coordinator.error {
         line("", error);
     }

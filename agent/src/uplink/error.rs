@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use faultline_proto::ERROR_DOMAIN;
 use tonic::Status;
+use tonic_types::StatusExt as _;
 
 use super::IdentityError;
 
@@ -27,6 +29,15 @@ pub(super) enum SessionError {
     Spool,
     #[error("the spool was made anew")]
     Renewed,
+}
+
+impl SessionError {
+    /// Whether the coordinator will never have this agent again.
+    pub(crate) fn is_revoked(&self) -> bool {
+        let Self::Refused(status) = self else { return false };
+        let info = status.get_details_error_info();
+        info.is_some_and(|info| info.domain == ERROR_DOMAIN && info.reason == "AGENT_REVOKED")
+    }
 }
 
 impl From<Status> for SessionError {

@@ -246,6 +246,7 @@ impl<'a> Talk<'a> {
             }
             Some(session_response::Message::Welcome(_)) => return Err(SessionError::Unexpected("a second welcome")),
             Some(session_response::Message::RunNow(run_now)) => self.uplink.take_run_now(run_now, &self.their_clock),
+            Some(session_response::Message::StandingNotice(notice)) => self.uplink.take_standing(&notice),
             // A later coordinator may say more than this build knows.
             None => {}
         }

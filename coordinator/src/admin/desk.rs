@@ -1,5 +1,7 @@
 //! The desk: takes calls of operators, one at a time, and says what became of each.
 
+mod again;
+mod stand;
 mod work;
 
 use std::{sync::Arc, time::Duration};
@@ -17,6 +19,7 @@ use super::{Annotate, Answer, Call, Done, Refused, Retract, RevokeToken, Why, au
 use crate::{
     enroll::Enrolment,
     feed::{Hub, Published},
+    ingest::Ingest,
     log::{Admission, Appended, Entry, RecordLog},
     record::Record,
 };
@@ -33,6 +36,8 @@ pub(crate) struct Desk {
     records: Arc<dyn RecordLog>,
     audit: Arc<Audit>,
     enrolment: Arc<Enrolment>,
+    ingest: Arc<Ingest>,
+    again: again::Asked,
     /// Acts are one at a time: each sees what the one before it published.
     turn: Mutex<()>,
 }
@@ -44,12 +49,21 @@ impl Desk {
         records: Arc<dyn RecordLog>,
         audit: Arc<Audit>,
         enrolment: Arc<Enrolment>,
-    ) -> Self {
-        Self { hub, records, audit, enrolment, turn: Mutex::default() }
+        ingest: Arc<Ingest>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            hub,
+            records,
+            audit,
+            enrolment,
+            ingest,
+            again: again::Asked::default(),
+            turn: Mutex::default(),
+        })
     }
 
     /// What becomes of a call of this user.
-    pub(super) async fn answer(&self, uid: u32, call: serde_json::Result<Call>) -> Answer {
+    pub(super) async fn answer(self: &Arc<Self>, uid: u32, call: serde_json::Result<Call>) -> Answer {
         let (word, asked) = match &call {
             Ok(call) => (call.word(), serde_json::to_string(call).unwrap_or_default()),
             Err(error) => ("unreadable", error.to_string().chars().take(MAX_UNREADABLE).collect()),
@@ -82,7 +96,7 @@ impl Desk {
         answer.map_or_else(Answer::Refused, Answer::Done)
     }
 
-    async fn act(&self, call: Call) -> Result<Done, Refused> {
+    async fn act(self: &Arc<Self>, call: Call) -> Result<Done, Refused> {
         match call {
             Call::Annotate(Annotate { incident, text, link }) => {
                 let saying = Saying::Note { text: words::plain(&text, "text")?, link: words::link(&link)? };
@@ -112,6 +126,7 @@ impl Desk {
             Call::CreateToken(wanted) => tokens::create(&self.enrolment, &wanted, self.now()),
             Call::ListTokens {} => Ok(tokens::list(&self.enrolment, self.now())),
             Call::RevokeToken(RevokeToken { id }) => tokens::revoke(&self.enrolment, &id, self.now()),
+            Call::Stand(asked) => self.stand(asked).await,
         }
     }
 

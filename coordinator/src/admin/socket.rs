@@ -182,8 +182,7 @@ fn remove_dead(path: &Path) -> Result<(), SocketError> {
 }
 
 /// Answers until it is stopped.
-pub(crate) async fn serve(listening: Listening, desk: Desk, stopped: CancellationToken) {
-    let desk = Arc::new(desk);
+pub(crate) async fn serve(listening: Listening, desk: Arc<Desk>, stopped: CancellationToken) {
     let mut calls = JoinSet::new();
     loop {
         tokio::select! {

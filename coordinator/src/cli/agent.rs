@@ -1,6 +1,7 @@
-//! `faultline agent`: issue and list agents.
+//! `faultline agent`: issue and list agents, and say how they stand.
 
 mod list;
+mod stand;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -9,7 +10,7 @@ use faultline_proto::clock::Clock;
 use super::{DataDir, Usage, say};
 use crate::{
     pki::{self, Authority},
-    registry::{Place, Registry, bundle},
+    registry::{Place, Registry, bundle, standing::State},
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -18,6 +19,14 @@ pub(super) enum Agent {
     Issue(Box<Issue>),
     /// List agents: session, group, place, network, when last heard of, and what troubles them
     List(list::List),
+    /// Let agents count that wait for it, or were quarantined
+    Approve(stand::Approve),
+    /// Let what agents measure not count; they stay connected, and it is stored
+    Quarantine(stand::PutAside),
+    /// Put agents out for ever; their names stay taken
+    Revoke(stand::PutAside),
+    /// Take agents out of the registry; their machines may join again
+    Delete(stand::Delete),
 }
 
 #[derive(Debug, clap::Args)]
@@ -44,6 +53,10 @@ impl Agent {
         match self {
             Self::Issue(issue) => issue.run(),
             Self::List(list) => list.run(),
+            Self::Approve(approve) => approve.run(),
+            Self::Quarantine(put_aside) => put_aside.run(State::Quarantined),
+            Self::Revoke(put_aside) => put_aside.run(State::Revoked),
+            Self::Delete(delete) => delete.run(),
         }
     }
 }

@@ -28,6 +28,9 @@ pub enum Denied {
     /// The agent is not in the registry any more.
     #[error("agent {0} was deleted")]
     Deleted(String),
+    /// The agent was revoked.
+    #[error("agent {0} was revoked")]
+    Barred(String),
     /// What was asked cannot be read.
     #[error("{0}")]
     Malformed(String),
@@ -49,6 +52,7 @@ impl Denied {
             Self::Expired(_) => "TOKEN_EXPIRED",
             Self::UsedUp(_) => "TOKEN_USED_UP",
             Self::Deleted(_) => "AGENT_UNKNOWN",
+            Self::Barred(_) => "AGENT_REVOKED",
             Self::Malformed(_) => "MESSAGE_MALFORMED",
             Self::RateLimit(_) => "RATE_LIMIT",
             Self::Failed(_) => "COORDINATOR_BUSY",
@@ -60,7 +64,9 @@ impl Denied {
     pub fn status(&self) -> Status {
         let (code, told) = match self {
             Self::Unknown | Self::WrongSecret => (Code::Unauthenticated, &Self::Unknown),
-            Self::Revoked(_) | Self::Expired(_) | Self::UsedUp(_) | Self::Deleted(_) => (Code::PermissionDenied, self),
+            Self::Revoked(_) | Self::Expired(_) | Self::UsedUp(_) | Self::Deleted(_) | Self::Barred(_) => {
+                (Code::PermissionDenied, self)
+            }
             Self::Malformed(_) => (Code::InvalidArgument, self),
             Self::RateLimit(pause) => return refusal::later(self.reason(), self.to_string(), *pause),
             Self::Failed(why) => {

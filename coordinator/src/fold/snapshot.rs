@@ -27,7 +27,7 @@ use crate::{
 
 /// Format that this build writes and reads: to be raised whenever the observer keeps something else, or reads a record
 /// otherwise than before (`the_format_stands_for_what_is_kept`). The engine has a version of its own.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
 const MAGIC: &[u8; 7] = b"FLTFOLD";
 

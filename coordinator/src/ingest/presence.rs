@@ -14,9 +14,12 @@ use faultline_proto::{
 use tokio::sync::watch;
 
 use super::Outbound;
-use crate::observe::{
-    lost::Lost,
-    stamps::{Offset, offset},
+use crate::{
+    observe::{
+        lost::Lost,
+        stamps::{Offset, offset},
+    },
+    registry::standing::Standing,
 };
 
 /// Refused assignments that are kept of an agent; all are counted.
@@ -32,6 +35,8 @@ pub(super) struct Presence {
     pub(super) heard_at: Timestamp,
     pub(super) told: Told,
     pub(super) lost: Lost,
+    /// How it stands, as the log knows it.
+    pub(super) standing: watch::Sender<Standing>,
     /// Grows with each session; a session that sees a higher number than its own ends.
     pub(super) turn: watch::Sender<u64>,
     /// The way out to the session, once it has its assignments.
@@ -53,6 +58,8 @@ pub struct AgentView {
     pub told: Told,
     /// What it made and lost, since the log begins.
     pub lost: Lost,
+    /// How it stands.
+    pub standing: Standing,
 }
 
 /// What an agent said of itself in its session.
@@ -93,6 +100,7 @@ impl Presence {
             heard_at: now,
             told: Told::default(),
             lost: Lost::default(),
+            standing: watch::channel(Standing::active(Timestamp::default())).0,
             turn: watch::channel(0).0,
             outbound: None,
         }
@@ -106,6 +114,7 @@ impl Presence {
             heard_at: self.heard_at,
             told: self.told.clone(),
             lost: self.lost.clone(),
+            standing: self.standing.borrow().clone(),
         }
     }
 }

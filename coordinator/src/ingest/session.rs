@@ -3,7 +3,8 @@
 //! Rules: what an agent says is heard at once, and a heartbeat answered, also while its batches wait for the log; batches are
 //! stored one after another, in the order in which they came, and only what is durable is acknowledged; a batch out of order
 //! ends the session, since only the agent knows what comes first; nothing is acknowledged to a session that a newer one has
-//! replaced; who was asked to come back has not left; an agent that is taken out of the registry loses its session.
+//! replaced; who was asked to come back has not left; an agent is told how it stands, and loses its session when it may have
+//! none.
 
 mod refusals;
 mod store;
@@ -19,8 +20,8 @@ use faultline_attribution::{AgentId, SessionState, Timestamp};
 use faultline_proto::{
     PROTOCOL,
     agent::v1::{
-        BatchAck, Drain, Goodbye, Heartbeat, HeartbeatAck, Lane, LaneCursor, Limits, SessionResponse, Welcome,
-        session_response::Message as Reply,
+        self as wire, BatchAck, Drain, Goodbye, Heartbeat, HeartbeatAck, Lane, LaneCursor, Limits, SessionResponse,
+        StandingNotice, Welcome, session_response::Message as Reply,
     },
     convert,
 };
@@ -33,7 +34,7 @@ use tokio::{
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Code, Request, Status, Streaming};
 
-use self::refusals::{check, malformed, superseded, unavailable, unknown};
+use self::refusals::{check, malformed, no_standing, not_allowed, superseded, unavailable, unknown};
 use super::{
     BUDGET_UNIT, HEARTBEAT, Ingest, MAX_CREDIT, admit,
     listener::AgentPeer,
@@ -44,18 +45,22 @@ use crate::{
     log::Admission,
     record::{Record, RecordKind},
     refusal,
+    registry::standing::{Standing, State},
     rpc::life::Leaving,
 };
 
 /// Hello must come within this.
 const HELLO: Duration = Duration::from_secs(10);
 
-/// How often the registry is asked whether the agent is still in it. Source: half of what the fault table of the design notes
+/// How often the registry is asked how the agent stands: somebody may have changed its files. Source: half of what the fault table of the design notes
 /// allows.
 const REGISTRY: Duration = Duration::from_secs(30);
 
 /// After Drain an agent has this long to say goodbye.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// The log has this long to note that an agent was put out, which does not wait for it.
+const PUT_OUT: Duration = Duration::from_millis(500);
 
 /// Replies that wait for the agent to read them; beyond that its batches wait, and only its.
 const REPLIES: usize = 16;
@@ -144,6 +149,8 @@ impl<'a> Session<'a> {
         };
         check(&hello)?;
         let place = ingest.registry.place(peer.agent.as_str()).ok_or_else(|| unknown(&peer.agent))?;
+        let standing = ingest.take_standing(&peer.agent).await.map_err(|error| no_standing(&error))?;
+        not_allowed(&peer.agent, &standing.borrow())?;
         let vantage = place.vantage(hello.vantage.as_ref(), peer.address.ip());
         let (mine, mut turn) = ingest.take_turn(&peer.agent);
         let opened = async {
@@ -177,10 +184,7 @@ impl<'a> Session<'a> {
             ended = future::try_join(session.listen(requests, work), session.work(waiting)) => ended.map(|_| ()),
             ended = session.watch_room() => ended,
             ended = session.drain(leaving) => ended,
-            () = session.deleted() => {
-                session.depart().await?;
-                Err(unknown(&session.agent))
-            }
+            ended = session.watch_standing(standing) => ended,
         }
     }
 
@@ -275,15 +279,31 @@ impl<'a> Session<'a> {
         self.record(SessionState::Goodbye).await
     }
 
-    /// Waits until the agent is not in the registry.
-    async fn deleted(&self) {
+    /// Tells the agent how it stands, as long as it may be here.
+    async fn watch_standing(&self, mut standing: watch::Receiver<Standing>) -> Result<(), Status> {
+        let mut told = State::Active;
         loop {
-            self.ingest.clock.sleep(REGISTRY).await;
-            match self.ingest.registry.has(self.agent.as_str()) {
-                Ok(true) => {}
-                Ok(false) => return,
-                // What cannot be told ends no session.
-                Err(error) => tracing::warn!(agent = %self.agent, %error, "the registry cannot be read"),
+            let now = standing.borrow_and_update().clone();
+            if let Err(refused) = not_allowed(&self.agent, &now) {
+                let departed = time::timeout(PUT_OUT, self.depart()).await;
+                if departed.is_err() {
+                    tracing::warn!(agent = %self.agent, "put out before the log could note it");
+                }
+                return Err(refused);
+            }
+            if now.state != told {
+                told = now.state;
+                self.reply(Reply::StandingNotice(notice(&now))).await?;
+            }
+            tokio::select! {
+                // The agent's presence, which holds the other end, is never forgotten.
+                _ = standing.changed() => {}
+                () = self.ingest.clock.sleep(REGISTRY) => {
+                    // What cannot be told ends no session.
+                    if let Err(error) = self.ingest.take_standing(&self.agent).await {
+                        tracing::warn!(agent = %self.agent, %error, "how an agent stands cannot be told");
+                    }
+                }
             }
         }
     }
@@ -344,6 +364,17 @@ impl<'a> Session<'a> {
         time::sleep(DRAIN).await;
         Ok(())
     }
+}
+
+/// What an agent is told of how it stands.
+fn notice(standing: &Standing) -> StandingNotice {
+    let state = match standing.state {
+        State::Active => wire::Standing::Active,
+        State::Pending => wire::Standing::Pending,
+        State::Quarantined | State::Revoked | State::Deleted => wire::Standing::Quarantined,
+    };
+    let since = Some(convert::timestamp(standing.since.micros()));
+    StandingNotice { standing: state as i32, reason: standing.reason.clone(), since }
 }
 
 /// Waits until a newer session of the agent takes its turn.

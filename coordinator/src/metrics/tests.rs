@@ -63,6 +63,7 @@ fn agents_are_counted_and_never_named() {
             heard_at: NOW,
             told: crate::ingest::Told::default(),
             lost: crate::observe::lost::Lost::default(),
+            standing: standing::Standing::new(standing::State::Quarantined, NOW, "a clone of fra-1"),
         };
         agent.told.impairments = vec![ToldReason::UdpBlocked];
         agent.lost.results.insert(LostTo::FullSpool, 21);
@@ -71,6 +72,8 @@ fn agents_are_counted_and_never_named() {
     let text = text(&board(false), &agents);
     for line in [
         r#"faultline_agents{session="up"} 2"#,
+        r#"faultline_agents_put_aside{standing="quarantined"} 2"#,
+        r#"faultline_agents_put_aside{standing="revoked"} 0"#,
         r#"faultline_agents_impaired{reason="udp_blocked"} 2"#,
         r#"faultline_agents_impaired{reason="overloaded"} 0"#,
         r#"faultline_results_lost{reason="spool_full"} 42"#,

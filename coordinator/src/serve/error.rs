@@ -7,6 +7,7 @@ use crate::{
     admin::{SocketError, audit::AuditError},
     catalog::CatalogError,
     fold::FoldError,
+    ingest::StandError,
     local_agent::LocalAgentError,
     log::LogError,
     pki::PkiError,
@@ -33,6 +34,9 @@ pub enum ServeError {
     /// The admin socket.
     #[error(transparent)]
     Admin(#[from] SocketError),
+    /// How agents stand.
+    #[error(transparent)]
+    Stand(#[from] StandError),
     /// The audit record.
     #[error(transparent)]
     Audit(#[from] AuditError),

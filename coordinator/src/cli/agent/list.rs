@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, io, path::Path, process::ExitCode, time::Duration};
 
+use anyhow::Context as _;
 use faultline_attribution::{AgentId, SessionState, Timestamp, Vantage};
 use faultline_proto::clock::Clock;
 use serde::Serialize;
@@ -19,7 +20,10 @@ use crate::{
     log::sqlite::{Heard, SqliteReader},
     observe::{Observer, lost::Lost},
     pki::Authority,
-    registry::{Place, Registry},
+    registry::{
+        Place, Registry,
+        standing::{Standing, State},
+    },
 };
 
 /// A log that ends longer ago than this is one that no coordinator writes: it records a tick a second.
@@ -66,6 +70,8 @@ struct Row {
     country: Option<String>,
     isp: Option<String>,
     asn: Option<u32>,
+    /// active, pending, quarantined, revoked or deleted.
+    standing: &'static str,
     trouble: Vec<String>,
 }
 
@@ -85,7 +91,11 @@ impl List {
         Authority::open(data)?;
         let now = Timestamp::from_micros(Clock::system().now_micros());
         let (heard, as_of) = heard(data)?;
-        let fleet = fleet(Registry::of(data).all(), heard, &lost(data), as_of, now);
+        let registry = Registry::of(data);
+        let mut fleet = fleet(registry.all(), heard, &lost(data), as_of, now);
+        for row in &mut fleet.agents {
+            row.stand(&registry.standing(&row.agent).with_context(|| format!("agent {}", row.agent))?);
+        }
         match self.print(&fleet, now) {
             // Whoever read this is gone.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
@@ -176,8 +186,23 @@ fn row(agent: String, place: Option<Place>, heard: Heard, lost: &BTreeMap<AgentI
         country: vantage.country,
         isp: vantage.isp,
         asn: vantage.asn,
+        standing: if is_issued { State::Active } else { State::Deleted }.word(),
         trouble,
         agent,
+    }
+}
+
+impl Row {
+    /// Tells how the agent stands, where that is a trouble.
+    fn stand(&mut self, Standing { state, since, reason, .. }: &Standing) {
+        self.standing = state.word();
+        match state {
+            // The second is told of one that was never issued, too.
+            State::Active | State::Deleted => return,
+            State::Pending => self.trouble.insert(0, format!("`faultline agent approve {}` lets it count", self.agent)),
+            State::Quarantined | State::Revoked => {}
+        }
+        self.trouble.insert(0, format!("{} since {since}: {reason}", state.word()));
     }
 }
 
@@ -269,10 +294,11 @@ mod tests {
 
     #[test]
     fn every_agent_is_listed_with_its_trouble() {
-        let fleet = sample();
+        let mut fleet = sample();
+        fleet.agents[0].stand(&Standing::new(State::Quarantined, at(7), "a clone"));
         let rows: Vec<_> =
             fleet.agents.iter().map(|row| (row.agent.as_str(), row.session, row.trouble.len())).collect();
-        assert_eq!(rows, [("fra-1", "silent", 1), ("gone-1", "goodbye", 1), ("new-1", "never", 1)]);
+        assert_eq!(rows, [("fra-1", "silent", 2), ("gone-1", "goodbye", 1), ("new-1", "never", 1)]);
         assert!(fleet.is_running && fleet.agents[0].group.as_deref() == Some("hetzner-de-0a1b2c"));
         let lines: Vec<String> =
             lines(&fleet, at(1_000)).iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();

@@ -19,6 +19,7 @@ use crate::{
     ingest::{AgentView, Told},
     log::{Cursor, Entry, sqlite::SqliteReader},
     observe::{Observer, lost::Lost},
+    registry::standing::Standing,
 };
 
 /// Changes read from a log at once.
@@ -61,7 +62,8 @@ pub(super) fn of_log(data: &Path) -> anyhow::Result<Picture> {
     board.visibility.evaluated_through = through;
     let agents = observer.vantages().iter().map(|(agent, vantage)| {
         let state = observer.sessions().get(agent).copied().unwrap_or(SessionState::Goodbye);
-        seen(agent.as_str(), vantage, state, through)
+        let standing = observer.standings().get(agent).cloned().unwrap_or_else(|| Standing::active(through));
+        AgentView { standing, ..seen(agent.as_str(), vantage, state, through) }
     });
     let agents = Some(agents.collect());
     Ok(Picture { board, agents, at: Timestamp::from_micros(Clock::system().now_micros()) })
@@ -76,6 +78,7 @@ fn seen(agent: &str, vantage: &Vantage, state: SessionState, heard_at: Timestamp
         heard_at,
         told: Told::default(),
         lost: Lost::default(),
+        standing: Standing::active(heard_at),
     }
 }
 

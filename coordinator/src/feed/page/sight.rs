@@ -119,8 +119,11 @@ fn row(agent: &AgentView, view: &View<'_>) -> Markup {
 /// What the agent could not measure or hand in, and what it finds wrong with itself, in words.
 fn troubles(agent: &AgentView) -> Vec<String> {
     let told = &agent.told;
-    let mut words: Vec<String> =
-        agent.lost.results.iter().map(|(to, results)| format!("{results} results lost: {to}")).collect();
+    let standing = agent.standing.state;
+    // Why is between the operator and the agent.
+    let put_aside = (!standing.counts()).then(|| format!("{}: what it measures does not count", standing.word()));
+    let lost = agent.lost.results.iter().map(|(to, results)| format!("{results} results lost: {to}"));
+    let mut words: Vec<String> = put_aside.into_iter().chain(lost).collect();
     let mut counted = |count: u64, what: &str| {
         if count > 0 {
             words.push(format!("{count} {what}"));

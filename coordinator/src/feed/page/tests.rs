@@ -276,6 +276,7 @@ fn seat(agent: &str, vantage: Vantage) -> AgentView {
         heard_at: NOW,
         told: ingest::Told::default(),
         lost: Lost::default(),
+        standing: crate::registry::standing::Standing::active(NOW),
     }
 }
 

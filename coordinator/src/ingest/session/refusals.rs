@@ -4,11 +4,33 @@ use faultline_attribution::AgentId;
 use faultline_proto::{PROTOCOL, agent::v1::Hello};
 use tonic::{Code, Status};
 
-use crate::{log::LogError, refusal};
+use super::super::StandError;
+use crate::{
+    log::LogError,
+    refusal,
+    registry::standing::{Standing, State},
+};
 
 pub(super) fn unknown(agent: &AgentId) -> Status {
     let message = format!("agent {agent} was not issued by this coordinator, or was deleted");
     refusal::status(Code::PermissionDenied, "AGENT_UNKNOWN", message)
+}
+
+/// Whether an agent that stands so may have a session.
+pub(super) fn not_allowed(agent: &AgentId, standing: &Standing) -> Result<(), Status> {
+    match standing.state {
+        State::Active | State::Pending | State::Quarantined => Ok(()),
+        State::Deleted => Err(unknown(agent)),
+        State::Revoked => {
+            let message = format!("agent {agent} was revoked at {}: {}", standing.since, standing.reason);
+            Err(refusal::status(Code::PermissionDenied, "AGENT_REVOKED", message))
+        }
+    }
+}
+
+pub(super) fn no_standing(error: &StandError) -> Status {
+    tracing::error!(%error, "no session without knowing how the agent stands");
+    refusal::status(Code::Unavailable, "COORDINATOR_BUSY", "how the agent stands cannot be told")
 }
 
 pub(super) fn superseded() -> Status {

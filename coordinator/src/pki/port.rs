@@ -1,6 +1,6 @@
 //! TLS of the agent port: TLS 1.3 and HTTP/2, with two sides chosen by the server name that is asked for.
 //!
-//! Rule: only [`ENROLL_NAME`](faultline_proto::join::ENROLL_NAME) gets the side that asks for no certificate. What it shows ends with
+//! Rule: only [`ENROLL_NAME`] gets the side that asks for no certificate. What it shows ends with
 //! the root, so that whoever knows no more than the root's digest can check the chain.
 
 use std::{

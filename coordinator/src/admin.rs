@@ -116,6 +116,9 @@ pub struct CancelWork {
 pub struct RevokeToken {
     /// Which.
     pub id: String,
+    /// Whether the agents that joined with it are revoked, too.
+    #[serde(default)]
+    pub with_agents: bool,
 }
 
 /// How an agent shall stand.
@@ -189,8 +192,11 @@ pub enum Done {
     Revoked {
         /// Which.
         id: String,
-        /// The agents that joined with it, and stay.
+        /// The agents that joined with it; they stay, unless it is said that they were revoked, too.
         agents: Vec<String>,
+        /// Those of them that were revoked with it.
+        #[serde(default)]
+        with_agents: Vec<String>,
     },
     /// An agent stands otherwise.
     Stands {

@@ -35,7 +35,10 @@ use crate::{
     access::rows::Proof,
     admin::audit::Audit,
     pki::{Authority, PkiError, Request},
-    registry::{Registry, standing::State},
+    registry::{
+        Registry,
+        standing::{Standing, State},
+    },
 };
 
 /// Characters of a build's version that are put on record.
@@ -170,6 +173,11 @@ impl Enrolment {
             }
             Joins::Anew => {
                 let agent = self.name(&joining)?;
+                if joining.needs_approval {
+                    let reason = format!("it joined with join string {id}, which asks for approval");
+                    let pending = Standing::new(State::Pending, now, &reason);
+                    self.registry.stand(&agent, &pending).map_err(|error| failed(&error))?;
+                }
                 joining.add(key, agent.clone(), now);
                 // After the registry: an end between the two leaves an agent without a certificate, and a use of the string.
                 self.strings.keep(id, &joining).map_err(|error| failed(&error))?;

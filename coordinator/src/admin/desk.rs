@@ -125,7 +125,10 @@ impl Desk {
             Call::CancelWork(asked) => self.cancel_work(asked).await,
             Call::CreateToken(wanted) => tokens::create(&self.enrolment, &wanted, self.now()),
             Call::ListTokens {} => Ok(tokens::list(&self.enrolment, self.now())),
-            Call::RevokeToken(RevokeToken { id }) => tokens::revoke(&self.enrolment, &id, self.now()),
+            Call::RevokeToken(RevokeToken { id, with_agents }) => {
+                let revoked = tokens::revoke(&self.enrolment, &id, self.now())?;
+                if with_agents { self.revoke_with(revoked).await } else { Ok(revoked) }
+            }
             Call::Stand(asked) => self.stand(asked).await,
         }
     }

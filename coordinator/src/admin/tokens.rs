@@ -39,7 +39,7 @@ pub(super) fn revoke(enrolment: &Enrolment, id: &str, now: Timestamp) -> Result<
         let shown: String = id.chars().take(60).collect();
         Refused::new(Why::Unknown, format!("no join string {shown:?}: `faultline token list` has all"))
     })?;
-    Ok(Done::Revoked { id: id.to_owned(), agents: agents(&row) })
+    Ok(Done::Revoked { id: id.to_owned(), agents: agents(&row), with_agents: Vec::new() })
 }
 
 fn agents(row: &Joining) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! `faultline agent`: issue and list agents, and say how they stand.
 
+mod get;
 mod list;
 mod stand;
 
@@ -19,6 +20,8 @@ pub(super) enum Agent {
     Issue(Box<Issue>),
     /// List agents: session, group, place, network, when last heard of, and what troubles them
     List(list::List),
+    /// Tell all of one agent
+    Get(get::Get),
     /// Let agents count that wait for it, or were quarantined
     Approve(stand::Approve),
     /// Let what agents measure not count; they stay connected, and it is stored
@@ -53,6 +56,7 @@ impl Agent {
         match self {
             Self::Issue(issue) => issue.run(),
             Self::List(list) => list.run(),
+            Self::Get(get) => get.run(),
             Self::Approve(approve) => approve.run(),
             Self::Quarantine(put_aside) => put_aside.run(State::Quarantined),
             Self::Revoke(put_aside) => put_aside.run(State::Revoked),

@@ -15,7 +15,7 @@ pub(super) enum Token {
     Create(Box<Create>),
     /// List join strings, without their secrets, and who joined with each
     List(List),
-    /// Take a join string back; who joined with it stays
+    /// Take a join string back; who joined with it stays, unless told otherwise
     Revoke(Revoke),
 }
 
@@ -35,6 +35,9 @@ pub(super) struct Create {
     /// How long it is good, 7 days at most
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1h")]
     ttl: Duration,
+    /// Who joins with it does not count before `faultline agent approve`
+    #[arg(long)]
+    approve: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -54,6 +57,9 @@ pub(super) struct List {
 pub(super) struct Revoke {
     /// Which, as `faultline token list` names it: the part after flj1.
     id: String,
+    /// Revoke the agents that joined with it, too
+    #[arg(long)]
+    with_agents: bool,
     #[command(flatten)]
     data: DataDir,
 }
@@ -71,8 +77,8 @@ impl Token {
 impl Create {
     #[expect(clippy::print_stderr, reason = "standard output is for the join string alone")]
     fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { data, label, uses, ttl, place } = self;
-        let wanted = Wanted { label, uses, life_s: ttl.as_secs(), place };
+        let Self { data, label, uses, ttl, approve, place } = self;
+        let wanted = Wanted { label, uses, life_s: ttl.as_secs(), place, needs_approval: approve };
         match admin::ask(&data.data_dir, &Call::CreateToken(Box::new(wanted)))? {
             Done::Made { join_string, expires_at } => {
                 say(&join_string)?;
@@ -102,10 +108,16 @@ impl List {
 
 impl Revoke {
     fn run(self) -> anyhow::Result<ExitCode> {
-        match admin::ask(&self.data.data_dir, &Call::RevokeToken(RevokeToken { id: self.id }))? {
-            Done::Revoked { id, agents } if agents.is_empty() => say(&format!("revoked {id}"))?,
-            Done::Revoked { id, agents } => {
-                say(&format!("revoked {id}; who joined with it stays: {}", agents.join(", ")))?;
+        match admin::ask(
+            &self.data.data_dir,
+            &Call::RevokeToken(RevokeToken { id: self.id, with_agents: self.with_agents }),
+        )? {
+            Done::Revoked { id, agents, with_agents } => {
+                say(&format!("revoked {id}"))?;
+                let (gone, stays): (Vec<&String>, _) = agents.iter().partition(|agent| with_agents.contains(agent));
+                for (what, agents) in [("revoked with it", gone), ("joined with it, and stays", stays)] {
+                    agents.iter().try_for_each(|agent| say(&format!("{agent} {what}")))?;
+                }
             }
             done => return Err(admin::another(&done)),
         }

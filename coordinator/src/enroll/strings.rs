@@ -47,6 +47,9 @@ pub struct Wanted {
     /// Where those are who join with it, as the operator knows.
     #[serde(default)]
     pub place: Place,
+    /// Whether who joins with it does not count before an operator approves it.
+    #[serde(default)]
+    pub needs_approval: bool,
 }
 
 /// What is kept of a join string.
@@ -63,6 +66,9 @@ pub struct Joining {
     pub uses: u32,
     /// The first part of their names.
     pub label: String,
+    /// Whether they do not count before an operator approves them.
+    #[serde(default)]
+    pub needs_approval: bool,
     /// When an operator took it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
@@ -196,7 +202,7 @@ impl JoinStrings {
     ///
     /// When what is wanted is not allowed, there are too many, or it cannot be written.
     pub fn create(&self, wanted: &Wanted, pin: &str, now: Timestamp) -> Result<(JoinString, Joining), StringError> {
-        let Wanted { label, uses, life_s, place } = wanted;
+        let Wanted { label, uses, life_s, place, needs_approval } = wanted;
         let life = Duration::from_secs(*life_s);
         let wrong = if !label.is_empty() && (label.len() > MAX_LABEL || pki::check_name(label).is_err()) {
             Some(format!(
@@ -230,6 +236,7 @@ impl JoinStrings {
             expires_at: now.after(life),
             uses: *uses,
             label: label.clone(),
+            needs_approval: *needs_approval,
             revoked_at: None,
             place: place.clone(),
             joined: Vec::new(),

@@ -39,7 +39,7 @@ impl Stage {
 
     fn create(&self, uses: u32) -> JoinString {
         let place = Place { isp: Some("hetzner-de".into()), ..Place::default() };
-        let wanted = Wanted { label: "fra".into(), uses, life_s: 3600, place };
+        let wanted = Wanted { label: "fra".into(), uses, life_s: 3600, place, needs_approval: false };
         let now = self.now();
         let made = self.enrolment.alone(|strings, authority| strings.create(&wanted, authority.pin(), now));
         made.expect("made").0
@@ -219,7 +219,7 @@ fn a_join_string_keeps_no_secret_and_refuses_what_it_cannot_be() {
     let join_string = stage.create(1);
     let file = std::fs::read_to_string(stage.data.path().join(format!("joins/{}.toml", join_string.id))).expect("file");
     assert!(!file.contains(&join_string.secret), "{file}");
-    let sound = Wanted { label: String::new(), uses: 1, life_s: 60, place: Place::default() };
+    let sound = Wanted { label: String::new(), uses: 1, life_s: 60, place: Place::default(), needs_approval: false };
     for (wanted, why) in [
         (Wanted { label: "Fra 1".into(), ..sound.clone() }, "label \"Fra 1\""),
         (Wanted { label: "a".repeat(55), ..sound.clone() }, "1 to 54"),

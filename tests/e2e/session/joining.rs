@@ -39,7 +39,8 @@ async fn set_up() -> Stage {
 }
 
 async fn create(stage: &Stage, uses: u32) -> JoinString {
-    let wanted = Wanted { label: "fra".into(), uses, life_s: 3600, place: Place::default() };
+    let place = Place::default();
+    let wanted = Wanted { label: "fra".into(), uses, life_s: 3600, place, needs_approval: false };
     match admin::ask(stage.data.path(), &Call::CreateToken(Box::new(wanted))).await.expect("an answer") {
         Answer::Done(Done::Made { join_string, .. }) => join_string.parse().expect("a join string"),
         other => panic!("{other:?}"),

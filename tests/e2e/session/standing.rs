@@ -1,12 +1,17 @@
 //! How agents stand: put aside, approved, revoked and deleted by operators, over the admin socket, while they are connected.
 
+use faultline_agent::enroll::{self, Joined, Joining};
 use faultline_attribution::{IncidentId, State as IncidentState, Timestamp};
 use faultline_coordinator::{
-    admin::{self, Answer, Call, Done, Stand, Why, audit::Audit},
-    registry::standing::State,
+    admin::{self, Answer, Call, Done, RevokeToken, Stand, Why, audit::Audit},
+    enroll::strings::Wanted,
+    registry::{Registry, standing::State},
 };
 use faultline_lab::stage::{Witnesses, is_behind_front_door};
-use faultline_proto::agent::v1::{Standing, StandingNotice};
+use faultline_proto::{
+    agent::v1::{Standing, StandingNotice},
+    join::JoinString,
+};
 
 use super::*;
 
@@ -107,6 +112,42 @@ async fn who_is_quarantined_is_told_so_is_stored_and_does_not_count() {
     assert_eq!(say(stage.data.path(), stand("two", State::Active)).await, Err(Why::State));
     let before = Stand { distrust_since: Some(Timestamp::from_micros(1)), ..stand("two", State::Deleted) };
     assert_eq!(say(stage.data.path(), before).await, Err(Why::Malformed));
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn a_join_string_may_ask_for_approval_and_can_be_taken_back_with_who_joined() {
+    let stage = Stage::new().await;
+    let data = stage.data.path();
+    let wanted = Wanted { label: "fra".into(), uses: 2, life_s: 60, place: Place::default(), needs_approval: true };
+    let made = admin::ask(data, &Call::CreateToken(Box::new(wanted))).await.expect("an answer");
+    let Answer::Done(Done::Made { join_string, .. }) = made else { panic!("{made:?}") };
+    let join_string: JoinString = join_string.parse().expect("a join string");
+    let address = stage.coordinator.agents_address;
+    let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
+    let mut names = Vec::new();
+    for folder in &folders {
+        let (host, port, config) = (address.ip().to_string(), address.port(), folder.path().join("agent.toml"));
+        let joining = Joining { host, port, join_string: join_string.clone(), config };
+        match enroll::join(&joining, Clock::system()).await.expect("joins") {
+            Joined::As(agent) => names.push(agent),
+            Joined::Already => panic!("had joined"),
+        }
+    }
+    let registry = Registry::of(data);
+    let stands = |name: &str| registry.standing(name).expect("tells");
+    for name in &names {
+        let standing = stands(name);
+        assert!(standing.state == State::Pending && standing.reason.contains(&join_string.id), "{standing:?}");
+    }
+    say(data, stand(&names[0], State::Active)).await.expect("approved");
+    assert_eq!((stands(&names[0]).state, stands(&names[1]).state), (State::Active, State::Pending));
+
+    let revoke = Call::RevokeToken(RevokeToken { id: join_string.id.clone(), with_agents: true });
+    let revoked = admin::ask(data, &revoke).await.expect("an answer");
+    let Answer::Done(Done::Revoked { with_agents, .. }) = revoked else { panic!("{revoked:?}") };
+    assert_eq!(with_agents, names);
+    assert!(names.iter().all(|name| stands(name).state == State::Revoked));
     stage.coordinator.stop().await;
 }
 

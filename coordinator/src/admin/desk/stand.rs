@@ -39,6 +39,23 @@ impl Desk {
         }
         Ok(Done::Stands { agent, state, before, is_looked_at_again: distrust_since.is_some() })
     }
+
+    /// Revokes the agents that joined with a join string that was.
+    pub(super) async fn revoke_with(&self, revoked: Done) -> Result<Done, Refused> {
+        let Done::Revoked { id, agents, .. } = revoked else { return Ok(revoked) };
+        let reason = format!("join string {id}, which it joined with, was revoked");
+        let mut with_agents = Vec::new();
+        for agent in &agents {
+            let known = AgentId::from(agent.as_str());
+            let standing = self.ingest.standing(&known).await.map_err(|error| failed(&error.into()))?;
+            if may(agent, &standing, State::Revoked, false).is_ok() {
+                let revoked = Standing::new(State::Revoked, self.now(), &reason);
+                self.ingest.stand(&known, revoked).await.map_err(|error| failed(&error))?;
+                with_agents.push(agent.clone());
+            }
+        }
+        Ok(Done::Revoked { id, agents, with_agents })
+    }
 }
 
 /// Whether an agent that stands so may stand otherwise.

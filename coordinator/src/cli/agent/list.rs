@@ -56,8 +56,8 @@ enum Form {
 
 /// An agent.
 #[derive(Debug, Serialize)]
-struct Row {
-    agent: String,
+pub(super) struct Row {
+    pub(super) agent: String,
     /// up, silent, goodbye or never.
     session: &'static str,
     /// Since when.
@@ -77,25 +77,18 @@ struct Row {
 
 /// All of them.
 #[derive(Debug, Serialize)]
-struct Fleet {
+pub(super) struct Fleet {
     /// What the data directory tells is of then.
     as_of: Option<Timestamp>,
     /// Whether the log is being written.
     is_running: bool,
-    agents: Vec<Row>,
+    pub(super) agents: Vec<Row>,
 }
 
 impl List {
     pub(in crate::cli) fn run(&self) -> anyhow::Result<ExitCode> {
-        let data = &self.data.data_dir;
-        Authority::open(data)?;
         let now = Timestamp::from_micros(Clock::system().now_micros());
-        let (heard, as_of) = heard(data)?;
-        let registry = Registry::of(data);
-        let mut fleet = fleet(registry.all(), heard, &lost(data), as_of, now);
-        for row in &mut fleet.agents {
-            row.stand(&registry.standing(&row.agent).with_context(|| format!("agent {}", row.agent))?);
-        }
+        let fleet = Fleet::of(&self.data.data_dir, now)?;
         match self.print(&fleet, now) {
             // Whoever read this is gone.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
@@ -108,6 +101,20 @@ impl List {
             return say(&serde_json::to_string_pretty(fleet)?);
         }
         lines(fleet, now).iter().try_for_each(|line| self.colour.say(line))
+    }
+}
+
+impl Fleet {
+    /// Every agent of a data directory.
+    pub(super) fn of(data: &Path, now: Timestamp) -> anyhow::Result<Self> {
+        Authority::open(data)?;
+        let (heard, as_of) = heard(data)?;
+        let registry = Registry::of(data);
+        let mut fleet = fleet(registry.all(), heard, &lost(data), as_of, now);
+        for row in &mut fleet.agents {
+            row.stand(&registry.standing(&row.agent).with_context(|| format!("agent {}", row.agent))?);
+        }
+        Ok(fleet)
     }
 }
 

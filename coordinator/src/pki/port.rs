@@ -13,9 +13,9 @@ use faultline_proto::{clock::Clock, join::ENROLL_NAME};
 use rustls::{
     ConfigBuilder, RootCertStore, ServerConfig,
     server::{NoServerSessionStorage, WantsServerCert, WebPkiClientVerifier},
+    time_provider::TimeProvider,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _};
 use tokio_util::sync::CancellationToken;
 
 use super::{PkiError, read, server};
@@ -28,6 +28,16 @@ pub struct AgentPort {
     data: PathBuf,
     clock: Clock,
     sides: RwLock<Sides>,
+}
+
+/// What time it is, where it is looked whether an agent's certificate is over: as the coordinator stamps everything else.
+#[derive(Debug)]
+struct Time(Clock);
+
+impl TimeProvider for Time {
+    fn current_time(&self) -> Option<UnixTime> {
+        u64::try_from(self.0.now_micros()).ok().map(|micros| UnixTime::since_unix_epoch(Duration::from_micros(micros)))
+    }
 }
 
 /// Both sides.
@@ -63,7 +73,7 @@ impl AgentPort {
     /// Where a file of it cannot be read or does not fit the others.
     pub fn open(data: &Path, clock: Clock) -> Result<Self, PkiError> {
         server::renew(data, clock.now_micros())?;
-        Ok(Self { data: data.to_owned(), clock, sides: RwLock::new(Sides::read(data)?) })
+        Ok(Self { data: data.to_owned(), clock, sides: RwLock::new(Sides::read(data, clock)?) })
     }
 
     /// What speaks on this side.
@@ -83,7 +93,7 @@ impl AgentPort {
     pub fn renew(&self) -> Result<bool, PkiError> {
         let is_due = server::renew(&self.data, self.clock.now_micros())?;
         if is_due {
-            let sides = Sides::read(&self.data)?;
+            let sides = Sides::read(&self.data, self.clock)?;
             *self.sides.write().unwrap_or_else(PoisonError::into_inner) = sides;
         }
         Ok(is_due)
@@ -108,7 +118,7 @@ impl AgentPort {
 }
 
 impl Sides {
-    fn read(data: &Path) -> Result<Self, PkiError> {
+    fn read(data: &Path, clock: Clock) -> Result<Self, PkiError> {
         let folder = data.join("ca");
         let certificates = |name: &str| {
             let path = folder.join(name);
@@ -125,7 +135,7 @@ impl Sides {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider)).build()?;
         let builder = || {
-            ServerConfig::builder_with_provider(Arc::clone(&provider))
+            ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(Time(clock)))
                 .with_protocol_versions(&[&rustls::version::TLS13])
         };
         let side = |builder: ConfigBuilder<ServerConfig, WantsServerCert>, chain| {

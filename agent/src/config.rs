@@ -26,6 +26,9 @@
 //! modules = "blackbox.yml"        # optional: blackbox_exporter's file, for /probe
 //! [status]                        # optional
 //! socket = "status.sock"          # default: in $RUNTIME_DIRECTORY, which the shipped unit sets, else beside this file
+//! [machine]                       # optional; what tells this machine from a copy of its disk
+//! id = "/etc/machine-id"
+//! interfaces = "/sys/class/net"
 //! ```
 //!
 //! Rules: an error names file, line, value and what is allowed; relative paths are made absolute at reading, so that a
@@ -46,6 +49,7 @@ use self::{
 };
 use crate::{
     blackbox::Prometheus,
+    machine::Places,
     policy::Policy,
     probe::{ProbeSettings, ResolverChoice, Roots, RootsError},
 };
@@ -70,6 +74,8 @@ pub struct Config {
     pub status_socket: Option<PathBuf>,
     /// Where Prometheus asks; `None` for nowhere.
     pub prometheus: Option<Prometheus>,
+    /// Where the names of the machine are.
+    pub machine: Places,
 }
 
 /// The coordinator and the agent's identity towards it.
@@ -223,6 +229,7 @@ impl Config {
                 modules: modules.map(|modules| base.join(modules)),
             }),
             status_socket: Some(file.status.under(base)),
+            machine: file.machine.under(base),
         })
     }
 

@@ -1,11 +1,13 @@
 //! Enrolment: how this machine becomes an agent of a coordinator, and asks it for a new certificate.
 //!
 //! Rules: the coordinator is known by the pin in the join string before anything is said to it; keys are made here and never
-//! leave; the key is on disk before it is used, so that whoever tries again after a lost answer is the same agent; key and
-//! certificate are one file, 0600, replaced whole; who has joined stays what it is.
+//! leave; they are on disk before they are used, so that whoever tries again after a lost answer is the same agent; key and
+//! certificate are one file, 0600, replaced whole; who has joined stays what it is, and comes back by its bound key where its
+//! certificate is over, whatever the join string: it is used only where that is refused.
 
 mod files;
 mod pinned;
+mod recovery;
 
 use std::{
     error::Error,
@@ -16,15 +18,16 @@ use std::{
 };
 
 use faultline_proto::{
+    bound::{Fingerprint, binding},
     clock::Clock,
     enroll::v1::{
-        EnrollRequest, EnrollResponse, RenewRequest, enroll_request::Proof,
+        BoundKey, EnrollRequest, EnrollResponse, RenewRequest, enroll_request::Proof,
         enrollment_service_client::EnrollmentServiceClient,
     },
     join::{ENROLL_NAME, JoinString},
 };
 use hyper_util::rt::TokioIo;
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, KeyPair, SigningKey as _};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -34,9 +37,15 @@ use tonic::{
 };
 use tower::service_fn;
 
-use self::files::Files;
+use self::files::{Files, Keys};
+pub(crate) use self::{
+    files::replace,
+    pinned::trusting,
+    recovery::{RecoverError, recover},
+};
 use crate::{
     config::{ConfigError, Coordinator},
+    machine,
     uplink::{Dialer, chain, valid_until},
 };
 
@@ -58,7 +67,7 @@ pub struct Joining {
 pub enum Joined {
     /// This machine is an agent of this name.
     As(String),
-    /// It was one already, and nothing was changed.
+    /// It was one already, and nothing was changed but a certificate that was over.
     Already,
 }
 
@@ -125,8 +134,19 @@ pub async fn join(joining: &Joining, clock: Clock) -> Result<Joined, JoinError> 
         files.write_config(joining)?;
         return Ok(Joined::Already);
     }
-    let key = files.pending_key()?;
-    let response = tokio::time::timeout(PATIENCE, ask(joining, &key)).await;
+    let fingerprint = machine::recognise(&files.coordinator.certificate, &files.machine, None).fingerprint;
+    if files.is_usable() && files.has_bound_key() {
+        match recover(&files.at(joining), None, fingerprint, &KeyPair::generate()?).await {
+            Ok(()) => {
+                files.write_config(joining)?;
+                return Ok(Joined::Already);
+            }
+            Err(RecoverError::Failed(why)) => return Err(joining.unreachable(&why)),
+            Err(error) => tracing::warn!(%error, "not recovered: this machine joins anew"),
+        }
+    }
+    let keys = files.pending_keys()?;
+    let response = tokio::time::timeout(PATIENCE, ask(joining, &keys, fingerprint)).await;
     let response = response.unwrap_or_else(|_| Err(joining.unreachable("no answer in time")))?;
     let EnrollResponse { agent, certificate_chain_der, trust_bundle_der } = response;
     if !trust_bundle_der.iter().any(|root| pinned::pin(root).as_deref() == Some(&joining.join_string.pin)) {
@@ -135,11 +155,12 @@ pub async fn join(joining: &Joining, clock: Clock) -> Result<Joined, JoinError> 
     if agent.is_empty() || !agent.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-') {
         return Err(JoinError::Answer("it names no agent".to_owned()));
     }
-    let identity = files::identity(&key, &certificate_chain_der).map_err(JoinError::Answer)?;
+    let identity = files::identity(&keys.key, &certificate_chain_der).map_err(JoinError::Answer)?;
     files.write_roots(&trust_bundle_der)?;
+    files.write_bound_key(&keys.bound)?;
     files.write_identity(&identity)?;
     files.write_config(joining)?;
-    files.forget_pending_key();
+    files.forget_pending_keys();
     Ok(Joined::As(agent))
 }
 
@@ -154,11 +175,11 @@ pub(crate) async fn renew(coordinator: &Coordinator, dialer: Dialer) -> Result<(
     };
     let answer = tokio::time::timeout(PATIENCE, asking).await??;
     let identity = files::identity(&key, &answer.certificate_chain_der)?;
-    files::replace(&coordinator.certificate, &identity)?;
+    replace(&coordinator.certificate, &identity)?;
     Ok(())
 }
 
-async fn ask(joining: &Joining, key: &KeyPair) -> Result<EnrollResponse, JoinError> {
+async fn ask(joining: &Joining, keys: &Keys, fingerprint: Option<Fingerprint>) -> Result<EnrollResponse, JoinError> {
     let config = pinned::client(&joining.join_string.pin).map_err(|error| JoinError::Answer(error.to_string()))?;
     let name = ServerName::try_from(ENROLL_NAME).map_err(|error| JoinError::Answer(error.to_string()))?;
     let dialled = Dialer::unknown(&joining.host, joining.port, name, config).dial().await;
@@ -167,9 +188,13 @@ async fn ask(joining: &Joining, key: &KeyPair) -> Result<EnrollResponse, JoinErr
         None => joining.unreachable(&error),
     })?;
     let channel = over(stream).await.map_err(|error| joining.unreachable(&chain(&error)))?;
+    let csr_der = request(&keys.key)?;
+    let signature = keys.bound.sign(&binding(&csr_der))?;
     let request = EnrollRequest {
-        csr_der: request(key)?,
+        bound_key: Some(BoundKey { public_key: keys.bound.public_key_raw().to_vec(), signature }),
+        csr_der,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        fingerprint: fingerprint.map(Vec::from).unwrap_or_default(),
         proof: Some(Proof::JoinString(joining.join_string.to_string())),
     };
     let answer = EnrollmentServiceClient::new(channel).enroll(request).await;

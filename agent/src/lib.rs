@@ -14,6 +14,7 @@ pub mod delivery;
 pub mod doctor;
 pub mod enroll;
 pub mod failpoints;
+pub mod machine;
 pub mod once;
 pub mod policy;
 pub mod probe;
@@ -106,6 +107,7 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
     let prober = Prober::new(config.probe_settings(clock))?;
     let spool = spool::open(&config, clock)?;
     let shared = Arc::new(Shared::new(spool, SelfCheck::new(clock, config.probe.starvation)));
+    shared.is_on(machine::recognise(&config.coordinator.certificate, &config.machine, None));
     let (ask, requests) = mpsc::channel(run::REQUESTS);
     let (orders_sender, orders) = watch::channel(Orders::default());
     let (stop_probing, stopped) = watch::channel(false);
@@ -134,7 +136,8 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
     }
     services.spawn(walk_paths.in_current_span());
     if renewal::is_possible(&config.coordinator) {
-        let renewing = renewal::run(config.coordinator.clone(), config.probe.source_address, clock);
+        let (coordinator, source) = (config.coordinator.clone(), config.probe.source_address);
+        let renewing = renewal::run(coordinator, source, clock, Arc::clone(&shared));
         services.spawn(renewing.in_current_span());
     }
     if let Some(socket) = config.status_socket.clone() {

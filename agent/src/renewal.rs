@@ -1,50 +1,145 @@
-//! Renewal: a new certificate, with a fresh key, before the old one runs out.
+//! Renewal: a new certificate, with a fresh key, before the old one runs out; and recovery, by the bound key, once it has.
 //!
-//! Rules: it begins between half and six tenths of a certificate's life, so that a fleet that joined together does not ask
-//! together; what fails is tried again for ever, after up to a minute, two ... an hour; a clock that is set is noticed within an
-//! hour. Only an identity in one file is renewed: key and certificate cannot part.
+//! Rules: renewal begins between half and six tenths of a certificate's life, so that a fleet that joined together does not ask
+//! together; whether a certificate is over is the coordinator's word, heard as its TLS alert, so that an agent whose own clock is
+//! wrong neither gives up nor spends its recoveries; what fails is tried again for ever, after up to a minute, two ... an hour, and
+//! at once when the uplink finds a coordinator that will not have it; a clock that is set is noticed within an hour. Only an
+//! identity in one file is renewed: key and certificate cannot part.
 
-use std::{net::IpAddr, time::Duration};
+use std::{error::Error, io, net::IpAddr, sync::Arc, time::Duration};
 
 use faultline_proto::clock::Clock;
+use rcgen::KeyPair;
+use tokio::sync::Notify;
 
 use crate::{
     config::Coordinator,
-    enroll,
-    uplink::{Dialer, validity},
+    enroll::{self, RecoverError},
+    run::Shared,
+    uplink::{self, Dialer, validity},
 };
+
+/// What the uplink and who keeps the identity good tell each other. What is told while nobody waits is heard by the next who does.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    refused: Notify,
+    replaced: Notify,
+}
+
+impl Signals {
+    /// The coordinator is there, and hangs up on this identity without a reason.
+    pub(crate) fn refused(&self) {
+        self.refused.notify_one();
+    }
+
+    /// Waits until the identity is another.
+    pub(crate) async fn replaced(&self) {
+        self.replaced.notified().await;
+    }
+}
 
 /// Whether this identity can be replaced whole.
 pub(crate) fn is_possible(coordinator: &Coordinator) -> bool {
     coordinator.certificate == coordinator.key
 }
 
-/// Renews for as long as the agent runs.
-pub(crate) async fn run(coordinator: Coordinator, source: Option<IpAddr>, clock: Clock) {
-    let mut share = rand::random();
-    let mut failures = 0;
+/// Keeps the identity good for as long as the agent runs.
+pub(crate) async fn run(coordinator: Coordinator, source: Option<IpAddr>, clock: Clock, shared: Arc<Shared>) {
+    let mut keeper = Keeper { coordinator, source, shared, key: None };
+    let (mut share, mut failures) = (rand::random(), 0);
     loop {
-        let now_s = clock.now_micros() / 1_000_000;
-        let wait = validity(&coordinator).map_or(LOOK, |(from, until)| pause(from, until, now_s, share));
-        if !wait.is_zero() {
-            clock.sleep(wait.min(LOOK)).await;
-            continue;
+        let wait = keeper.until_due(clock, share);
+        let is_due = wait.is_zero();
+        if !is_due {
+            tokio::select! {
+                () = clock.sleep(wait.min(LOOK)) => continue,
+                () = keeper.shared.identity.refused.notified() => {}
+            }
         }
-        let renewed = match Dialer::new(&coordinator, source) {
-            Ok(dialer) => enroll::renew(&coordinator, dialer).await,
-            Err(error) => Err(error.into()),
-        };
-        match renewed {
-            Ok(()) => {
+        let pause = match keeper.look_after(is_due).await {
+            Ok(done) => {
+                match done {
+                    Done::Renewed => tracing::info!("certificate renewed"),
+                    Done::Recovered => tracing::info!("certificate was over: recovered by the bound key"),
+                    Done::Nothing => {}
+                }
+                if done != Done::Nothing {
+                    keeper.shared.identity.replaced.notify_one();
+                }
                 (share, failures) = (rand::random(), 0);
-                tracing::info!("certificate renewed");
+                // By a clock that is far ahead, a new one is due as well.
+                if keeper.until_due(clock, share).is_zero() { LOOK } else { LEAST_PAUSE }
             }
             Err(error) => {
                 tracing::warn!(%error, "certificate not renewed");
-                clock.sleep(after_failure(failures, rand::random())).await;
-                failures = failures.saturating_add(1);
+                failures = u32::saturating_add(failures, 1);
+                after_failure(failures - 1, rand::random())
+            }
+        };
+        clock.sleep(LEAST_PAUSE).await;
+        tokio::select! {
+            () = clock.sleep(pause.saturating_sub(LEAST_PAUSE)) => {}
+            () = keeper.shared.identity.refused.notified(), if pause > LEAST_PAUSE => {}
+        }
+    }
+}
+
+struct Keeper {
+    coordinator: Coordinator,
+    source: Option<IpAddr>,
+    shared: Arc<Shared>,
+    /// That of a recovery which has not come to its end: the coordinator counts one for it.
+    key: Option<KeyPair>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Done {
+    Renewed,
+    Recovered,
+    /// The certificate is good.
+    Nothing,
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+impl Keeper {
+    /// How long until the certificate is to be renewed; `share` is 0 to 1.
+    fn until_due(&self, clock: Clock, share: f64) -> Duration {
+        let now_s = clock.now_micros() / 1_000_000;
+        validity(&self.coordinator).map_or(LOOK, |(from, until)| pause(from, until, now_s, share))
+    }
+
+    /// Renews a certificate that is due, or recovers one that the coordinator calls over.
+    async fn look_after(&mut self, is_due: bool) -> Result<Done, Failure> {
+        let mut why = None;
+        if is_due {
+            match self.renew().await {
+                Ok(()) => return Ok(Done::Renewed),
+                Err(error) => why = Some(error),
             }
         }
+        let greeting = uplink::greet(&self.coordinator, self.source);
+        let greeted = tokio::time::timeout(PATIENCE, greeting).await;
+        match greeted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Err(error) if uplink::is_over(&error) => Ok(self.recover().await.map(|()| Done::Recovered)?),
+            Err(error) => Err(why.unwrap_or_else(|| error.into())),
+            Ok(()) => why.map_or(Ok(Done::Nothing), Err),
+        }
+    }
+
+    async fn renew(&self) -> Result<(), Failure> {
+        enroll::renew(&self.coordinator, Dialer::new(&self.coordinator, self.source)?).await
+    }
+
+    async fn recover(&mut self) -> Result<(), RecoverError> {
+        let key = match self.key.take() {
+            Some(key) => key,
+            None => KeyPair::generate().map_err(|error| RecoverError::Failed(error.to_string()))?,
+        };
+        let fingerprint = self.shared.machine().fingerprint;
+        let recovered = enroll::recover(&self.coordinator, self.source, fingerprint, &key).await;
+        self.key = recovered.is_err().then_some(key);
+        recovered
     }
 }
 
@@ -64,8 +159,12 @@ fn after_failure(failures: u32, share: f64) -> Duration {
 
 /// How often the clock is looked at.
 const LOOK: Duration = Duration::from_hours(1);
+/// Between two attempts, whatever the uplink says.
+const LEAST_PAUSE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
 const MAX_DOUBLINGS: u32 = 6;
+/// Real time: to be greeted may take this long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

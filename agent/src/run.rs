@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -25,7 +25,9 @@ use tracing::Instrument;
 use crate::{
     batch::{BatchLimits, Batcher},
     blackbox::own::Doing,
+    machine::Recognised,
     probe::{Observed, Prober},
+    renewal::Signals,
     schedule::{LookLimits, Origin, PaceLimits, Refused, RunId, Schedule},
     selfcheck::SelfCheck,
     spool::{Spool, Stamp},
@@ -38,6 +40,9 @@ pub(crate) struct Shared {
     pulse: Mutex<Pulse>,
     board: Mutex<Board>,
     pub(crate) check: SelfCheck,
+    /// Between the uplink and who keeps the identity good.
+    pub(crate) identity: Signals,
+    machine: OnceLock<Recognised>,
 }
 
 /// How the scheduler is doing.
@@ -73,7 +78,19 @@ pub(crate) const REQUESTS: usize = 4;
 impl Shared {
     pub(crate) fn new(spool: Spool, check: SelfCheck) -> Self {
         let board = Mutex::new(Board::new());
-        Self { spool, pulse: Mutex::default(), board, check }
+        let identity = Signals::default();
+        Self { spool, pulse: Mutex::default(), board, check, identity, machine: OnceLock::new() }
+    }
+
+    /// Notes which machine this is; the first word stands.
+    pub(crate) fn is_on(&self, machine: Recognised) {
+        self.board().recognised(machine.is_other);
+        self.machine.get_or_init(|| machine);
+    }
+
+    /// Which machine this is.
+    pub(crate) fn machine(&self) -> Recognised {
+        self.machine.get().copied().unwrap_or_default()
     }
 
     fn pulse(&self) -> MutexGuard<'_, Pulse> {

@@ -52,6 +52,9 @@ pub struct Status {
     pub impairments: Vec<String>,
     /// What it reads of itself.
     pub self_check: SelfCheck,
+    /// Whether it found itself on another machine than at its start before: a copy of its disk, or changed hardware.
+    #[serde(default)]
+    pub is_other_machine: bool,
 }
 
 /// The session with the coordinator.
@@ -193,6 +196,7 @@ impl Status {
             spool: Spool::of(&shared.spool, clock.now_micros()),
             impairments: impairments.into_iter().filter(|reason| is_impairment(*reason)).map(convert::word).collect(),
             self_check: readings.into(),
+            is_other_machine: board.is_other_machine(),
         }
     }
 

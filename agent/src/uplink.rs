@@ -2,7 +2,8 @@
 //!
 //! Rules: probing never waits for the uplink; a lost session is tried again after a random pause of up to 0.5 s, 1 s,
 //! 2 s ... 60 s (full jitter, clock time), and a session that lived for a while starts that anew; a dead peer is noticed
-//! within 30 s, by HTTP/2 keepalive (20 s + 10 s), or by its silence once it was heard to answer heartbeats.
+//! within 30 s, by HTTP/2 keepalive (20 s + 10 s), or by its silence once it was heard to answer heartbeats; an identity that was
+//! replaced is tried at once.
 
 mod error;
 mod identity;
@@ -41,7 +42,7 @@ use self::error::SessionError;
 pub use self::identity::{Connect, Connecting, Connection, IdentityError};
 pub(crate) use self::{
     error::chain,
-    identity::{Dialer, greet, valid_until, validity},
+    identity::{Dialer, agent_of, greet, is_over, valid_until, validity},
 };
 use crate::{
     config::{Config, Coordinator},
@@ -108,7 +109,12 @@ impl Uplink {
             };
             let ended = match opened {
                 Ok((outgoing, responses, welcome)) => self.talk(outgoing, responses, &welcome).await,
-                Err(error) => Err(error),
+                Err(error) => {
+                    if error.is_unexplained() {
+                        self.shared.identity.refused();
+                    }
+                    Err(error)
+                }
             };
             if self.clock.since(began) > LONG_SESSION {
                 attempt = 0;
@@ -138,6 +144,7 @@ impl Uplink {
             tokio::select! {
                 biased;
                 () = self.clock.sleep(limit.mul_f64(jitter.random())) => {}
+                () = self.shared.identity.replaced() => attempt = 0,
                 _ = leaving.wait_for(|leaving| *leaving) => return,
             }
         }
@@ -229,6 +236,7 @@ impl Uplink {
             vantage: Some(self.config.vantage.clone()),
             assignment_version: self.orders.borrow().version,
             spool: outgoing::states(&spool),
+            fingerprint: self.shared.machine().fingerprint.map(Vec::from).unwrap_or_default(),
         }
     }
 }

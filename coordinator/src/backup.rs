@@ -1,7 +1,7 @@
 //! Backup and restore: everything that a coordinator must not lose, in one folder.
 //!
 //! A backup is a folder: `manifest.json`, `log.sqlite` (records, changes, what was admitted, counts), `ca/` (so that every
-//! agent's certificate stays good), `agents/` (the registry), `subscribers/` (their tokens' hashes), `audit.sqlite` (what
+//! agent's certificate stays good), `agents/` (the registry), `machines/` (their bound keys), `subscribers/` (their tokens' hashes), `audit.sqlite` (what
 //! operators asked), `ranges/`, `webhooks/` (their files; how far each is does not come along: after a restore they begin at the
 //! newest change), and `snapshots/` of the fold. Join strings do not come along: what was used up since would be good again. The
 //! manifest names each file with its size and CRC-32C, the feed, and how far log and feed reach.
@@ -34,7 +34,7 @@ const FORMAT: u32 = 1;
 
 /// Folders that are copied before the log, and after it.
 const BEFORE: [&str; 1] = ["snapshots"];
-const AFTER: [&str; 5] = ["ca", "agents", "subscribers", "ranges", "webhooks"];
+const AFTER: [&str; 6] = ["ca", "agents", "machines", "subscribers", "ranges", "webhooks"];
 
 /// The log, in a data directory as in a backup.
 const LOG: &str = "log.sqlite";

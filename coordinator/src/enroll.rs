@@ -1,13 +1,16 @@
 //! Enrolment: turns a join string and an agent's own key into an agent, and gives agents new certificates while they hold a
-//! good one.
+//! good one, or by their bound key when it is over ([`recovery`](self)).
 //!
 //! Rules: a join string does nothing but this; nothing is signed or verified for whoever has not shown its secret; the same join
 //! string with the same key comes to the same agent, and the coordinator picks the name; why somebody was refused is told only to
 //! whoever had the secret, and stands in the audit record always (`Enrolment::record`). One enrolment at a time, each durable
 //! before it is answered.
 
+mod challenge;
 pub mod denied;
 mod limits;
+pub mod machines;
+mod recovery;
 mod service;
 pub mod strings;
 
@@ -25,12 +28,14 @@ use faultline_proto::{
 };
 use serde::Serialize;
 
-pub(crate) use self::service::newcomers_only_enroll;
-pub use self::{denied::Denied, service::Enrolments};
 use self::{
+    challenge::Challenges,
     limits::Limits,
+    machines::Machines,
     strings::{JoinStrings, Joining, Joins},
 };
+pub use self::{denied::Denied, service::Enrolments};
+pub(crate) use self::{recovery::read_fingerprint, service::newcomers_only_enroll};
 use crate::{
     access::rows::Proof,
     admin::audit::Audit,
@@ -52,10 +57,12 @@ pub struct Enrolment {
     authority: Authority,
     registry: Registry,
     strings: JoinStrings,
+    machines: Machines,
+    challenges: Challenges,
     audit: Arc<Audit>,
     clock: Clock,
     limits: Limits,
-    /// What is read of a join string is true until it is written.
+    /// What is read of a join string or a challenge is true until it is written.
     turn: Mutex<()>,
 }
 
@@ -91,6 +98,8 @@ impl Enrolment {
             authority: Authority::open(data)?,
             registry: Registry::of(data),
             strings: JoinStrings::of(data),
+            machines: Machines::of(data),
+            challenges: Challenges::default(),
             audit,
             clock,
             limits: Limits::default(),
@@ -101,6 +110,11 @@ impl Enrolment {
     /// The join strings.
     pub fn strings(&self) -> &JoinStrings {
         &self.strings
+    }
+
+    /// What is known of agents' machines.
+    pub fn machines(&self) -> &Machines {
+        &self.machines
     }
 
     /// Does something with the join strings while nobody enrols.
@@ -129,7 +143,7 @@ impl Enrolment {
         let id = shown.as_ref().map(|shown| shown.id.as_str());
         let entry = self.record(id, peer, &request.version)?;
         let done = match (proof, id) {
-            (Proof::Good(joining), Some(id)) => self.join(id, joining, &request.csr_der),
+            (Proof::Good(joining), Some(id)) => self.join(id, joining, request),
             (Proof::WrongSecret, _) => Err(Denied::WrongSecret),
             _ => Err(Denied::Unknown),
         };
@@ -138,9 +152,7 @@ impl Enrolment {
             Ok(Enrolled { agent, is_again: true, .. }) => format!("done: agent {agent}, which asked again"),
             Err(denied) => format!("refused: {}: {denied}", denied.reason()),
         };
-        if let Err(error) = self.audit.end(entry, &outcome) {
-            tracing::error!(entry, outcome, %error, "audit record not completed");
-        }
+        self.end(entry, &outcome);
         tracing::info!(%peer, join_string = id, outcome, "enrolment");
         done.map(|enrolled| enrolled.response)
     }
@@ -160,11 +172,13 @@ impl Enrolment {
     }
 
     /// Joins whoever has the secret of this join string.
-    fn join(&self, id: &str, mut joining: Joining, csr_der: &[u8]) -> Result<Enrolled, Denied> {
+    fn join(&self, id: &str, mut joining: Joining, request: &EnrollRequest) -> Result<Enrolled, Denied> {
         self.limits.count_string(id)?;
-        let now = Timestamp::from_micros(self.clock.now_micros());
+        let now = self.now();
         joining.is_open(now)?;
-        let asked = Request::read(csr_der).map_err(|error| Denied::Malformed(error.to_string()))?;
+        let asked = Request::read(&request.csr_der).map_err(|error| Denied::Malformed(error.to_string()))?;
+        let bound = request.bound_key.as_ref().map(|bound| recovery::read_key(bound, &request.csr_der)).transpose()?;
+        let shown = read_fingerprint(&request.fingerprint)?;
         let key = asked.key_digest();
         let (agent, is_again) = match joining.joins(&key)? {
             Joins::Again(agent) => {
@@ -184,6 +198,11 @@ impl Enrolment {
                 (agent, false)
             }
         };
+        let kept = self.machines.change(&agent, |machine| {
+            machine.bound_key = bound.or(machine.bound_key.take());
+            machine.accept_first(shown.as_ref());
+        });
+        kept.map_err(|error| failed(&error))?;
         let (certificate_chain_der, trust_bundle_der) = self.certify(&agent, &asked)?;
         let response = EnrollResponse { agent: agent.clone(), certificate_chain_der, trust_bundle_der };
         Ok(Enrolled { agent, is_again, response })
@@ -218,10 +237,24 @@ impl Enrolment {
 
     fn record(&self, join_string: Option<&str>, peer: IpAddr, version: &str) -> Result<i64, Denied> {
         let version = version.chars().take(MAX_VERSION).collect();
-        let asked = Asked { join_string, peer, version, unrecorded: self.limits.take_left_out() };
-        let asked = serde_json::to_string(&asked).unwrap_or_default();
-        let now = Timestamp::from_micros(self.clock.now_micros());
-        self.audit.begin(now, None, "enroll", &asked).map_err(|error| Denied::Failed(error.to_string()))
+        self.begin("enroll", &Asked { join_string, peer, version, unrecorded: self.limits.take_left_out() })
+    }
+
+    /// Puts an attempt on record, before it is acted on.
+    fn begin(&self, call: &str, asked: &impl Serialize) -> Result<i64, Denied> {
+        let asked = serde_json::to_string(asked).unwrap_or_default();
+        self.audit.begin(self.now(), None, call, &asked).map_err(|error| Denied::Failed(error.to_string()))
+    }
+
+    /// Puts on record what became of it.
+    fn end(&self, entry: i64, outcome: &str) {
+        if let Err(error) = self.audit.end(entry, outcome) {
+            tracing::error!(entry, outcome, %error, "audit record not completed");
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.clock.now_micros())
     }
 }
 

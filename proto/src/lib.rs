@@ -85,6 +85,7 @@ pub mod measure {
 
 pub mod address;
 pub mod assignment;
+pub mod bound;
 pub mod clock;
 pub mod contracts;
 pub mod convert;

@@ -8,6 +8,8 @@ mod joining;
 mod looks;
 #[path = "session/pressure.rs"]
 mod pressure;
+#[path = "session/recovery.rs"]
+mod recovery;
 #[path = "session/standing.rs"]
 mod standing;
 
@@ -15,7 +17,7 @@ use std::{path::Path, time::Duration};
 
 use faultline_coordinator::{pki::Authority, registry::Place, serve::Coordinator};
 use faultline_lab::{
-    scripted::{Credentials, ScriptedAgent, passed},
+    scripted::{self, Credentials, ScriptedAgent, passed},
     stage,
 };
 use faultline_proto::{

@@ -16,6 +16,7 @@ use super::{
     },
 };
 use crate::{
+    machine::Places,
     policy::Policy,
     probe::{ResolverChoice, Roots, certificates},
     schedule::{LookLimits, PaceLimits},
@@ -38,6 +39,8 @@ pub(super) struct File {
     pub(super) prometheus: Option<FilePrometheus>,
     #[serde(default)]
     pub(super) status: FileStatus,
+    #[serde(default)]
+    pub(super) machine: FileMachine,
 }
 
 #[derive(Deserialize)]
@@ -194,5 +197,22 @@ impl FileStatus {
         let runtime_directory = std::env::var("RUNTIME_DIRECTORY").ok();
         let default = || default_socket(runtime_directory.as_deref(), base);
         self.socket.map_or_else(default, |socket| base.join(socket))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct FileMachine {
+    id: Option<PathBuf>,
+    interfaces: Option<PathBuf>,
+}
+
+impl FileMachine {
+    pub(super) fn under(self, base: &Path) -> Places {
+        let Places { id, interfaces } = Places::default();
+        Places {
+            id: self.id.map_or(id, |path| base.join(path)),
+            interfaces: self.interfaces.map_or(interfaces, |path| base.join(path)),
+        }
     }
 }

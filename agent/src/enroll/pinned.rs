@@ -1,7 +1,8 @@
-//! TLS 1.3 with a coordinator of which no more is known than the digest of its root.
+//! TLS 1.3 with a coordinator, by a machine without a certificate: one that knows no more than the digest of its root, or one that
+//! trusts its roots already.
 //!
-//! Rule: what it shows must hold a certificate with the pinned key, and its own must chain up to that one and carry the name
-//! which only the coordinator's has; the name that was asked for plays no part.
+//! Rule: its certificate must chain up to a root that is trusted, or shown and of the pinned key, and carry the name which only the
+//! coordinator's has; the name that was asked for, which says what is wanted, plays no part.
 
 use std::{io, sync::Arc};
 
@@ -20,10 +21,20 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-/// This side of TLS.
+/// This side of TLS, for who knows the digest of its root.
 pub(super) fn client(pin: &str) -> Result<ClientConfig, Error> {
+    let name = ServerName::try_from(SERVER_NAME).map_err(|error| Error::General(error.to_string()))?;
+    config(Anchor::Pin(pin.to_owned()), name)
+}
+
+/// This side of TLS, for who trusts these roots, and knows the coordinator by this name.
+pub(crate) fn trusting(roots: RootCertStore, name: ServerName<'static>) -> Result<ClientConfig, Error> {
+    config(Anchor::Roots(Arc::new(roots)), name)
+}
+
+fn config(anchor: Anchor, name: ServerName<'static>) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Arc::new(Pinned { pin: pin.to_owned(), provider: Arc::clone(&provider) });
+    let verifier = Arc::new(Coordinators { anchor, name, provider: Arc::clone(&provider) });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
@@ -53,13 +64,23 @@ pub(super) fn wrong_certificate(error: &io::Error) -> Option<String> {
     }
 }
 
+/// What the coordinator's certificate must end at.
 #[derive(Debug)]
-struct Pinned {
-    pin: String,
+enum Anchor {
+    /// A root of which this is the pin, which it shows.
+    Pin(String),
+    /// One of these.
+    Roots(Arc<RootCertStore>),
+}
+
+#[derive(Debug)]
+struct Coordinators {
+    anchor: Anchor,
+    name: ServerName<'static>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for Coordinators {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -68,15 +89,20 @@ impl ServerCertVerifier for Pinned {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let root = intermediates.iter().find(|shown| pin(shown).as_deref() == Some(&self.pin));
-        let root = root.ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
-        let mut roots = RootCertStore::empty();
-        roots.add(root.clone().into_owned())?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&self.provider))
+        let roots = match &self.anchor {
+            Anchor::Roots(roots) => Arc::clone(roots),
+            Anchor::Pin(pinned) => {
+                let root = intermediates.iter().find(|shown| pin(shown).as_ref() == Some(pinned));
+                let root = root.ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+                let mut roots = RootCertStore::empty();
+                roots.add(root.clone().into_owned())?;
+                Arc::new(roots)
+            }
+        };
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&self.provider))
             .build()
             .map_err(|error| Error::General(error.to_string()))?;
-        let name = ServerName::try_from(SERVER_NAME).map_err(|error| Error::General(error.to_string()))?;
-        verifier.verify_server_cert(end_entity, intermediates, &name, ocsp, now)
+        verifier.verify_server_cert(end_entity, intermediates, &self.name, ocsp, now)
     }
 
     fn verify_tls12_signature(

@@ -38,7 +38,7 @@ async fn who_has_joined_asks_nobody_and_changes_nothing() {
     (params.not_before, params.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2999, 1, 1));
     let certificate = params.self_signed(&key).expect("signed");
     let identity = files::identity(&key, &[certificate.der().to_vec()]).expect("of this key");
-    files::replace(&folder.path().join("identity.pem"), &identity).expect("written");
+    replace(&folder.path().join("identity.pem"), &identity).expect("written");
     fs::write(folder.path().join("ca.pem"), authority.root_pem()).expect("written");
     let path = folder.path().join("agent.toml");
     for _ in 0..2 {

@@ -21,6 +21,7 @@ pub(crate) struct Board {
     standing_reason: String,
     assignments: Assignments,
     runs: Tally,
+    is_other_machine: bool,
 }
 
 impl Board {
@@ -36,7 +37,16 @@ impl Board {
             standing_reason: String::new(),
             assignments: Assignments::default(),
             runs: Tally::default(),
+            is_other_machine: false,
         }
+    }
+
+    pub(crate) fn recognised(&mut self, is_other: bool) {
+        self.is_other_machine = is_other;
+    }
+
+    pub(super) fn is_other_machine(&self) -> bool {
+        self.is_other_machine
     }
 
     pub(crate) fn up(&mut self) {

@@ -26,6 +26,9 @@ pub fn text(status: &Status) -> String {
     if let Some(error) = &coordinator.error {
         line("", error);
     }
+    if status.is_other_machine {
+        line("machine", "not that of its last start: a copy of an agent's disk, or changed hardware");
+    }
     let assignments = &status.assignments;
     let (in_force, version, refused) = (assignments.in_force, assignments.version, assignments.refused);
     line("assignments", &format!("{in_force} in force (version {version}), {refused} refused"));

@@ -38,6 +38,15 @@ impl SessionError {
         let info = status.get_details_error_info();
         info.is_some_and(|info| info.domain == ERROR_DOMAIN && info.reason == "AGENT_REVOKED")
     }
+
+    /// Whether somebody was there and hung up without a word of ours: as one does to whom the agent's certificate is no good.
+    pub(super) fn is_unexplained(&self) -> bool {
+        match self {
+            Self::Refused(status) => status.details().is_empty(),
+            Self::Closed => true,
+            _ => false,
+        }
+    }
 }
 
 impl From<Status> for SessionError {

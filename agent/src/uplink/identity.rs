@@ -13,15 +13,19 @@ use std::{
     sync::Arc,
 };
 
+use faultline_proto::join::ENROLL_NAME;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, version::TLS13};
+use rustls::{AlertDescription, ClientConfig, RootCertStore, version::TLS13};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+use x509_parser::{
+    certificate::X509Certificate,
+    prelude::{FromDer, GeneralName},
+};
 
 use crate::{config::Coordinator, probe::dial};
 
@@ -85,16 +89,29 @@ impl Dialer {
             .with_client_auth_cert(certificates(&coordinator.certificate)?, key)
             .map_err(tls(&coordinator.certificate))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let name = ServerName::try_from(coordinator.server_name.clone())
-            .map_err(|_| IdentityError::ServerName(coordinator.server_name.clone()))?;
+        Ok(Self::at(coordinator, server_name(&coordinator.server_name)?, config, source))
+    }
+
+    /// Dials the same coordinator as a machine that has no certificate, or none that is good.
+    pub(crate) fn newcomer(coordinator: &Coordinator, source: Option<IpAddr>) -> Result<Self, IdentityError> {
+        let mut roots = RootCertStore::empty();
+        for root in certificates(&coordinator.ca)? {
+            roots.add(root).map_err(tls(&coordinator.ca))?;
+        }
+        let known = server_name(&coordinator.server_name)?;
+        let config = crate::enroll::trusting(roots, known).map_err(tls(&coordinator.ca))?;
+        Ok(Self::at(coordinator, server_name(ENROLL_NAME)?, config, source))
+    }
+
+    fn at(coordinator: &Coordinator, name: ServerName<'static>, config: ClientConfig, source: Option<IpAddr>) -> Self {
         let host = coordinator.endpoint.host().unwrap_or_default();
-        Ok(Self {
+        Self {
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port: coordinator.endpoint.port_u16().unwrap_or(443),
             name,
             config: Arc::new(config),
             source,
-        })
+        }
     }
 
     /// Dials a coordinator of which no more is known yet, and asks it for this server name.
@@ -140,6 +157,22 @@ pub(crate) async fn greet(coordinator: &Coordinator, source: Option<IpAddr>) -> 
     }
 }
 
+/// Whether a coordinator ended the connection because the agent's certificate is over, by its clock.
+pub(crate) fn is_over(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::AlertReceived(AlertDescription::CertificateExpired)))
+}
+
+/// The name in the agent's certificate, by which the coordinator knows it; `None` where it cannot be read.
+pub(crate) fn agent_of(coordinator: &Coordinator) -> Option<String> {
+    let chain = certificates(&coordinator.certificate).ok()?;
+    let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
+    let names = certificate.subject_alternative_name().ok()??;
+    let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else { return None };
+    let (_, path) = uri.strip_prefix("spiffe://")?.split_once('/')?;
+    Some(path.strip_prefix("agent/")?.to_owned())
+}
+
 /// Seconds since 1970 after which the agent's certificate is not valid; `None` where it cannot be read.
 pub(crate) fn valid_until(coordinator: &Coordinator) -> Option<i64> {
     validity(coordinator).map(|(_, until)| until)
@@ -166,6 +199,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityErr
         Ok(found) if found.is_empty() => Err(file(path)(rustls_pki_types::pem::Error::NoItemsFound)),
         read => read.map_err(file(path)),
     }
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, IdentityError> {
+    ServerName::try_from(name.to_owned()).map_err(|_| IdentityError::ServerName(name.to_owned()))
 }
 
 fn file(path: &Path) -> impl FnOnce(rustls_pki_types::pem::Error) -> IdentityError {

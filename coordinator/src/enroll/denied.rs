@@ -5,6 +5,7 @@ use std::time::Duration;
 use faultline_attribution::Timestamp;
 use tonic::{Code, Status};
 
+use super::machines::RECOVERIES;
 use crate::refusal;
 
 /// Why not.
@@ -31,6 +32,29 @@ pub enum Denied {
     /// The agent was revoked.
     #[error("agent {0} was revoked")]
     Barred(String),
+    /// The challenge was not made here, for this agent, at this address, lately; or was used.
+    #[error("the challenge is not good, or not any more: ask for another")]
+    Challenge,
+    /// No agent of this name is in the registry.
+    #[error("no agent has this name")]
+    Stranger,
+    /// The agent bound none when it joined, or was issued by hand.
+    #[error("the agent has no bound key")]
+    NoBoundKey,
+    /// What was signed was not signed by the agent's bound key.
+    #[error("the signature is not that of the agent's bound key")]
+    WrongKey,
+    /// The agent asks from another machine than was accepted.
+    #[error(
+        "this is another machine than the one that was accepted, or a copy of it: an operator may accept it with \
+         `faultline agent approve {0}`"
+    )]
+    OtherMachine(String),
+    /// The agent recovered as often as it may.
+    #[error(
+        "the agent recovered {RECOVERIES} times already: an operator may let it with `faultline agent approve {0}`"
+    )]
+    Recovered(String),
     /// What was asked cannot be read.
     #[error("{0}")]
     Malformed(String),
@@ -51,22 +75,39 @@ impl Denied {
             Self::Revoked(_) => "TOKEN_REVOKED",
             Self::Expired(_) => "TOKEN_EXPIRED",
             Self::UsedUp(_) => "TOKEN_USED_UP",
-            Self::Deleted(_) => "AGENT_UNKNOWN",
+            Self::Deleted(_) | Self::Stranger => "AGENT_UNKNOWN",
             Self::Barred(_) => "AGENT_REVOKED",
+            Self::Challenge => "CHALLENGE_INVALID",
+            Self::NoBoundKey => "BOUND_KEY_MISSING",
+            Self::WrongKey => "BOUND_KEY_WRONG",
+            Self::OtherMachine(_) => "FINGERPRINT_CHANGED",
+            Self::Recovered(_) => "RECOVERIES_USED_UP",
             Self::Malformed(_) => "MESSAGE_MALFORMED",
             Self::RateLimit(_) => "RATE_LIMIT",
             Self::Failed(_) => "COORDINATOR_BUSY",
         }
     }
 
-    /// What whoever asked is told. A wrong secret is as good as an id that is not there, and what failed in here is for the log
-    /// alone.
+    /// What whoever asked is told. A wrong secret is as good as an id that is not there, a wrong key as a name that is not there,
+    /// and what failed in here is for the log alone.
     pub fn status(&self) -> Status {
         let (code, told) = match self {
             Self::Unknown | Self::WrongSecret => (Code::Unauthenticated, &Self::Unknown),
-            Self::Revoked(_) | Self::Expired(_) | Self::UsedUp(_) | Self::Deleted(_) | Self::Barred(_) => {
-                (Code::PermissionDenied, self)
+            Self::Stranger | Self::NoBoundKey | Self::WrongKey => {
+                return refusal::status(
+                    Code::Unauthenticated,
+                    "RECOVERY_REFUSED",
+                    "no agent of this name has this key",
+                );
             }
+            Self::Challenge => (Code::FailedPrecondition, self),
+            Self::Revoked(_)
+            | Self::Expired(_)
+            | Self::UsedUp(_)
+            | Self::Deleted(_)
+            | Self::Barred(_)
+            | Self::OtherMachine(_)
+            | Self::Recovered(_) => (Code::PermissionDenied, self),
             Self::Malformed(_) => (Code::InvalidArgument, self),
             Self::RateLimit(pause) => return refusal::later(self.reason(), self.to_string(), *pause),
             Self::Failed(why) => {

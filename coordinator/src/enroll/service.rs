@@ -1,9 +1,9 @@
 //! The gRPC service `faultline.enroll.v1.EnrollmentService`, on both sides of the agent port.
 //!
-//! Rule: who may call what hangs on the connection alone: machines without a certificate may enrol and nothing else, whatever
-//! they ask for (`newcomers_only_enroll`); agents may renew, and as themselves.
+//! Rule: who may call what hangs on the connection alone: machines without a certificate may enrol or recover and nothing else,
+//! whatever they ask for (`newcomers_only_enroll`); agents may renew, and as themselves.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     body::Body,
@@ -11,7 +11,8 @@ use axum::{
     middleware::Next,
 };
 use faultline_proto::enroll::v1::{
-    EnrollRequest, EnrollResponse, RenewRequest, RenewResponse,
+    EnrollRequest, EnrollResponse, GetChallengeRequest, GetChallengeResponse, RecoverRequest, RecoverResponse,
+    RenewRequest, RenewResponse,
     enrollment_service_server::{EnrollmentService, EnrollmentServiceServer},
 };
 use tonic::{Code, Request, Response, Status, async_trait};
@@ -26,7 +27,11 @@ use crate::{
 const MAX_MESSAGE: usize = 4 << 10;
 
 /// All that a machine without a certificate may call.
-const ENROLL: &str = "/faultline.enroll.v1.EnrollmentService/Enroll";
+const NEWCOMERS: [&str; 3] = [
+    "/faultline.enroll.v1.EnrollmentService/Enroll",
+    "/faultline.enroll.v1.EnrollmentService/GetChallenge",
+    "/faultline.enroll.v1.EnrollmentService/Recover",
+];
 
 /// Answers the calls.
 #[derive(Clone)]
@@ -53,11 +58,21 @@ impl Enrolments {
 #[async_trait]
 impl EnrollmentService for Enrolments {
     async fn enroll(&self, request: Request<EnrollRequest>) -> Result<Response<EnrollResponse>, Status> {
-        let Some(address) = request.extensions().get::<Newcomer>().map(|newcomer| newcomer.address) else {
-            return Err(refusal::status(Code::FailedPrecondition, "ENROLLED_ALREADY", "an agent has joined already"));
-        };
-        let request = request.into_inner();
-        self.apart(move |enrolment| enrolment.enroll(address.ip(), &request)).await
+        let (address, request) = of_newcomer(request)?;
+        self.apart(move |enrolment| enrolment.enroll(address, &request)).await
+    }
+
+    async fn get_challenge(
+        &self,
+        request: Request<GetChallengeRequest>,
+    ) -> Result<Response<GetChallengeResponse>, Status> {
+        let (address, request) = of_newcomer(request)?;
+        self.0.challenge(address, &request.agent).map(Response::new).map_err(|denied| denied.status())
+    }
+
+    async fn recover(&self, request: Request<RecoverRequest>) -> Result<Response<RecoverResponse>, Status> {
+        let (address, request) = of_newcomer(request)?;
+        self.apart(move |enrolment| enrolment.recover(address, &request)).await
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
@@ -69,9 +84,17 @@ impl EnrollmentService for Enrolments {
     }
 }
 
-/// Lets whoever has no certificate call nothing but Enroll.
+/// The address and the request of a machine without a certificate.
+fn of_newcomer<T>(request: Request<T>) -> Result<(IpAddr, T), Status> {
+    match request.extensions().get::<Newcomer>().map(|newcomer| newcomer.address.ip()) {
+        Some(address) => Ok((address, request.into_inner())),
+        None => Err(refusal::status(Code::FailedPrecondition, "ENROLLED_ALREADY", "an agent has joined already")),
+    }
+}
+
+/// Lets whoever has no certificate call nothing but what makes one.
 pub(crate) async fn newcomers_only_enroll(request: HttpRequest<Body>, next: Next) -> HttpResponse<Body> {
-    if request.extensions().get::<Newcomer>().is_some() && request.uri().path() != ENROLL {
+    if request.extensions().get::<Newcomer>().is_some() && !NEWCOMERS.contains(&request.uri().path()) {
         return certificate_required().into_http();
     }
     next.run(request).await

@@ -1,8 +1,10 @@
 //! Who joins with what, in virtual time: each refusal, with its reason for whoever asked and for the record.
 
+mod recovery;
+
 use std::{
     net::Ipv4Addr,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::atomic::{AtomicI64, AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -21,6 +23,8 @@ struct Stage {
     data: tempfile::TempDir,
     enrolment: Enrolment,
     jumped: &'static AtomicI64,
+    /// Addresses that asked.
+    peers: AtomicU8,
 }
 
 impl Stage {
@@ -30,7 +34,7 @@ impl Stage {
         let jumped: &'static AtomicI64 = Box::leak(Box::default());
         let audit = Arc::new(Audit::open(data.path()).expect("audit"));
         let enrolment = Enrolment::open(data.path(), audit, Clock::starting_at(NOW, jumped)).expect("enrolment");
-        Self { data, enrolment, jumped }
+        Self { data, enrolment, jumped, peers: AtomicU8::new(0) }
     }
 
     fn now(&self) -> Timestamp {
@@ -56,7 +60,7 @@ impl Stage {
     /// What the record says became of the newest attempt.
     fn outcome(&self) -> String {
         let entry = Audit::tail(self.data.path(), 1).expect("record").pop().expect("an entry");
-        assert_eq!((entry.uid, entry.call.as_str()), (None, "enroll"));
+        assert!(entry.uid.is_none() && ["enroll", "recover"].contains(&entry.call.as_str()), "{entry:?}");
         assert!(entry.asked.contains("192.0.2."), "{}", entry.asked);
         entry.outcome.expect("an outcome")
     }
@@ -73,7 +77,7 @@ fn csr(key: &KeyPair) -> Vec<u8> {
 
 fn request(join_string: &JoinString, key: &KeyPair) -> EnrollRequest {
     let proof = Some(Shown::JoinString(join_string.to_string()));
-    EnrollRequest { csr_der: csr(key), version: "0.1.0".into(), proof }
+    EnrollRequest { csr_der: csr(key), version: "0.1.0".into(), proof, ..EnrollRequest::default() }
 }
 
 /// What whoever asked is told.

@@ -4,13 +4,19 @@
 //! not counted; a revoked one is refused, keeps its row, and cannot come back; a deleted one has no row any more, and its name is
 //! free. One without a file is active.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use faultline_attribution::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Registry;
-use crate::pki::{self, PkiError};
+use crate::{
+    enroll::machines,
+    pki::{self, PkiError},
+};
 
 /// Characters of a reason, at most.
 pub const MAX_REASON: usize = 200;
@@ -119,9 +125,10 @@ impl Registry {
         pki::replace(&self.standing_file(name), &toml::to_string(standing).unwrap_or_default(), 0o644)
     }
 
-    /// Forgets how somebody stood who had this name.
+    /// Forgets how somebody stood who had this name, and by which key and from which machine it came.
     pub(super) fn stand_anew(&self, name: &str) -> Result<(), PkiError> {
-        remove(self.standing_file(name))
+        let data = self.folder.parent().unwrap_or(Path::new(""));
+        remove(machines::file(data, name)).and_then(|()| remove(self.standing_file(name)))
     }
 
     fn standing_file(&self, name: &str) -> PathBuf {
@@ -145,7 +152,7 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
-    fn with_agent(data: &std::path::Path) -> Registry {
+    fn with_agent(data: &Path) -> Registry {
         let registry = Registry::of(data);
         assert!(registry.admit("fra-1", &Place::default()).expect("a row"));
         registry

@@ -1,6 +1,12 @@
 //! Machines without a certificate at the agent port, over real TLS: they may join, and nothing else; who has joined stays who it is.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use faultline_agent::{
     Config,
@@ -20,7 +26,7 @@ use faultline_proto::{
 };
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, KeyPair, SanType};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -29,16 +35,20 @@ use tower::service_fn;
 use super::*;
 
 /// A coordinator whose certificate also has the name that newcomers ask for, so that a plain client can be one.
-async fn set_up() -> Stage {
+pub(super) async fn set_up() -> Stage {
+    set_up_at(Clock::system()).await
+}
+
+/// The same by another clock.
+pub(super) async fn set_up_at(clock: Clock) -> Stage {
     let data = tempfile::tempdir().expect("a temporary directory");
-    let now = Clock::system().now_micros();
-    Authority::init(data.path(), "test.internal", &[ENROLL_NAME.to_owned()], now).expect("an authority");
+    Authority::init(data.path(), "test.internal", &[ENROLL_NAME.to_owned()], clock.now_micros()).expect("an authority");
     std::fs::write(data.path().join("catalog.toml"), stage::catalog()).expect("a catalog");
-    let coordinator = start(data.path()).await;
+    let coordinator = stage::start(data.path(), clock).await.expect("the coordinator starts");
     Stage { data, coordinator }
 }
 
-async fn create(stage: &Stage, uses: u32) -> JoinString {
+pub(super) async fn create(stage: &Stage, uses: u32) -> JoinString {
     let place = Place::default();
     let wanted = Wanted { label: "fra".into(), uses, life_s: 3600, place, needs_approval: false };
     match admin::ask(stage.data.path(), &Call::CreateToken(Box::new(wanted))).await.expect("an answer") {
@@ -47,7 +57,7 @@ async fn create(stage: &Stage, uses: u32) -> JoinString {
     }
 }
 
-fn joining(stage: &Stage, join_string: &JoinString, folder: &Path) -> Joining {
+pub(super) fn joining(stage: &Stage, join_string: &JoinString, folder: &Path) -> Joining {
     let address = stage.coordinator.agents_address;
     Joining {
         host: address.ip().to_string(),
@@ -57,7 +67,7 @@ fn joining(stage: &Stage, join_string: &JoinString, folder: &Path) -> Joining {
     }
 }
 
-async fn join(stage: &Stage, join_string: &JoinString, folder: &Path) -> String {
+pub(super) async fn join(stage: &Stage, join_string: &JoinString, folder: &Path) -> String {
     match enroll::join(&joining(stage, join_string, folder), Clock::system()).await.expect("joins") {
         Joined::As(agent) => agent,
         Joined::Already => panic!("had joined"),
@@ -66,13 +76,24 @@ async fn join(stage: &Stage, join_string: &JoinString, folder: &Path) -> String 
 
 /// A connection that asks for this name, with the identity in this file or none.
 async fn dial(stage: &Stage, name: &'static str, identity: Option<&Path>) -> io::Result<Channel> {
+    dial_from(stage, name, identity, None, &rustls::version::TLS13).await
+}
+
+/// The same from this address, and in this version of TLS.
+pub(super) async fn dial_from(
+    stage: &Stage,
+    name: &'static str,
+    identity: Option<&Path>,
+    source: Option<IpAddr>,
+    version: &'static SupportedProtocolVersion,
+) -> io::Result<Channel> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_file(stage.data.path().join("ca/root.pem")).expect("a root");
     roots.add(root).expect("an anchor");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
+        .with_protocol_versions(&[version])
+        .expect("a version")
         .with_root_certificates(roots);
     let mut config = match identity {
         None => builder.with_no_client_auth(),
@@ -86,7 +107,7 @@ async fn dial(stage: &Stage, name: &'static str, identity: Option<&Path>) -> io:
     let once = service_fn(move |_: Uri| {
         let connector = TlsConnector::from(Arc::clone(&config));
         async move {
-            let stream = TcpStream::connect(address).await?;
+            let stream = scripted::connect(address, source).await?;
             let name = ServerName::try_from(name).expect("a name");
             connector.connect(name, stream).await.map(TokioIo::new)
         }
@@ -94,11 +115,11 @@ async fn dial(stage: &Stage, name: &'static str, identity: Option<&Path>) -> io:
     Endpoint::from_static("http://coordinator").connect_with_connector(once).await.map_err(io::Error::other)
 }
 
-fn csr(params: &CertificateParams) -> Vec<u8> {
+pub(super) fn csr(params: &CertificateParams) -> Vec<u8> {
     params.serialize_request(&KeyPair::generate().expect("a key")).expect("a request").der().to_vec()
 }
 
-fn bare() -> CertificateParams {
+pub(super) fn bare() -> CertificateParams {
     CertificateParams::new(Vec::<String>::new()).expect("parameters")
 }
 
@@ -203,5 +224,35 @@ async fn a_name_in_a_request_is_ignored_and_an_agent_renews_as_itself_alone() {
     assert_eq!(agent_of(&CertificateDer::from(renewed.certificate_chain_der[0].clone())), Some(agent));
     let refused = client.enroll(request).await.expect_err("an agent already");
     assert_eq!(reason(&refused), "ENROLLED_ALREADY");
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn who_asks_again_since_the_answer_was_lost_is_one_agent() {
+    let stage = set_up().await;
+    let join_string = create(&stage, 1).await;
+    let proof = Some(Proof::JoinString(join_string.to_string()));
+    let request = EnrollRequest { csr_der: csr(&bare()), proof, ..EnrollRequest::default() };
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let channel = dial(&stage, ENROLL_NAME, None).await.expect("a connection");
+        let answer = EnrollmentServiceClient::new(channel).enroll(request.clone()).await.expect("joins");
+        names.push(answer.into_inner().agent);
+    }
+    assert_eq!(names[0], names[1]);
+    assert_eq!(std::fs::read_dir(stage.data.path().join("agents")).expect("agents").count(), 1);
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_is_talked_down_to_an_older_tls() {
+    let stage = set_up().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    join(&stage, &create(&stage, 1).await, folder.path()).await;
+    let identity = folder.path().join("identity.pem");
+    for (name, identity) in [(ENROLL_NAME, None), (SERVER_NAME, Some(identity.as_path()))] {
+        assert!(dial_from(&stage, name, identity, None, &rustls::version::TLS12).await.is_err(), "{name}");
+        assert!(dial_from(&stage, name, identity, None, &rustls::version::TLS13).await.is_ok(), "{name}");
+    }
     stage.coordinator.stop().await;
 }

@@ -273,6 +273,7 @@ fn config(authority: &Authority, files: &TempDir, coordinator: SocketAddr) -> Co
         spool: Spool { place: SpoolPlace::Folder(files.path().join("spool")), ..Spool::in_memory() },
         status_socket: Some(files.path().join("status.sock")),
         prometheus: None,
+        machine: crate::machine::Places::default(),
     }
 }
 

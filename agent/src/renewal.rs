@@ -3,8 +3,8 @@
 //! Rules: renewal begins between half and six tenths of a certificate's life, so that a fleet that joined together does not ask
 //! together; whether a certificate is over is the coordinator's word, heard as its TLS alert, so that an agent whose own clock is
 //! wrong neither gives up nor spends its recoveries; what fails is tried again for ever, after up to a minute, two ... an hour, and
-//! at once when the uplink finds a coordinator that will not have it; a clock that is set is noticed within an hour. Only an
-//! identity in one file is renewed: key and certificate cannot part.
+//! at once when the uplink finds a coordinator that will not have it, and stands in the agent's status meanwhile; a clock that is set
+//! is noticed within an hour. Only an identity in one file is renewed: key and certificate cannot part.
 
 use std::{error::Error, io, net::IpAddr, sync::Arc, time::Duration};
 
@@ -58,6 +58,7 @@ pub(crate) async fn run(coordinator: Coordinator, source: Option<IpAddr>, clock:
         }
         let pause = match keeper.look_after(is_due).await {
             Ok(done) => {
+                keeper.shared.board().identity(None);
                 match done {
                     Done::Renewed => tracing::info!("certificate renewed"),
                     Done::Recovered => tracing::info!("certificate was over: recovered by the bound key"),
@@ -72,6 +73,7 @@ pub(crate) async fn run(coordinator: Coordinator, source: Option<IpAddr>, clock:
             }
             Err(error) => {
                 tracing::warn!(%error, "certificate not renewed");
+                keeper.shared.board().identity(Some(&error.to_string()));
                 failures = u32::saturating_add(failures, 1);
                 after_failure(failures - 1, rand::random())
             }

@@ -52,6 +52,9 @@ pub struct Status {
     pub impairments: Vec<String>,
     /// What it reads of itself.
     pub self_check: SelfCheck,
+    /// Why its certificate was not renewed when it was due, or not recovered once it was over; absent while all is well.
+    #[serde(default)]
+    pub identity_trouble: Option<String>,
     /// Whether it found itself on another machine than at its start before: a copy of its disk, or changed hardware.
     #[serde(default)]
     pub is_other_machine: bool,
@@ -196,6 +199,7 @@ impl Status {
             spool: Spool::of(&shared.spool, clock.now_micros()),
             impairments: impairments.into_iter().filter(|reason| is_impairment(*reason)).map(convert::word).collect(),
             self_check: readings.into(),
+            identity_trouble: board.identity_trouble(),
             is_other_machine: board.is_other_machine(),
         }
     }

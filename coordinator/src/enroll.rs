@@ -200,7 +200,7 @@ impl Enrolment {
         };
         let kept = self.machines.change(&agent, |machine| {
             machine.bound_key = bound.or(machine.bound_key.take());
-            machine.accept_first(shown.as_ref());
+            machine.meet(shown.as_ref());
         });
         kept.map_err(|error| failed(&error))?;
         let (certificate_chain_der, trust_bundle_der) = self.certify(&agent, &asked)?;

@@ -16,9 +16,11 @@
 //! there is room; heartbeats are answered meanwhile, and nobody is called silent.
 
 mod admit;
+mod clones;
 pub mod listener;
 mod look_again;
 mod presence;
+mod recognise;
 mod service;
 mod session;
 mod standings;
@@ -38,6 +40,12 @@ use faultline_proto::clock::Clock;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    clones::{Arrival, Cloned},
+    look_again::{Looks, Outbound},
+    presence::Presence,
+    taken::Taken,
+};
 pub use self::{
     look_again::{LOOKS_A_SECOND, LookCounts},
     presence::{AgentView, RefusedTarget, Told},
@@ -45,13 +53,9 @@ pub use self::{
     standings::StandError,
     taken::TakenCounts,
 };
-use self::{
-    look_again::{Looks, Outbound},
-    presence::Presence,
-    taken::Taken,
-};
 use crate::{
     assignment::Assignments,
+    enroll::machines::Machines,
     log::{Admission, Appended, LogError, RecordLog, patient::FullSince},
     measure::Tap,
     observe::{Observer, lost::Lost},
@@ -83,6 +87,7 @@ const MAX_CREDIT: usize = 8;
 pub struct Ingest {
     log: Arc<dyn RecordLog>,
     registry: Registry,
+    machines: Option<Machines>,
     assignments: Assignments,
     clock: Clock,
     agents: Mutex<BTreeMap<AgentId, Presence>>,
@@ -128,6 +133,7 @@ impl Ingest {
         Self {
             log,
             registry,
+            machines: None,
             assignments,
             clock,
             agents: Mutex::new(agents),
@@ -147,6 +153,12 @@ impl Ingest {
     #[must_use]
     pub fn paced(self, pace: &Arc<Pace>) -> Self {
         Self { pace: Arc::clone(pace), ..self }
+    }
+
+    /// The same, with an eye on which machines its agents are.
+    #[must_use]
+    pub fn knowing(self, machines: &Machines) -> Self {
+        Self { machines: Some(machines.clone()), ..self }
     }
 
     /// What became durable.
@@ -226,16 +238,24 @@ impl Ingest {
         Timestamp::from_micros(self.clock.now_micros())
     }
 
-    /// Takes the agent's turn: older sessions of it end.
-    fn take_turn(&self, agent: &AgentId) -> (u64, watch::Receiver<u64>) {
+    /// Takes the agent's turn: older sessions of it end. What it is found to be a clone for is told to both.
+    fn take_turn(&self, agent: &AgentId, arrival: Arrival) -> (u64, watch::Receiver<u64>, Option<Cloned>) {
         let now = self.now();
         let mut agents = self.presences();
         let presence = agents.entry(agent.clone()).or_insert_with(|| Presence::new(now));
+        let is_open = presence.turn.receiver_count() > 0 && presence.state != SessionState::Goodbye;
+        let cloned = presence.arrivals.arrive(arrival, is_open.then_some(presence.heard_at), now);
+        presence.cloned = cloned.or(presence.cloned);
         presence.told = Told::default();
         presence.outbound = None;
         let mine = *presence.turn.borrow() + 1;
         presence.turn.send_replace(mine);
-        (mine, presence.turn.subscribe())
+        (mine, presence.turn.subscribe(), cloned)
+    }
+
+    /// For what the agent was found to be a clone, since the start and since an operator approved it.
+    fn cloned(&self, agent: &AgentId) -> Option<Cloned> {
+        self.presences().get(agent).and_then(|presence| presence.cloned)
     }
 
     /// Notes that the agent spoke. A silent one that speaks again is up again: `true`.

@@ -82,6 +82,7 @@ impl Registry {
         now_micros: i64,
     ) -> Result<Identity, PkiError> {
         let identity = authority.agent(name, now_micros)?;
+        self.forget_machine(name)?;
         self.put(name, place)?;
         Ok(identity)
     }

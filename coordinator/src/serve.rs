@@ -148,7 +148,7 @@ impl Coordinator {
             full_since.clone(),
             stop.clone(),
         );
-        let ingest = Arc::new(ingest.paced(fold.pace()));
+        let ingest = Arc::new(ingest.paced(fold.pace()).knowing(enrolment.machines()));
         ingest.record_standings().await?;
         let desk =
             Desk::new(Arc::clone(&hub), Arc::clone(&records), audit, Arc::clone(&enrolment), Arc::clone(&ingest));

@@ -1,5 +1,7 @@
 //! The agent port against agents that do what they should not: typed refusals, and nobody else is harmed.
 
+#[path = "session/clones.rs"]
+mod clones;
 #[path = "session/delivery.rs"]
 mod delivery;
 #[path = "session/joining.rs"]

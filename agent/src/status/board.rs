@@ -22,6 +22,7 @@ pub(crate) struct Board {
     assignments: Assignments,
     runs: Tally,
     is_other_machine: bool,
+    identity_trouble: Option<String>,
 }
 
 impl Board {
@@ -38,11 +39,21 @@ impl Board {
             assignments: Assignments::default(),
             runs: Tally::default(),
             is_other_machine: false,
+            identity_trouble: None,
         }
     }
 
     pub(crate) fn recognised(&mut self, is_other: bool) {
         self.is_other_machine = is_other;
+    }
+
+    /// Why the certificate was not renewed when it was due; `None` once it is.
+    pub(crate) fn identity(&mut self, trouble: Option<&str>) {
+        self.identity_trouble = trouble.map(|text| text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect());
+    }
+
+    pub(super) fn identity_trouble(&self) -> Option<String> {
+        self.identity_trouble.clone()
     }
 
     pub(super) fn is_other_machine(&self) -> bool {

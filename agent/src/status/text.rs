@@ -26,6 +26,9 @@ pub fn text(status: &Status) -> String {
     if let Some(error) = &coordinator.error {
         line("", error);
     }
+    if let Some(trouble) = &status.identity_trouble {
+        line("identity", &format!("certificate not renewed, tried again: {trouble}"));
+    }
     if status.is_other_machine {
         line("machine", "not that of its last start: a copy of an agent's disk, or changed hardware");
     }

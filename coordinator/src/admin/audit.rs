@@ -79,7 +79,7 @@ pub struct AuditEntry {
     /// The user who asked, as the kernel says; `None` for a machine that would become an agent, whose address `asked` has, and
     /// for the coordinator itself.
     pub uid: Option<u32>,
-    /// What was asked, in one word; `enroll` for such an attempt, `look_again` where verdicts are looked at without what is not
+    /// What was asked, in one word; `enroll` or `recover` for such an attempt, `look_again` where verdicts are looked at without what is not
     /// trusted any more, `unreadable` for what is no call.
     pub call: String,
     /// The call or attempt as JSON, or why it could not be read.

@@ -69,35 +69,26 @@ pub enum Likeness {
 }
 
 impl Machine {
-    /// How this fingerprint compares; `None` is an agent that cannot tell.
-    pub fn likeness(&self, fingerprint: Option<&Fingerprint>) -> Likeness {
-        match (&self.fingerprint, fingerprint) {
-            (None, _) => Likeness::First,
-            (Some(accepted), Some(shown)) if *accepted == HEXLOWER.encode(shown) => Likeness::Same,
-            _ => Likeness::Other,
+    /// How this fingerprint compares; `None` is an agent that cannot tell. The first is accepted, and another is kept for an
+    /// operator, until the accepted one is seen again.
+    pub fn meet(&mut self, fingerprint: Option<&Fingerprint>) -> Likeness {
+        let shown = fingerprint.map(|shown| HEXLOWER.encode(shown));
+        let likeness = match &self.fingerprint {
+            None => Likeness::First,
+            accepted if *accepted == shown => Likeness::Same,
+            Some(_) => Likeness::Other,
+        };
+        match likeness {
+            Likeness::First => self.fingerprint = shown,
+            Likeness::Same => self.other = None,
+            Likeness::Other => self.other = Some(shown.unwrap_or_default()),
         }
+        likeness
     }
 
     /// The fingerprint that was accepted.
     pub fn accepted(&self) -> Option<Fingerprint> {
         HEXLOWER.decode(self.fingerprint.as_ref()?.as_bytes()).ok()?.try_into().ok()
-    }
-
-    /// Accepts the first fingerprint. Returns whether anything changed.
-    pub fn accept_first(&mut self, fingerprint: Option<&Fingerprint>) -> bool {
-        let is_news = self.fingerprint.is_none() && fingerprint.is_some();
-        if is_news {
-            self.fingerprint = fingerprint.map(|shown| HEXLOWER.encode(shown));
-        }
-        is_news
-    }
-
-    /// Keeps another fingerprint for an operator. Returns whether anything changed.
-    pub fn note_other(&mut self, fingerprint: Option<&Fingerprint>) -> bool {
-        let shown = Some(fingerprint.map(|shown| HEXLOWER.encode(shown)).unwrap_or_default());
-        let is_news = self.other != shown;
-        self.other = shown;
-        is_news
     }
 
     /// What an operator's approval does: the machine that waits is accepted, and recoveries count anew.
@@ -218,19 +209,21 @@ mod tests {
     #[test]
     fn an_approval_accepts_the_machine_that_waits_and_lets_it_recover_again() {
         let mut machine = Machine::default();
-        assert_eq!(machine.likeness(Some(&[1; 32])), Likeness::First);
-        assert!(machine.accept_first(Some(&[1; 32])) && !machine.accept_first(Some(&[2; 32])));
-        assert_eq!(machine.likeness(Some(&[1; 32])), Likeness::Same);
-        assert_eq!(machine.likeness(Some(&[2; 32])), Likeness::Other);
-        assert_eq!(machine.likeness(None), Likeness::Other, "silence is no way around it");
-        assert!(machine.note_other(Some(&[2; 32])) && !machine.note_other(Some(&[2; 32])));
+        assert_eq!(machine.meet(None), Likeness::First);
+        assert_eq!(machine.meet(Some(&[1; 32])), Likeness::First);
+        assert_eq!(machine.meet(None), Likeness::Other, "silence is no way around it");
+        assert_eq!(machine.meet(Some(&[2; 32])), Likeness::Other);
+        assert_eq!(machine.meet(Some(&[1; 32])), Likeness::Same);
+        machine.approve();
+        assert_eq!(machine.accepted(), Some([1; 32]), "it was there last");
+        assert_eq!(machine.meet(Some(&[2; 32])), Likeness::Other);
         assert!((0..6).filter(|n| machine.recover(&format!("key-{n}"), at(0))).count() == 5);
         machine.approve();
         assert_eq!((machine.accepted(), machine.other.clone()), (Some([2; 32]), None));
         assert!(machine.recover("key-9", at(0)));
-        machine.note_other(None);
+        assert_eq!(machine.meet(None), Likeness::Other);
         machine.approve();
-        assert_eq!(machine.likeness(None), Likeness::First, "one that cannot tell may be approved too");
+        assert_eq!(machine.meet(None), Likeness::First, "one that cannot tell may be approved too");
     }
 
     #[test]

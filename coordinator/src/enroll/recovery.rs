@@ -97,8 +97,7 @@ impl Enrolment {
         let asked = Request::read(csr_der).map_err(|error| Denied::Malformed(error.to_string()))?;
         self.limits.count_renewal(agent)?;
         let counted = self.machines.change(agent, |machine| {
-            if machine.likeness(shown.as_ref()) == Likeness::Other {
-                machine.note_other(shown.as_ref());
+            if machine.meet(shown.as_ref()) == Likeness::Other {
                 return Err(Denied::OtherMachine(agent.clone()));
             }
             let is_allowed = machine.recover(&asked.key_digest(), now);

@@ -13,7 +13,10 @@ use faultline_proto::{
 };
 use tokio::sync::watch;
 
-use super::Outbound;
+use super::{
+    Outbound,
+    clones::{Arrivals, Cloned},
+};
 use crate::{
     observe::{
         lost::Lost,
@@ -39,6 +42,9 @@ pub(super) struct Presence {
     pub(super) standing: watch::Sender<Standing>,
     /// Grows with each session; a session that sees a higher number than its own ends.
     pub(super) turn: watch::Sender<u64>,
+    /// Who came under its name, and whether that was more than one.
+    pub(super) arrivals: Arrivals,
+    pub(super) cloned: Option<Cloned>,
     /// The way out to the session, once it has its assignments.
     pub(super) outbound: Option<Outbound>,
 }
@@ -102,6 +108,8 @@ impl Presence {
             lost: Lost::default(),
             standing: watch::channel(Standing::active(Timestamp::default())).0,
             turn: watch::channel(0).0,
+            arrivals: Arrivals::default(),
+            cloned: None,
             outbound: None,
         }
     }

@@ -37,6 +37,7 @@ use tonic::{Code, Request, Status, Streaming};
 use self::refusals::{check, malformed, no_standing, not_allowed, superseded, unavailable, unknown};
 use super::{
     BUDGET_UNIT, HEARTBEAT, Ingest, MAX_CREDIT, admit,
+    clones::Arrival,
     listener::AgentPeer,
     presence::Presence,
     service::{Heard, Said},
@@ -147,13 +148,17 @@ impl<'a> Session<'a> {
         let Some(Said::Hello(hello)) = first.transpose().map_err(malformed)?.and_then(|request| request.message) else {
             return Err(refusal::status(Code::FailedPrecondition, "HELLO_MISSING", "Hello must be the first message"));
         };
-        check(&hello)?;
+        let fingerprint = check(&hello)?;
         let place = ingest.registry.place(peer.agent.as_str()).ok_or_else(|| unknown(&peer.agent))?;
         let standing = ingest.take_standing(&peer.agent).await.map_err(|error| no_standing(&error))?;
-        not_allowed(&peer.agent, &standing.borrow())?;
+        let before = standing.borrow().clone();
+        not_allowed(&peer.agent, &before)?;
         let vantage = place.vantage(hello.vantage.as_ref(), peer.address.ip());
-        let (mine, mut turn) = ingest.take_turn(&peer.agent);
+        let arrival = Arrival { incarnation: hello.incarnation.clone(), fingerprint };
+        let (mine, mut turn, cloned) = ingest.take_turn(&peer.agent, arrival);
         let opened = async {
+            let recognised = ingest.recognise(&peer.agent, &before, fingerprint, cloned).await;
+            recognised.map_err(|error| no_standing(&error))?;
             let epoch = ingest.open_session(&peer.agent, vantage.clone()).await.map_err(|error| unavailable(&error))?;
             ingest.hear(&peer.agent);
             tracing::info!(agent = %peer.agent, epoch, version = hello.version, "session open");
@@ -174,13 +179,13 @@ impl<'a> Session<'a> {
         let mut replaced = turn.clone();
         let session = tokio::select! {
             biased;
-            () = superseded_by(&mut replaced, mine) => return Err(superseded()),
+            () = superseded_by(&mut replaced, mine) => return Err(superseded(ingest.cloned(&peer.agent))),
             session = opened => session?,
         };
         let (work, waiting) = mpsc::channel(MAX_CREDIT);
         tokio::select! {
             biased;
-            () = superseded_by(&mut turn, mine) => Err(superseded()),
+            () = superseded_by(&mut turn, mine) => Err(superseded(ingest.cloned(&peer.agent))),
             ended = future::try_join(session.listen(requests, work), session.work(waiting)) => ended.map(|_| ()),
             ended = session.watch_room() => ended,
             ended = session.drain(leaving) => ended,

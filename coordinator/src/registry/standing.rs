@@ -127,8 +127,12 @@ impl Registry {
 
     /// Forgets how somebody stood who had this name, and by which key and from which machine it came.
     pub(super) fn stand_anew(&self, name: &str) -> Result<(), PkiError> {
-        let data = self.folder.parent().unwrap_or(Path::new(""));
-        remove(machines::file(data, name)).and_then(|()| remove(self.standing_file(name)))
+        self.forget_machine(name).and_then(|()| remove(self.standing_file(name)))
+    }
+
+    /// Forgets by which key somebody came back who had this name, and from which machine.
+    pub(super) fn forget_machine(&self, name: &str) -> Result<(), PkiError> {
+        remove(machines::file(self.folder.parent().unwrap_or(Path::new("")), name))
     }
 
     fn standing_file(&self, name: &str) -> PathBuf {

@@ -9,12 +9,14 @@ use std::{
 use faultline_agent::{
     Config,
     enroll::{self, Joined},
+    status,
 };
 use faultline_attribution::{SessionState, Timestamp};
 use faultline_coordinator::{
-    admin::{self, Call, RevokeToken, audit::Audit},
+    admin::{self, Answer, Call, RevokeToken, Stand, audit::Audit},
     enroll::machines::{Machine, Machines},
     pki::agent_of,
+    registry::{Registry, standing::State},
 };
 use faultline_proto::{
     agent::v1::{SessionRequest, session_service_client::SessionServiceClient},
@@ -60,13 +62,13 @@ impl Time {
 }
 
 /// An agent that runs in this process.
-struct Running {
+pub(super) struct Running {
     tasks: JoinSet<Result<(), faultline_agent::AgentError>>,
     leave: oneshot::Sender<()>,
 }
 
 impl Running {
-    fn start(folder: &Path, clock: Clock) -> Self {
+    pub(super) fn start(folder: &Path, clock: Clock) -> Self {
         let config = Config::read(&folder.join("agent.toml")).expect("a configuration");
         let (leave, left) = oneshot::channel::<()>();
         let mut tasks = JoinSet::new();
@@ -76,13 +78,13 @@ impl Running {
         Self { tasks, leave }
     }
 
-    async fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         self.leave.send(()).expect("running");
         self.tasks.join_next().await.expect("a task").expect("no panic").expect("an orderly end");
     }
 }
 
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < Duration::from_mins(3), "{what}");
@@ -90,7 +92,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-async fn until_up(stage: &Stage, agent: &str) {
+pub(super) async fn until_up(stage: &Stage, agent: &str) {
     let is_up = |view: &faultline_coordinator::ingest::AgentView| {
         view.agent.as_str() == agent && view.state == SessionState::Up
     };
@@ -198,6 +200,39 @@ async fn an_agent_whose_clock_is_days_ahead_renews_and_recovers_nothing() {
 }
 
 #[tokio::test]
+async fn an_agent_that_may_not_recover_says_why_and_comes_back_once_it_is_approved() {
+    let time = Time::new();
+    let stage = set_up_at(time.clock).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let agent = join(&stage, &create(&stage, 1).await, folder.path()).await;
+    let (machines, now) = (Machines::of(stage.data.path()), time.now());
+    let recover = |machine: &mut Machine| (0..5).all(|n| machine.recover(&format!("key-{n}"), now));
+    assert!(machines.change(&agent, recover).expect("kept"), "as often as it may");
+    time.pass(DAY * 10);
+    let running = Running::start(folder.path(), time.clock);
+    let config = Config::read(&folder.path().join("agent.toml")).expect("a configuration");
+    let socket = config.status_socket.expect("a socket");
+    let began = Instant::now();
+    let trouble = loop {
+        assert!(began.elapsed() < Duration::from_mins(3), "nothing is said");
+        if let Ok(status) = status::ask(&socket).await
+            && let Some(trouble) = status.identity_trouble
+        {
+            break trouble;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(trouble.contains(&format!("faultline agent approve {agent}")), "{trouble}");
+    let stand = Stand { agent: agent.clone(), state: State::Active, reason: String::new(), distrust_since: None };
+    let answer = admin::ask(stage.data.path(), &Call::Stand(stand)).await.expect("an answer");
+    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
+    until_up(&stage, &agent).await;
+    assert!(status::ask(&socket).await.expect("a status").identity_trouble.is_none());
+    running.stop().await;
+    stage.coordinator.stop().await;
+}
+
+#[tokio::test]
 async fn a_certificate_that_is_over_opens_nothing_and_the_bound_key_brings_another() {
     let time = Time::new();
     let stage = set_up_at(time.clock).await;
@@ -245,6 +280,8 @@ async fn who_may_not_come_back_does_not_and_the_record_says_why() {
     refused(&stranger, "RECOVERY_REFUSED", "AGENT_UNKNOWN").await;
     // Another machine.
     refused(&of_agent(Some(vec![9; 32])), "FINGERPRINT_CHANGED", "FINGERPRINT_CHANGED").await;
+    let standing = Registry::of(stage.data.path()).standing(&agent).expect("tells");
+    assert!(standing.state == State::Pending && standing.reason.contains("another machine"), "{standing:?}");
 
     // A challenge that was used.
     let (asking, mut client) = (of_agent(None), newcomer(&stage).await);
@@ -260,7 +297,10 @@ async fn who_may_not_come_back_does_not_and_the_record_says_why() {
     assert!(machines.change(&agent, recover).expect("kept"), "four more");
     refused(&of_agent(None), "RECOVERIES_USED_UP", "RECOVERIES_USED_UP").await;
 
-    // Who was deleted.
+    // Who was revoked, and who was deleted.
+    let revoked = Stand { agent: other.clone(), state: State::Revoked, reason: "stolen".into(), distrust_since: None };
+    admin::ask(stage.data.path(), &Call::Stand(revoked)).await.expect("revoked");
+    refused(&Asking::of(&stage, elsewhere.path(), &other), "AGENT_REVOKED", "AGENT_REVOKED").await;
     std::fs::remove_file(stage.data.path().join(format!("agents/{agent}.toml"))).expect("deleted");
     refused(&of_agent(None), "RECOVERY_REFUSED", "AGENT_UNKNOWN").await;
     stage.coordinator.stop().await;

@@ -1,6 +1,7 @@
 //! What operators say of agents: approved, quarantined, revoked, deleted.
 //!
-//! Rules: what was revoked stays so, and can only be deleted; nobody is approved who was never put aside.
+//! Rules: what was revoked stays so, and can only be deleted; nobody is approved who was never put aside; whoever is approved is
+//! accepted on the machine that it was last on.
 
 use std::sync::Arc;
 
@@ -32,6 +33,9 @@ impl Desk {
         if before == State::Revoked && state == State::Revoked {
             // Only what it measured is looked at again.
             next = Standing { distrust_since, ..standing };
+        }
+        if state == State::Active {
+            self.ingest.forgive(&id).await.map_err(|error| failed(&error))?;
         }
         self.ingest.stand(&id, next).await.map_err(|error| failed(&error))?;
         if let Some(since) = distrust_since {

@@ -1,11 +1,12 @@
 //! Refusals: why a session is not opened, or ends, as its agent is told.
 
 use faultline_attribution::AgentId;
-use faultline_proto::{PROTOCOL, agent::v1::Hello};
+use faultline_proto::{PROTOCOL, agent::v1::Hello, bound::Fingerprint};
 use tonic::{Code, Status};
 
-use super::super::StandError;
+use super::super::{StandError, clones::Cloned};
 use crate::{
+    enroll::read_fingerprint,
     log::LogError,
     refusal,
     registry::standing::{Standing, State},
@@ -33,11 +34,15 @@ pub(super) fn no_standing(error: &StandError) -> Status {
     refusal::status(Code::Unavailable, "COORDINATOR_BUSY", "how the agent stands cannot be told")
 }
 
-pub(super) fn superseded() -> Status {
-    refusal::status(Code::Aborted, "SESSION_SUPERSEDED", "a newer session of this agent began")
+pub(super) fn superseded(cloned: Option<Cloned>) -> Status {
+    match cloned {
+        Some(cloned) => refusal::status(Code::FailedPrecondition, "AGENT_CLONED", cloned.reason()),
+        None => refusal::status(Code::Aborted, "SESSION_SUPERSEDED", "a newer session of this agent began"),
+    }
 }
 
-pub(super) fn check(hello: &Hello) -> Result<(), Status> {
+/// Whether a session may begin so; and the fingerprint of the machine, if it was told.
+pub(super) fn check(hello: &Hello) -> Result<Option<Fingerprint>, Status> {
     if !(hello.min_protocol..=hello.max_protocol).contains(&PROTOCOL) {
         let message = format!(
             "this coordinator speaks protocol {PROTOCOL}, the agent {} to {}",
@@ -49,7 +54,7 @@ pub(super) fn check(hello: &Hello) -> Result<(), Status> {
         let message = format!("incarnation has {} bytes, not 16", hello.incarnation.len());
         return Err(refusal::status(Code::InvalidArgument, "MESSAGE_MALFORMED", message));
     }
-    Ok(())
+    read_fingerprint(&hello.fingerprint).map_err(|denied| denied.status())
 }
 
 /// What the codec says of a message that cannot be read, as a typed refusal. A broken connection stays what it is.

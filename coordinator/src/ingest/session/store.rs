@@ -67,7 +67,7 @@ impl Session<'_> {
                 let message = format!("lane {}: number {}, expected {expected}", cursor.lane, cursor.number);
                 return Err(refusal::status(Code::Aborted, "BATCH_OUT_OF_ORDER", message));
             }
-            Appended::Fenced => return Err(superseded()),
+            Appended::Fenced => return Err(superseded(self.ingest.cloned(&self.agent))),
         };
         let durable = vec![LaneCursor { lane: cursor.lane, number: durable }];
         let max_inflight_batches = Some(self.ingest.credit());

@@ -39,7 +39,7 @@ use tower::service_fn;
 
 use self::files::{Files, Keys};
 pub(crate) use self::{
-    files::replace,
+    files::{pem, replace},
     pinned::trusting,
     recovery::{RecoverError, recover},
 };

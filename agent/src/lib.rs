@@ -24,6 +24,7 @@ pub mod schedule;
 mod selfcheck;
 pub mod spool;
 pub mod status;
+mod trust;
 mod uplink;
 
 use std::{future::Future, sync::Arc, time::Duration};

@@ -6,7 +6,16 @@
 //! at once when the uplink finds a coordinator that will not have it, and stands in the agent's status meanwhile; a clock that is set
 //! is noticed within an hour. Only an identity in one file is renewed: key and certificate cannot part.
 
-use std::{error::Error, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    io,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use faultline_proto::clock::Clock;
 use rcgen::KeyPair;
@@ -24,12 +33,26 @@ use crate::{
 pub(crate) struct Signals {
     refused: Notify,
     replaced: Notify,
+    wanted: Notify,
+    is_wanted: AtomicBool,
+    turned: Notify,
 }
 
 impl Signals {
     /// The coordinator is there, and hangs up on this identity without a reason.
     pub(crate) fn refused(&self) {
         self.refused.notify_one();
+    }
+
+    /// The coordinator wants it renewed, though it is good for long.
+    pub(crate) fn want(&self) {
+        self.is_wanted.store(true, Ordering::Relaxed);
+        self.wanted.notify_one();
+    }
+
+    /// Waits until it was renewed because the coordinator wanted that, which will see it in the next session.
+    pub(crate) async fn turned(&self) {
+        self.turned.notified().await;
     }
 
     /// Waits until the identity is another.
@@ -49,11 +72,17 @@ pub(crate) async fn run(coordinator: Coordinator, source: Option<IpAddr>, clock:
     let (mut share, mut failures) = (rand::random(), 0);
     loop {
         let wait = keeper.until_due(clock, share);
-        let is_due = wait.is_zero();
+        let is_wanted = keeper.shared.identity.is_wanted.load(Ordering::Relaxed);
+        let is_due = wait.is_zero() || is_wanted;
         if !is_due {
             tokio::select! {
                 () = clock.sleep(wait.min(LOOK)) => continue,
                 () = keeper.shared.identity.refused.notified() => {}
+                () = keeper.shared.identity.wanted.notified() => {
+                    // A fleet hears of it together.
+                    clock.sleep(APART.mul_f64(rand::random())).await;
+                    continue;
+                }
             }
         }
         let pause = match keeper.look_after(is_due).await {
@@ -66,6 +95,10 @@ pub(crate) async fn run(coordinator: Coordinator, source: Option<IpAddr>, clock:
                 }
                 if done != Done::Nothing {
                     keeper.shared.identity.replaced.notify_one();
+                }
+                if done == Done::Renewed && is_wanted {
+                    keeper.shared.identity.is_wanted.store(false, Ordering::Relaxed);
+                    keeper.shared.identity.turned.notify_one();
                 }
                 (share, failures) = (rand::random(), 0);
                 // By a clock that is far ahead, a new one is due as well.
@@ -161,6 +194,8 @@ fn after_failure(failures: u32, share: f64) -> Duration {
 
 /// How often the clock is looked at.
 const LOOK: Duration = Duration::from_hours(1);
+/// Those who are asked to renew together do so within this.
+const APART: Duration = Duration::from_secs(10);
 /// Between two attempts, whatever the uplink says.
 const LEAST_PAUSE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_mins(1);

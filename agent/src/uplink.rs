@@ -19,8 +19,8 @@ use std::{sync::Arc, time::Duration};
 use faultline_proto::{
     PROTOCOL,
     agent::v1::{
-        Goodbye, Hello, SessionRequest, Standing, StandingNotice, Welcome, session_request, session_response,
-        session_service_client::SessionServiceClient,
+        Goodbye, Hello, SessionRequest, Standing, StandingNotice, TrustBundle, Welcome, session_request,
+        session_response, session_service_client::SessionServiceClient,
     },
     clock::Clock,
     convert,
@@ -48,6 +48,7 @@ use crate::{
     config::{Config, Coordinator},
     run::{LookAgain, Orders, Shared},
     selfcheck::Exchange,
+    trust,
 };
 
 /// Whether the identity can be used.
@@ -170,6 +171,17 @@ impl Uplink {
         self.shared.board().stands(standing, &notice.reason);
     }
 
+    fn take_trust(&self, told: &TrustBundle) {
+        match trust::take(&self.config.coordinator.ca, &told.roots_der) {
+            Ok(true) => tracing::info!(roots = told.roots_der.len(), "the coordinator says which roots to trust"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "the roots that the coordinator named are not taken"),
+        }
+        if told.renew {
+            self.shared.identity.want();
+        }
+    }
+
     async fn open(&self) -> Result<(mpsc::Sender<SessionRequest>, Responses, Welcome), SessionError> {
         let opening = async {
             let mut client = SessionServiceClient::new(self.connect().await?);
@@ -237,6 +249,7 @@ impl Uplink {
             assignment_version: self.orders.borrow().version,
             spool: outgoing::states(&spool),
             fingerprint: self.shared.machine().fingerprint.map(Vec::from).unwrap_or_default(),
+            trust_bundle: trust::digest(&self.config.coordinator.ca),
         }
     }
 }

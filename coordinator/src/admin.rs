@@ -21,7 +21,7 @@ use faultline_proto::join::JoinString;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    desk::Desk,
+    desk::{Desk, Signers},
     socket::{Listening, serve},
 };
 pub use self::{
@@ -31,6 +31,7 @@ pub use self::{
 
 use crate::{
     enroll::strings::{Standing, Wanted},
+    pki::rotation::Phase,
     registry::standing::State,
 };
 
@@ -57,6 +58,8 @@ pub enum Call {
     RevokeToken(RevokeToken),
     /// Let an agent stand otherwise.
     Stand(Stand),
+    /// Tell how far the rotation of the certificate authority is, and go on with it.
+    Ca(Ca),
 }
 
 /// A note for an incident.
@@ -121,6 +124,18 @@ pub struct RevokeToken {
     pub with_agents: bool,
 }
 
+/// A look at the rotation of the certificate authority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ca {
+    /// Whether the next step is taken when every agent is ready for it.
+    #[serde(default)]
+    pub go_on: bool,
+    /// Whether it is taken when some are not, who may then be lost.
+    #[serde(default)]
+    pub force: bool,
+}
+
 /// How an agent shall stand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,6 +164,8 @@ impl Call {
             Self::ListTokens {} => "list_tokens",
             Self::RevokeToken(_) => "revoke_token",
             Self::Stand(_) => "stand",
+            Self::Ca(Ca { go_on: false, .. }) => "look_at_ca",
+            Self::Ca(_) => "rotate_ca",
         }
     }
 }
@@ -198,6 +215,8 @@ pub enum Done {
         #[serde(default)]
         with_agents: Vec<String>,
     },
+    /// How far the rotation is.
+    Ca(Rotation),
     /// An agent stands otherwise.
     Stands {
         /// Which.
@@ -210,6 +229,19 @@ pub enum Done {
         #[serde(default)]
         is_looked_at_again: bool,
     },
+}
+
+/// How far the rotation of the certificate authority is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// After this call.
+    pub phase: Phase,
+    /// Whether a step was taken by it.
+    pub has_gone_on: bool,
+    /// Agents that are ready for the next step; all of them before the first.
+    pub ready: Vec<String>,
+    /// Those that are not, and why.
+    pub waiting: Vec<(String, String)>,
 }
 
 /// What is told of a join string.
@@ -241,6 +273,10 @@ impl fmt::Display for Done {
             },
             Self::Listed(all) => write!(f, "{} join strings", all.len()),
             Self::Revoked { id, .. } => write!(f, "join string {id}"),
+            Self::Ca(Rotation { phase, has_gone_on, waiting, .. }) => {
+                let took = if *has_gone_on { "a step was taken" } else { "no step was taken" };
+                write!(f, "{took}: {phase:?}, {} agents waited for", waiting.len())
+            }
             Self::Stands { agent, state, before, .. } => {
                 write!(f, "agent {agent} is {}, and was {}", state.word(), before.word())
             }

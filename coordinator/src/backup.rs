@@ -34,7 +34,7 @@ const FORMAT: u32 = 1;
 
 /// Folders that are copied before the log, and after it.
 const BEFORE: [&str; 1] = ["snapshots"];
-const AFTER: [&str; 6] = ["ca", "agents", "machines", "subscribers", "ranges", "webhooks"];
+const AFTER: [&str; 7] = ["ca", "ca.old", "agents", "machines", "subscribers", "ranges", "webhooks"];
 
 /// The log, in a data directory as in a backup.
 const LOG: &str = "log.sqlite";

@@ -7,6 +7,7 @@ mod admin;
 mod agent;
 mod audit;
 mod backup;
+mod ca;
 mod catalog;
 mod claim;
 mod colour;
@@ -138,6 +139,9 @@ enum Command {
         before_help = "Example:\n  faultline work add --for 2h --text \"New uplink for the agents in Frankfurt\"\n  faultline work list"
     )]
     Work(work::Work),
+    /// Put another certificate authority in the place of the one that signs, without losing an agent
+    #[command(subcommand, before_help = "Example:\n  faultline ca status")]
+    Ca(ca::CaCommand),
     /// Show what operators asked of the coordinator, who and when
     #[command(subcommand, before_help = "Example:\n  faultline audit tail")]
     Audit(audit::Audit),
@@ -239,6 +243,7 @@ pub fn main() -> ExitCode {
         Command::Init(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Agent(command) => command.run(),
+        Command::Ca(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Subscriber(command) => command.run(),
         Command::Catalog(command) => command.run(),

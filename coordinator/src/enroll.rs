@@ -16,8 +16,8 @@ pub mod strings;
 
 use std::{
     net::IpAddr,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use faultline_attribution::Timestamp;
@@ -39,7 +39,7 @@ pub(crate) use self::{recovery::read_fingerprint, service::newcomers_only_enroll
 use crate::{
     access::rows::Proof,
     admin::audit::Audit,
-    pki::{Authority, PkiError, Request},
+    pki::{Authority, PkiError, Request, rotation::Bundle},
     registry::{
         Registry,
         standing::{Standing, State},
@@ -54,7 +54,8 @@ const NAMES: usize = 8;
 
 /// Where agents join and stay.
 pub struct Enrolment {
-    authority: Authority,
+    data: PathBuf,
+    signing: RwLock<Arc<Signing>>,
     registry: Registry,
     strings: JoinStrings,
     machines: Machines,
@@ -64,6 +65,18 @@ pub struct Enrolment {
     limits: Limits,
     /// What is read of a join string or a challenge is true until it is written.
     turn: Mutex<()>,
+}
+
+/// Who signs, and what whoever joins is to trust.
+struct Signing {
+    authority: Authority,
+    bundle: Bundle,
+}
+
+impl Signing {
+    fn read(data: &Path) -> Result<Self, PkiError> {
+        Ok(Self { authority: Authority::open(data)?, bundle: Bundle::of(data)? })
+    }
 }
 
 /// What the audit record keeps of an attempt.
@@ -95,7 +108,8 @@ impl Enrolment {
     /// Where it has no certificate authority.
     pub fn open(data: &Path, audit: Arc<Audit>, clock: Clock) -> Result<Self, PkiError> {
         Ok(Self {
-            authority: Authority::open(data)?,
+            data: data.to_owned(),
+            signing: RwLock::new(Arc::new(Signing::read(data)?)),
             registry: Registry::of(data),
             strings: JoinStrings::of(data),
             machines: Machines::of(data),
@@ -120,7 +134,22 @@ impl Enrolment {
     /// Does something with the join strings while nobody enrols.
     pub fn alone<T>(&self, act: impl FnOnce(&JoinStrings, &Authority) -> T) -> T {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        act(&self.strings, &self.authority)
+        act(&self.strings, &self.signing().authority)
+    }
+
+    /// Signs from now on with what the data directory has by now. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read; what signs stays.
+    pub fn reload(&self) -> Result<(), PkiError> {
+        let signing = Arc::new(Signing::read(&self.data)?);
+        *self.signing.write().unwrap_or_else(PoisonError::into_inner) = signing;
+        Ok(())
+    }
+
+    fn signing(&self) -> Arc<Signing> {
+        Arc::clone(&self.signing.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Makes an agent of whoever is at this address. Blocks on the disk.
@@ -230,9 +259,12 @@ impl Enrolment {
 
     /// A certificate chain for this key, and the roots to trust.
     fn certify(&self, agent: &str, asked: &Request) -> Result<(Certificates, Certificates), Denied> {
-        let chain = self.authority.certify(agent, asked, self.clock.now_micros()).map_err(|error| failed(&error))?;
-        let root = self.authority.root_der().map_err(|error| failed(&error))?;
-        Ok((chain.into_iter().map(|der| der.to_vec()).collect(), vec![root.to_vec()]))
+        let Signing { authority, bundle } = &*self.signing();
+        let chain = authority.certify(agent, asked, self.clock.now_micros()).map_err(|error| failed(&error))?;
+        Ok((
+            chain.into_iter().map(|der| der.to_vec()).collect(),
+            bundle.roots.iter().map(|root| root.to_vec()).collect(),
+        ))
     }
 
     fn record(&self, join_string: Option<&str>, peer: IpAddr, version: &str) -> Result<i64, Denied> {

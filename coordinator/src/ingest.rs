@@ -60,6 +60,7 @@ use crate::{
     measure::Tap,
     observe::{Observer, lost::Lost},
     pace::Pace,
+    pki::rotation::Bundle,
     record::{Record, RecordKind, SessionRecord},
     registry::Registry,
     tick::News,
@@ -83,6 +84,15 @@ const BUDGET_UNIT: usize = 1 << 10;
 /// Batches that a session may have under way at most, when sessions are few.
 const MAX_CREDIT: usize = 8;
 
+/// What agents are to trust.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// The roots, and who signs.
+    pub bundle: Arc<Bundle>,
+    /// Whether who holds a certificate of another than signs now is to renew it.
+    pub is_turned: bool,
+}
+
 /// What sessions share.
 pub struct Ingest {
     log: Arc<dyn RecordLog>,
@@ -92,6 +102,8 @@ pub struct Ingest {
     clock: Clock,
     agents: Mutex<BTreeMap<AgentId, Presence>>,
     looks: Mutex<Looks>,
+    /// What sessions tell agents to trust.
+    trust: watch::Sender<Trust>,
     budget: Arc<Semaphore>,
     open: AtomicUsize,
     taken: Taken,
@@ -138,6 +150,7 @@ impl Ingest {
             clock,
             agents: Mutex::new(agents),
             looks: Mutex::default(),
+            trust: watch::channel(Trust::default()).0,
             budget: Arc::new(Semaphore::new(BUDGET / BUDGET_UNIT)),
             open: AtomicUsize::new(0),
             taken: Taken::default(),
@@ -159,6 +172,11 @@ impl Ingest {
     #[must_use]
     pub fn knowing(self, machines: &Machines) -> Self {
         Self { machines: Some(machines.clone()), ..self }
+    }
+
+    /// Tells agents what to trust from now on.
+    pub fn trust(&self, trust: Trust) {
+        self.trust.send_replace(trust);
     }
 
     /// What became durable.

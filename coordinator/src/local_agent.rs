@@ -8,13 +8,17 @@ use std::{
     time::Duration,
 };
 
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tokio::{
     process::{Child, Command},
     time,
 };
 
 use crate::{
-    pki::{Authority, PkiError},
+    pki::{
+        Authority, PkiError,
+        rotation::{Bundle, signer_of},
+    },
     registry::{Place, Registry, bundle},
 };
 
@@ -43,13 +47,21 @@ pub enum LocalAgentError {
     },
 }
 
+/// Whether the authority that signs now signed the identity in that folder.
+fn is_of_present_authority(data: &Path, folder: &Path) -> bool {
+    let shown = CertificateDer::pem_file_iter(folder.join("agent.pem"))
+        .ok()
+        .and_then(|all| all.collect::<Result<Vec<_>, _>>().ok());
+    shown.is_some_and(|chain| Bundle::of(data).is_ok_and(|bundle| bundle.signer == signer_of(&chain)))
+}
+
 /// A running agent.
 pub(crate) struct LocalAgent {
     child: Child,
 }
 
 impl LocalAgent {
-    /// Issues an identity if there is none, and starts the program beside this one.
+    /// Issues an identity if there is none of the authority that signs, and starts the program beside this one.
     pub(crate) fn start(data: &Path, coordinator: SocketAddr, now_micros: i64) -> Result<Self, LocalAgentError> {
         let program = std::env::current_exe()
             .ok()
@@ -62,7 +74,7 @@ impl LocalAgent {
         let (config, place) = (folder.join("agent.toml"), Place::default());
         // The port may be another one at each start.
         let endpoint = format!("https://{coordinator}");
-        if config.exists() {
+        if config.exists() && is_of_present_authority(data, &folder) {
             bundle::write_config(&folder, &endpoint, &place)?;
         } else {
             let authority = Authority::open(data)?;

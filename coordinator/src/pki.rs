@@ -8,6 +8,7 @@
 //! (`extendedKeyUsage`), and so is what it signs: no agent can pose as the coordinator.
 
 pub mod port;
+pub mod rotation;
 pub mod server;
 
 use std::{
@@ -101,6 +102,7 @@ pub struct Identity {
 pub struct Authority {
     domain: String,
     root: String,
+    trusted: String,
     pin: String,
     agents: Signer,
 }
@@ -119,22 +121,28 @@ impl Authority {
         if folder.join("root.pem").exists() {
             return Err(PkiError::Exists(data.to_owned()));
         }
-        fs::create_dir_all(&folder).map_err(|source| PkiError::File { path: folder.clone(), source })?;
+        Self::make(&folder, domain, names, now_micros)?;
+        Self::open(data)
+    }
+
+    /// Makes one in a folder of its own.
+    fn make(folder: &Path, domain: &str, names: &[String], now_micros: i64) -> Result<(), PkiError> {
+        fs::create_dir_all(folder).map_err(|source| PkiError::File { path: folder.to_owned(), source })?;
         let now = instant(now_micros);
         let root =
             CertifiedIssuer::self_signed(ca(&format!("Faultline root of {domain}"), 1, now)?, KeyPair::generate()?)?;
         write(&folder.join("root.key"), &root.key().serialize_pem(), 0o600)?;
         write(&folder.join("domain"), domain, 0o644)?;
-        intermediate(&folder, &root, "agents", domain, ExtendedKeyUsagePurpose::ClientAuth, now)?;
-        let servers = intermediate(&folder, &root, "servers", domain, ExtendedKeyUsagePurpose::ServerAuth, now)?;
-        server::make(&folder, &servers, names, now)?;
+        intermediate(folder, &root, "agents", domain, ExtendedKeyUsagePurpose::ClientAuth, now)?;
+        let servers = intermediate(folder, &root, "servers", domain, ExtendedKeyUsagePurpose::ServerAuth, now)?;
+        server::make(folder, &servers, names, now)?;
         // Last: its presence says that the rest is whole.
-        write(&folder.join("root.pem"), &root.pem(), 0o644)?;
-        Self::open(data)
+        write(&folder.join("root.pem"), &root.pem(), 0o644)
     }
 
     /// The authority of a data directory that has one.
     pub fn open(data: &Path) -> Result<Self, PkiError> {
+        rotation::settle(data)?;
         let folder = data.join("ca");
         let root_path = folder.join("root.pem");
         if !root_path.exists() {
@@ -145,7 +153,13 @@ impl Authority {
         let domain = read(&folder.join("domain"))?.trim().to_owned();
         let has_intermediates = folder.join("agents.pem").exists();
         let agents = Signer::open(&folder, if has_intermediates { "agents" } else { "root" })?;
-        Ok(Self { domain, root, pin, agents })
+        let trusted = rotation::trusted_pem(data)?;
+        Ok(Self { domain, root, trusted, pin, agents })
+    }
+
+    /// Every root that agents are to trust, in PEM, the one that signs first: two while a rotation goes on.
+    pub fn trusted_pem(&self) -> &str {
+        &self.trusted
     }
 
     /// The root, in PEM: what agents pin.

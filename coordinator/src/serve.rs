@@ -19,7 +19,7 @@ use tonic::service::Routes;
 
 use crate::{
     access::Policy,
-    admin::{self, Desk, audit::Audit},
+    admin::{self, Desk, Signers, audit::Audit},
     assignment::Assignments,
     catalog::{Catalog, CatalogSource},
     claims::{self, Intake, Sources},
@@ -150,8 +150,9 @@ impl Coordinator {
         );
         let ingest = Arc::new(ingest.paced(fold.pace()).knowing(enrolment.machines()));
         ingest.record_standings().await?;
-        let desk =
-            Desk::new(Arc::clone(&hub), Arc::clone(&records), audit, Arc::clone(&enrolment), Arc::clone(&ingest));
+        let signers = Signers { data: data.clone(), port: Arc::clone(&tls), enrolment: Arc::clone(&enrolment) };
+        ingest.trust(signers.take_up()?);
+        let desk = Desk::new(Arc::clone(&hub), Arc::clone(&records), audit, signers, Arc::clone(&ingest));
         fold.tick(now(), &hub).await?;
 
         let mut tasks = JoinSet::new();

@@ -12,6 +12,8 @@ mod looks;
 mod pressure;
 #[path = "session/recovery.rs"]
 mod recovery;
+#[path = "session/rotation.rs"]
+mod rotation;
 #[path = "session/standing.rs"]
 mod standing;
 

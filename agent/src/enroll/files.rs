@@ -196,7 +196,8 @@ fn write(path: &Path, text: &str) -> Result<(), JoinError> {
     replace(path, text).map_err(fail)
 }
 
-fn pem(der: &[u8]) -> String {
+/// A certificate in PEM.
+pub(crate) fn pem(der: &[u8]) -> String {
     let encoded = BASE64.encode(der);
     let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
     for line in encoded.as_bytes().chunks(LINE) {

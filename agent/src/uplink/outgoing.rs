@@ -14,6 +14,7 @@ use super::{Uplink, session::Session};
 use crate::{
     selfcheck::signed_duration,
     spool::{Fetched, View},
+    trust,
 };
 
 /// The batch as it is sent; `None` when it cannot be read though its checksum is right.
@@ -56,6 +57,7 @@ impl Uplink {
             clock_offset: clock_error.map(|error| signed_duration(error.offset_us)),
             clock_bound: clock_error.map(|error| signed_duration(error.bound_us)),
             is_spool_durable: self.shared.spool.is_durable(),
+            trust_bundle: trust::digest(&self.config.coordinator.ca),
         }
     }
 }

@@ -31,6 +31,8 @@ enum Event {
     Changed,
     Beat,
     Leaving,
+    /// The identity is another, which the coordinator waits to see.
+    Turned,
     Silent,
     Late,
 }
@@ -94,6 +96,7 @@ impl Uplink {
                 response = responses.message() => Event::Heard(response?.ok_or(SessionError::Closed)?.message),
                 fetched = or_never(fetching.as_mut()) => Event::Fetched(fetched),
                 () = spool.changed() => Event::Changed,
+                () = self.shared.identity.turned() => Event::Turned,
                 _ = heartbeats.tick() => Event::Beat,
                 _ = leaving.wait_for(|leaving| *leaving), if talk.leave_by.is_none() => Event::Leaving,
                 () = until(talk.silent_at) => Event::Silent,
@@ -118,6 +121,10 @@ impl Uplink {
                         say_goodbye("drain", outgoing, responses).await;
                         return Ok(End::Drained(jitter));
                     }
+                }
+                Event::Turned => {
+                    say_goodbye("drain", outgoing, responses).await;
+                    return Ok(End::Drained(Duration::ZERO));
                 }
                 Event::Beat => talk.is_beating = true,
                 Event::Leaving => talk.leave_by = Some(Instant::now() + LAST_SENDING),
@@ -246,6 +253,7 @@ impl<'a> Talk<'a> {
             }
             Some(session_response::Message::Welcome(_)) => return Err(SessionError::Unexpected("a second welcome")),
             Some(session_response::Message::RunNow(run_now)) => self.uplink.take_run_now(run_now, &self.their_clock),
+            Some(session_response::Message::TrustBundle(told)) => self.uplink.take_trust(&told),
             Some(session_response::Message::StandingNotice(notice)) => self.uplink.take_standing(&notice),
             // A later coordinator may say more than this build knows.
             None => {}

@@ -1,10 +1,11 @@
 //! The desk: takes calls of operators, one at a time, and says what became of each.
 
 mod again;
+mod ca;
 mod stand;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use faultline_attribution::{Change, IncidentId, MAX_NOTES, Remark, Saying, State, Timestamp};
 use tokio::{
@@ -21,6 +22,7 @@ use crate::{
     feed::{Hub, Published},
     ingest::Ingest,
     log::{Admission, Appended, Entry, RecordLog},
+    pki::port::AgentPort,
     record::Record,
 };
 
@@ -30,12 +32,22 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// Bytes of a call that cannot be read, as the audit record keeps it.
 const MAX_UNREADABLE: usize = 300;
 
+/// Whoever signs, or shows what was signed.
+pub(crate) struct Signers {
+    /// The data directory.
+    pub(crate) data: PathBuf,
+    /// TLS of the agent port.
+    pub(crate) port: Arc<AgentPort>,
+    /// Where agents join and renew.
+    pub(crate) enrolment: Arc<Enrolment>,
+}
+
 /// Where calls are taken.
 pub(crate) struct Desk {
     hub: Arc<Hub>,
     records: Arc<dyn RecordLog>,
     audit: Arc<Audit>,
-    enrolment: Arc<Enrolment>,
+    signers: Signers,
     ingest: Arc<Ingest>,
     again: again::Asked,
     /// Acts are one at a time: each sees what the one before it published.
@@ -48,18 +60,10 @@ impl Desk {
         hub: Arc<Hub>,
         records: Arc<dyn RecordLog>,
         audit: Arc<Audit>,
-        enrolment: Arc<Enrolment>,
+        signers: Signers,
         ingest: Arc<Ingest>,
     ) -> Arc<Self> {
-        Arc::new(Self {
-            hub,
-            records,
-            audit,
-            enrolment,
-            ingest,
-            again: again::Asked::default(),
-            turn: Mutex::default(),
-        })
+        Arc::new(Self { hub, records, audit, signers, ingest, again: again::Asked::default(), turn: Mutex::default() })
     }
 
     /// What becomes of a call of this user.
@@ -123,13 +127,14 @@ impl Desk {
             }
             Call::AddWork(asked) => self.add_work(asked).await,
             Call::CancelWork(asked) => self.cancel_work(asked).await,
-            Call::CreateToken(wanted) => tokens::create(&self.enrolment, &wanted, self.now()),
-            Call::ListTokens {} => Ok(tokens::list(&self.enrolment, self.now())),
+            Call::CreateToken(wanted) => tokens::create(&self.signers.enrolment, &wanted, self.now()),
+            Call::ListTokens {} => Ok(tokens::list(&self.signers.enrolment, self.now())),
             Call::RevokeToken(RevokeToken { id, with_agents }) => {
-                let revoked = tokens::revoke(&self.enrolment, &id, self.now())?;
+                let revoked = tokens::revoke(&self.signers.enrolment, &id, self.now())?;
                 if with_agents { self.revoke_with(revoked).await } else { Ok(revoked) }
             }
             Call::Stand(asked) => self.stand(asked).await,
+            Call::Ca(asked) => self.rotate(asked).await,
         }
     }
 

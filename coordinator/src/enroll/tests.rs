@@ -92,7 +92,7 @@ fn a_join_string_makes_an_agent_whose_name_the_coordinator_picks() {
     assert!(response.agent.starts_with("fra-") && response.agent.len() == 12, "{}", response.agent);
     let leaf = CertificateDer::from(response.certificate_chain_der[0].clone());
     assert_eq!(agent_of(&leaf), Some(response.agent.clone()), "what the request says of names is ignored");
-    assert_eq!(response.trust_bundle_der, [stage.enrolment.authority.root_der().expect("root").to_vec()]);
+    assert_eq!(response.trust_bundle_der, [stage.enrolment.signing().authority.root_der().expect("root").to_vec()]);
     let place = stage.enrolment.registry.place(&response.agent).expect("in the registry");
     assert_eq!(place.isp.as_deref(), Some("hetzner-de"), "the operator's word");
     assert_eq!(stage.outcome(), format!("done: agent {}", response.agent));

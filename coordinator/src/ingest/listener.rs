@@ -17,6 +17,7 @@ use crate::{
     pki::{
         self,
         port::{AgentPort, Side},
+        rotation::signer_of,
     },
     rpc::{
         self,
@@ -36,6 +37,8 @@ pub struct AgentPeer {
     pub agent: AgentId,
     /// From the connection.
     pub address: SocketAddr,
+    /// Who signed its certificate, as [`signer_of`] says.
+    pub signer: String,
 }
 
 /// A machine without a certificate, which may join and nothing else.
@@ -75,11 +78,13 @@ impl Greeter {
         let stream = rpc::in_time(hello.into_stream(self.tls.on(side))).await?;
         drop(turn);
         if side == Side::Sessions {
-            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-            let agent = certificate
+            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let signer = signer_of(chain);
+            let agent = chain
+                .first()
                 .and_then(pki::agent_of)
                 .ok_or_else(|| io::Error::new(io::ErrorKind::PermissionDenied, "the certificate names no agent"))?;
-            known.insert(AgentPeer { agent: agent.into(), address });
+            known.insert(AgentPeer { agent: agent.into(), address, signer });
         }
         Ok((stream, known))
     }

@@ -31,6 +31,9 @@ const MAX_REFUSED: usize = 32;
 /// Characters that are kept of a reason.
 const MAX_REASON: usize = 200;
 
+/// Bytes of a digest of roots.
+const DIGEST: usize = 32;
+
 /// What is known of an agent's session.
 pub(super) struct Presence {
     pub(super) vantage: Option<Vantage>,
@@ -85,6 +88,10 @@ pub struct Told {
     pub clock: Option<Offset>,
     /// Whether its spool would survive its process, once it has said so.
     pub is_spool_durable: Option<bool>,
+    /// Digest of the roots that it trusts, once it has said so.
+    pub trust_bundle: Vec<u8>,
+    /// Who signed the certificate of its session.
+    pub signer: String,
 }
 
 /// An assignment that an agent's own policy refuses.
@@ -143,6 +150,14 @@ impl Told {
         }
         self.clock = offset(heartbeat.clock_offset.as_ref(), heartbeat.clock_bound.as_ref());
         self.is_spool_durable = Some(heartbeat.is_spool_durable);
+        self.trust(&heartbeat.trust_bundle);
+    }
+
+    /// Takes over which roots the agent says that it trusts.
+    pub(super) fn trust(&mut self, digest: &[u8]) {
+        if digest.len() == DIGEST && digest != self.trust_bundle {
+            self.trust_bundle = digest.to_vec();
+        }
     }
 
     /// Takes over how many runs the agent skipped so far.

@@ -21,7 +21,7 @@ use faultline_proto::{
     PROTOCOL,
     agent::v1::{
         self as wire, BatchAck, Drain, Goodbye, Heartbeat, HeartbeatAck, Lane, LaneCursor, Limits, SessionResponse,
-        StandingNotice, Welcome, session_response::Message as Reply,
+        StandingNotice, TrustBundle, Welcome, session_response::Message as Reply,
     },
     convert,
 };
@@ -36,10 +36,10 @@ use tonic::{Code, Request, Status, Streaming};
 
 use self::refusals::{check, malformed, no_standing, not_allowed, superseded, unavailable, unknown};
 use super::{
-    BUDGET_UNIT, HEARTBEAT, Ingest, MAX_CREDIT, admit,
+    BUDGET_UNIT, HEARTBEAT, Ingest, MAX_CREDIT, Trust, admit,
     clones::Arrival,
     listener::AgentPeer,
-    presence::Presence,
+    presence::{Presence, Told},
     service::{Heard, Said},
 };
 use crate::{
@@ -161,6 +161,10 @@ impl<'a> Session<'a> {
             recognised.map_err(|error| no_standing(&error))?;
             let epoch = ingest.open_session(&peer.agent, vantage.clone()).await.map_err(|error| unavailable(&error))?;
             ingest.hear(&peer.agent);
+            ingest.note(&peer.agent, |presence| {
+                presence.told.trust(&hello.trust_bundle);
+                presence.told.signer.clone_from(&peer.signer);
+            });
             tracing::info!(agent = %peer.agent, epoch, version = hello.version, "session open");
             let open = Open::new(ingest);
             let (agent, incarnation) = (peer.agent.clone(), hello.incarnation.clone());
@@ -188,6 +192,7 @@ impl<'a> Session<'a> {
             () = superseded_by(&mut turn, mine) => Err(superseded(ingest.cloned(&peer.agent))),
             ended = future::try_join(session.listen(requests, work), session.work(waiting)) => ended.map(|_| ()),
             ended = session.watch_room() => ended,
+            ended = session.watch_trust(ingest.trust.subscribe()) => ended,
             ended = session.drain(leaving) => ended,
             ended = session.watch_standing(standing) => ended,
         }
@@ -282,6 +287,24 @@ impl<'a> Session<'a> {
     async fn depart(&self) -> Result<(), Status> {
         self.note(|presence| presence.state = SessionState::Goodbye);
         self.record(SessionState::Goodbye).await
+    }
+
+    /// Tells an agent that trusts other roots which to trust, and to renew when another signs.
+    async fn watch_trust(&self, mut trust: watch::Receiver<Trust>) -> Result<(), Status> {
+        loop {
+            let Trust { bundle, is_turned } = trust.borrow_and_update().clone();
+            let mut told = Told::default();
+            self.note(|presence| told.clone_from(&presence.told));
+            let is_due = is_turned && told.signer != bundle.signer;
+            // One that says nothing of what it trusts cannot be told.
+            if !told.trust_bundle.is_empty() && (told.trust_bundle != bundle.digest || is_due) {
+                let roots_der = bundle.roots.iter().map(|root| root.to_vec()).collect();
+                self.reply(Reply::TrustBundle(TrustBundle { roots_der, renew: is_due })).await?;
+            }
+            if trust.changed().await.is_err() {
+                future::pending::<()>().await;
+            }
+        }
     }
 
     /// Tells the agent how it stands, as long as it may be here.

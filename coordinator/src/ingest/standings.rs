@@ -62,6 +62,12 @@ impl Ingest {
         since.filter_map(|(agent, since)| Some((agent.clone(), since?))).collect()
     }
 
+    /// The names of those who may connect.
+    pub fn issued(&self) -> Vec<String> {
+        let all = self.registry.all().into_iter().map(|(name, _)| name);
+        all.filter(|name| self.registry.standing(name).is_ok_and(|standing| standing.state.may_connect())).collect()
+    }
+
     /// Tells the log of every agent that has ever connected and stands otherwise than it knows.
     ///
     /// # Errors

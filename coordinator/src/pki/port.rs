@@ -18,7 +18,11 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _};
 use tokio_util::sync::CancellationToken;
 
-use super::{PkiError, read, server};
+use super::{
+    PkiError, read,
+    rotation::{self, Bundle},
+    server,
+};
 
 /// How often it is looked whether the certificate is due.
 const LOOK: Duration = Duration::from_hours(1);
@@ -72,6 +76,7 @@ impl AgentPort {
     ///
     /// Where a file of it cannot be read or does not fit the others.
     pub fn open(data: &Path, clock: Clock) -> Result<Self, PkiError> {
+        rotation::settle(data)?;
         server::renew(data, clock.now_micros())?;
         Ok(Self { data: data.to_owned(), clock, sides: RwLock::new(Sides::read(data, clock)?) })
     }
@@ -93,10 +98,20 @@ impl AgentPort {
     pub fn renew(&self) -> Result<bool, PkiError> {
         let is_due = server::renew(&self.data, self.clock.now_micros())?;
         if is_due {
-            let sides = Sides::read(&self.data, self.clock)?;
-            *self.sides.write().unwrap_or_else(PoisonError::into_inner) = sides;
+            self.reload()?;
         }
         Ok(is_due)
+    }
+
+    /// Shows and trusts what the data directory has by now. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Where a file of it cannot be read or does not fit the others; what is shown and trusted stays.
+    pub fn reload(&self) -> Result<(), PkiError> {
+        let sides = Sides::read(&self.data, self.clock)?;
+        *self.sides.write().unwrap_or_else(PoisonError::into_inner) = sides;
+        Ok(())
     }
 
     /// Renews it whenever it is due, until shutdown.
@@ -130,8 +145,9 @@ impl Sides {
             PrivateKeyDer::from_pem_slice(read(&path)?.as_bytes()).map_err(|_| PkiError::Pem(path))
         };
         let (root, server) = (certificates("root.pem")?, certificates("server.pem")?);
+        let trusted = Bundle::of(data)?.roots;
         let mut roots = RootCertStore::empty();
-        root.iter().try_for_each(|root| roots.add(root.clone()))?;
+        trusted.iter().try_for_each(|root| roots.add(root.clone()))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider)).build()?;
         let builder = || {

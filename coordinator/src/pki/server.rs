@@ -26,6 +26,15 @@ pub(super) fn make(folder: &Path, servers: &Signer, names: &[String], now: Offse
     write(&folder.join(CHAIN), &chain, 0o644)
 }
 
+/// The names in the certificate of a data directory.
+///
+/// # Errors
+///
+/// Where it cannot be read.
+pub fn names(data: &Path) -> Result<Vec<String>, PkiError> {
+    Held::read(&data.join("ca").join(CHAIN)).map(|held| held.names)
+}
+
 /// Renews the certificate of a data directory if more than half of its life is over. Returns whether it was.
 ///
 /// # Errors

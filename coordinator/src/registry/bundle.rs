@@ -14,7 +14,7 @@ pub fn write(
     place: &Place,
 ) -> Result<(), PkiError> {
     std::fs::create_dir_all(folder).map_err(|source| PkiError::File { path: folder.to_owned(), source })?;
-    pki::write(&folder.join("ca.pem"), authority.root_pem(), 0o644)?;
+    pki::write(&folder.join("ca.pem"), authority.trusted_pem(), 0o644)?;
     pki::write(&folder.join("agent.pem"), &identity.certificate, 0o644)?;
     pki::write(&folder.join("agent.key"), &identity.key, 0o600)?;
     write_config(folder, endpoint, place)

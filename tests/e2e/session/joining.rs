@@ -75,7 +75,7 @@ pub(super) async fn join(stage: &Stage, join_string: &JoinString, folder: &Path)
 }
 
 /// A connection that asks for this name, with the identity in this file or none.
-async fn dial(stage: &Stage, name: &'static str, identity: Option<&Path>) -> io::Result<Channel> {
+pub(super) async fn dial(stage: &Stage, name: &'static str, identity: Option<&Path>) -> io::Result<Channel> {
     dial_from(stage, name, identity, None, &rustls::version::TLS13).await
 }
 

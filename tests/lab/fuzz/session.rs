@@ -124,7 +124,8 @@ async fn play(data: &Path, tag: u8, frames: &[u8]) {
         2 => request.header("grpc-encoding", "zstd"),
         _ => request,
     };
-    let peer = AgentPeer { agent: AGENT.into(), address: SocketAddr::from(([192, 0, 2, 9], 40_000)) };
+    let peer =
+        AgentPeer { agent: AGENT.into(), address: SocketAddr::from(([192, 0, 2, 9], 40_000)), signer: String::new() };
     let body = Body::new(Full::new(Bytes::copy_from_slice(frames)));
     let request = request.extension(peer).body(body).expect("a request");
     let mut service = ingest.service();

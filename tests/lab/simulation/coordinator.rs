@@ -88,7 +88,7 @@ impl Site {
             // A clone has the certificate of the agent that it was made of.
             let agent = name.replace("clone", "agent").into();
             let mut known = Extensions::new();
-            known.insert(AgentPeer { agent, address });
+            known.insert(AgentPeer { agent, address, signer: String::new() });
             let stream = Wire::new(stream, Arc::clone(&gate));
             async move { Ok((stream, known)) }
         };

@@ -92,7 +92,7 @@ fn the_bound_key_brings_an_agent_back_long_after_its_certificate() {
     let response = stage.enrolment.recover(HERE, &agent.request(&stage, &key())).expect("recovers");
     let leaf = CertificateDer::from(response.certificate_chain_der[0].clone());
     assert_eq!(agent_of(&leaf), Some(agent.name.clone()));
-    assert_eq!(response.trust_bundle_der, [stage.enrolment.authority.root_der().expect("root").to_vec()]);
+    assert_eq!(response.trust_bundle_der, [stage.enrolment.signing().authority.root_der().expect("root").to_vec()]);
     assert_eq!(stage.outcome(), format!("done: agent {}", agent.name));
 }
 

@@ -23,6 +23,7 @@ use std::{
 use faultline_attribution::Timestamp;
 use faultline_proto::{
     clock::Clock,
+    convert,
     enroll::v1::{EnrollRequest, EnrollResponse, RenewResponse, enroll_request::Proof as Shown},
     join::JoinString,
 };
@@ -233,7 +234,8 @@ impl Enrolment {
         });
         kept.map_err(|error| failed(&error))?;
         let (certificate_chain_der, trust_bundle_der) = self.certify(&agent, &asked)?;
-        let response = EnrollResponse { agent: agent.clone(), certificate_chain_der, trust_bundle_der };
+        let server_time = Some(convert::timestamp(self.clock.now_micros()));
+        let response = EnrollResponse { agent: agent.clone(), certificate_chain_der, trust_bundle_der, server_time };
         Ok(Enrolled { agent, is_again, response })
     }
 

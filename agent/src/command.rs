@@ -5,5 +5,7 @@
 
 pub(crate) mod doctor;
 pub(crate) mod join;
+pub(crate) mod leave;
 pub(crate) mod prometheus;
+pub(crate) mod run;
 pub(crate) mod status;

@@ -1,7 +1,7 @@
 //! The agent's configuration file: TOML, nothing unknown, every limit a type that names what is allowed.
 //!
 //! ```toml
-//! [[coordinator]]
+//! [[coordinator]]                 # written by hand for an identity that was issued; without it, whom the agent joined
 //! endpoint = "https://probe.example.org:7443"
 //! server_name = "coordinator"     # default: the endpoint's host
 //! ca = "ca.pem"                   # paths are relative to this file
@@ -16,8 +16,11 @@
 //! max_looks = 15                  # and most of them for a target within ten minutes; 0 forbids them
 //! max_probes_per_second = 50      # runs beyond are skipped and counted, those on request included
 //! max_target_probes_per_minute = 120 # the same for one host and port
+//! [state]                         # optional
+//! folder = "state"                # what joining writes; default: $STATE_DIRECTORY, which the shipped unit sets, else
+//!                                 # /var/lib/faultline-agent for /etc/faultline-agent/agent.toml, else beside this file
 //! [spool]                         # optional
-//! path = "spool"                  # folder; default: state/<of the coordinator> beside this file, or in $STATE_DIRECTORY
+//! path = "spool"                  # folder; default: state/<of the coordinator> in the folder of [state]
 //! in_memory = false               # true: results end with the process
 //! max_bytes = 268435456           # of the file: a day of results without a coordinator
 //! max_memory_bytes = 16777216     # of the spool in memory, or of what waits for the disk
@@ -25,14 +28,17 @@
 //! listen = "127.0.0.1:7445"
 //! modules = "blackbox.yml"        # optional: blackbox_exporter's file, for /probe
 //! [status]                        # optional
-//! socket = "status.sock"          # default: in $RUNTIME_DIRECTORY, which the shipped unit sets, else beside this file
+//! socket = "status.sock"          # default: in $RUNTIME_DIRECTORY, which the shipped unit sets, else /run/faultline-agent
+//!                                 # for /etc/faultline-agent/agent.toml, else beside this file
+//! [control]                       # optional: where join, leave and status reach the daemon
+//! socket = "control.sock"         # default: as above
 //! [machine]                       # optional; what tells this machine from a copy of its disk
 //! id = "/etc/machine-id"
 //! interfaces = "/sys/class/net"
 //! ```
 //!
 //! Rules: an error names file, line, value and what is allowed; relative paths are made absolute at reading, so that a
-//! [`Config`] means the same wherever it goes.
+//! [`Config`] means the same wherever it goes. A [`Config`] has a coordinator; what there is before that is a [`Setup`].
 
 use std::{
     fs, io,
@@ -55,7 +61,11 @@ use crate::{
 };
 
 mod file;
+mod setup;
 mod value;
+
+pub(crate) use self::setup::JOINED;
+pub use self::setup::{SYSTEM_CONFIG, Setup};
 
 /// Everything that an agent must be told.
 #[derive(Clone, Debug)]
@@ -186,7 +196,7 @@ pub enum ConfigError {
         source: Box<toml::de::Error>,
     },
     /// There is not exactly one coordinator.
-    #[error("{}: {count} [[coordinator]] entries: {}", path.display(), if *count == 0 { "one is needed" } else { "several coordinators are not yet supported" })]
+    #[error("{}: {count} [[coordinator]] entries: {}", path.display(), if *count == 0 { "one is needed, or `faultline-agent join`" } else { "several coordinators are not yet supported" })]
     Coordinators {
         /// The file.
         path: PathBuf,
@@ -204,7 +214,7 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads the file.
+    /// Reads the file, and whom the agent joined where it names no coordinator itself.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = read(path)?;
         Self::parse(&String::from_utf8_lossy(&text), path)
@@ -212,25 +222,13 @@ impl Config {
 
     /// Reads the text as if it were the file's.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let file: File = toml::from_str(text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        let base = path.parent().unwrap_or_else(|| Path::new(""));
-        let count = file.coordinator.len();
-        let [coordinator] = <[FileCoordinator; 1]>::try_from(file.coordinator)
-            .map_err(|_| ConfigError::Coordinators { path: path.to_owned(), count })?;
-        Ok(Self {
-            coordinator: coordinator.under(base),
-            vantage: file.vantage.into(),
-            probe: file.probe.under(base)?,
-            policy: file.policy.into(),
-            spool: file.spool.under(base),
-            prometheus: file.prometheus.map(|FilePrometheus { listen, modules }| Prometheus {
-                listen,
-                modules: modules.map(|modules| base.join(modules)),
-            }),
-            status_socket: Some(file.status.under(base)),
-            machine: file.machine.under(base),
-        })
+        let setup = Setup::parse(text, path)?;
+        let coordinator = match setup.coordinator.clone() {
+            Some(coordinator) => Some(coordinator),
+            None => setup.joined()?,
+        };
+        let coordinator = coordinator.ok_or_else(|| ConfigError::Coordinators { path: path.to_owned(), count: 0 })?;
+        Ok(setup.of(coordinator))
     }
 
     /// The part that the prober needs.
@@ -245,6 +243,10 @@ impl Config {
             ..ProbeSettings::new(clock)
         }
     }
+}
+
+fn parse(text: &str, path: &Path) -> Result<File, ConfigError> {
+    toml::from_str(text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {

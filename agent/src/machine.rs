@@ -123,7 +123,7 @@ fn addresses(interfaces: &Path) -> Vec<String> {
 }
 
 /// Where what is kept of the machine lies.
-fn beside(certificate: &Path) -> PathBuf {
+pub(crate) fn beside(certificate: &Path) -> PathBuf {
     let mut name = certificate.as_os_str().to_owned();
     name.push(".machine");
     name.into()

@@ -18,7 +18,7 @@ use std::{
 use anyhow::Context;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use faultline_agent::{
-    Config,
+    Setup,
     once::{self, Transport},
     policy::{Policy, Ports},
     probe::{Observed, Outcome, ProbeSettings, Prober, ResolverChoice, Roots, certificates, path},
@@ -28,7 +28,6 @@ use faultline_proto::{
     convert,
     types::v1::{Addresses, Header, Protocol, assignment::Spec},
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Probes the endpoints that a Faultline coordinator assigns and streams back what it saw.
@@ -36,7 +35,7 @@ use tracing_subscriber::EnvFilter;
 #[command(
     name = "faultline-agent",
     version,
-    before_help = "Example: faultline-agent run --config /etc/faultline/agent.toml"
+    before_help = "Example: faultline-agent run --config /etc/faultline-agent/agent.toml"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -46,27 +45,29 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Probe and report until SIGTERM or SIGINT. `RUST_LOG` sets what is logged to standard error.
-    #[command(before_help = "Example: faultline-agent run --config /etc/faultline/agent.toml")]
-    Run {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-    },
-    /// Become an agent of a coordinator, with a join string from standard input or a file.
+    #[command(before_help = "Example: faultline-agent run --config /etc/faultline-agent/agent.toml")]
+    Run(command::run::RunArgs),
+    /// Become an agent of a coordinator, with a join string from standard input or a file, and wait for the first batch.
     #[command(before_help = "Example: faultline-agent join probe.example.org:7443 <join-string")]
     Join(command::join::JoinArgs),
+    /// Say goodbye to the coordinator and forget it: identity, keys and all results that wait.
+    #[command(before_help = "Example: faultline-agent leave --yes")]
+    Leave(command::leave::LeaveArgs),
+    /// Forget all that makes this machine another than its copies, before an image is taken of it.
+    #[command(before_help = "Example: faultline-agent image-prepare --yes")]
+    ImagePrepare(command::leave::LeaveArgs),
     /// Read the configuration, the roots and the identity, and say what is wrong.
-    #[command(before_help = "Example: faultline-agent check-config /etc/faultline/agent.toml")]
+    #[command(before_help = "Example: faultline-agent check-config /etc/faultline-agent/agent.toml")]
     CheckConfig {
         /// The configuration file.
         #[arg(value_name = "FILE")]
         config: PathBuf,
     },
     /// Ask the running agent how it is: session, assignments, runs, spool and what it finds wrong with itself.
-    #[command(before_help = "Example: faultline-agent status --config /etc/faultline/agent.toml")]
+    #[command(before_help = "Example: faultline-agent status --config /etc/faultline-agent/agent.toml")]
     Status(command::status::StatusArgs),
     /// Look whether this machine can be an agent: clock, DNS, UDP 443, families, limits, identity; and what to do where not.
-    #[command(before_help = "Example: faultline-agent doctor --config /etc/faultline/agent.toml")]
+    #[command(before_help = "Example: faultline-agent doctor --config /etc/faultline-agent/agent.toml")]
     Doctor(command::doctor::DoctorArgs),
     /// Answer Prometheus as `blackbox_exporter` does, from its module file, without a coordinator.
     #[command(before_help = "Example: faultline-agent prometheus --modules /etc/prometheus/blackbox.yml")]
@@ -187,8 +188,10 @@ async fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let done = match cli.command {
-        Command::Run { config } => run(&config).await,
+        Command::Run(args) => command::run::run(args).await,
         Command::Join(args) => command::join::join(args).await,
+        Command::Leave(args) => command::leave::leave(args).await,
+        Command::ImagePrepare(args) => command::leave::image_prepare(args).await,
         Command::CheckConfig { config } => check(&config),
         Command::Status(args) => command::status::status(args).await,
         Command::Doctor(args) => command::doctor::doctor(args).await,
@@ -223,9 +226,11 @@ fn told_once(error: &anyhow::Error) -> String {
 
 fn default_filter(command: &Command) -> &'static str {
     match command {
-        Command::Run { .. } | Command::Prometheus(_) => "info",
+        Command::Run(_) | Command::Prometheus(_) => "info",
         Command::CheckConfig { .. }
         | Command::Join(_)
+        | Command::Leave(_)
+        | Command::ImagePrepare(_)
         | Command::Status(_)
         | Command::Doctor(_)
         | Command::Probe(_)
@@ -233,38 +238,21 @@ fn default_filter(command: &Command) -> &'static str {
     }
 }
 
-async fn run(path: &std::path::Path) -> anyhow::Result<ExitCode> {
-    let config = Config::read(path)?;
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        endpoint = %config.coordinator.endpoint,
-        "starting"
-    );
-    let shutdown = stop_signal(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let agent = faultline_agent::run(config, Clock::system(), shutdown);
-    tokio::select! {
-        ended = agent => ended?,
-        never = notify::keep_alive() => never.context("NOTIFY_SOCKET")?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn stop_signal(mut terminate: Signal, mut interrupt: Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    notify::stopping();
-}
-
 fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
-    let config = Config::read(path)?;
-    faultline_agent::check(&config, Clock::system())?;
+    std::fs::metadata(path).with_context(|| path.display().to_string())?;
+    let setup = Setup::read(path)?;
     let mut out = std::io::stdout().lock();
+    let file = path.display();
+    let Some(coordinator) = setup.joined()? else {
+        writeln!(out, "{file}: fine, not joined: run faultline-agent join")?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let config = setup.of(coordinator);
+    faultline_agent::check(&config, Clock::system())?;
     for unsupported in faultline_agent::unsupported(&config)? {
-        writeln!(out, "{}: {unsupported}", path.display())?;
+        writeln!(out, "{file}: {unsupported}")?;
     }
-    writeln!(out, "{}: fine, reports to {}", path.display(), config.coordinator.endpoint)?;
+    writeln!(out, "{file}: fine, reports to {}", config.coordinator.endpoint)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,9 +5,17 @@
 
 use std::{env, io, os::unix::net::UnixDatagram, time::Duration};
 
-/// Says READY, then feeds the watchdog for ever; returns only an error.
-pub(crate) async fn keep_alive() -> io::Result<()> {
-    send("READY=1")?;
+/// Says READY, and what the service manager shows of it.
+pub(crate) fn ready(status: &str) {
+    // A line of its own is a word of its own.
+    let status: String = status.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_STATUS).collect();
+    if let Err(error) = send(&format!("READY=1\nSTATUS={status}")) {
+        tracing::warn!(%error, "notify");
+    }
+}
+
+/// Feeds the watchdog for ever; returns only an error.
+pub(crate) async fn feed_watchdog() -> io::Result<()> {
     let period = env::var("WATCHDOG_USEC").ok().and_then(|micros| micros.parse().ok()).map(Duration::from_micros);
     let Some(period) = period.filter(|period| !period.is_zero()) else { return std::future::pending().await };
     let mut ticks = tokio::time::interval(period / 2);
@@ -35,3 +43,6 @@ fn send(state: &str) -> io::Result<()> {
     }
     socket.send_to(state.as_bytes(), path).map(drop)
 }
+
+/// Characters of a status: one line of a terminal, or two.
+const MAX_STATUS: usize = 200;

@@ -242,7 +242,7 @@ impl Probing {
                 let mut observed = prober.run(&run.assignment).await;
                 for observed in &mut observed {
                     shared.check.judge(began, &run.assignment, observed);
-                    shared.board().ran(observed);
+                    shared.board().ran_as(&run.assignment, observed);
                 }
                 (id, origin, observed)
             };

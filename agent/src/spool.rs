@@ -28,7 +28,7 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
-pub(crate) use self::open::{FILE, folder};
+pub(crate) use self::open::{FILE, folder, is_own};
 pub use self::{
     handle::{Spool, Stamp},
     ledger::{Doubt, Ledger, Moved, Numbers},

@@ -7,6 +7,7 @@
 //! dead agent left behind is replaced, a living one's socket never. A snapshot is bounded, whatever the coordinator pushed.
 
 mod board;
+mod identity;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,14 @@ use faultline_proto::{clock::Clock, convert, types::v1::Reason};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{board::Board, socket::serve};
+pub(crate) use self::{board::Progress, socket::Listening};
 pub use self::{
+    identity::Identity,
     socket::{AskError, ask},
     text::text,
 };
 use crate::{
+    config,
     run::Shared,
     selfcheck::{ClockError, Readings},
 };
@@ -40,6 +44,9 @@ pub struct Status {
     pub version: String,
     /// Seconds since it started.
     pub uptime_s: u64,
+    /// Who it is; absent while it has not joined.
+    #[serde(default)]
+    pub identity: Option<Identity>,
     /// Its session.
     pub coordinator: Coordinator,
     /// What it was told to do.
@@ -85,6 +92,8 @@ pub struct Coordinator {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Session {
+    /// There is nobody to have one with: the agent has not joined.
+    NotJoined,
     /// There was none yet.
     #[default]
     Connecting,
@@ -180,14 +189,37 @@ pub struct SelfCheck {
 }
 
 impl Status {
-    pub(crate) fn of(shared: &Shared, endpoint: String, clock: Clock) -> Self {
+    /// Of an agent that has not joined. `why` is what came of its attempts, where it makes any by itself.
+    pub(crate) fn not_joined(uptime_s: u64, why: Option<String>) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s,
+            identity: None,
+            coordinator: Coordinator {
+                session: Session::NotJoined,
+                since_s: uptime_s,
+                error: why,
+                ..Board::new().coordinator(String::new())
+            },
+            assignments: Assignments::default(),
+            runs: Runs::default(),
+            spool: Spool::default(),
+            identity_trouble: None,
+            is_other_machine: false,
+            impairments: Vec::new(),
+            self_check: SelfCheck::default(),
+        }
+    }
+
+    pub(crate) fn of(shared: &Shared, coordinator: &config::Coordinator, clock: Clock) -> Self {
         let (readings, impairments) = shared.check.snapshot();
         let pulse = shared.last_pulse();
         let board = shared.board();
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: board.uptime().as_secs(),
-            coordinator: board.coordinator(endpoint),
+            identity: Identity::of(coordinator, clock.now_micros()),
+            coordinator: board.coordinator(identity::place(coordinator)),
             assignments: board.assignments(),
             runs: Runs {
                 made: board.runs().all(),
@@ -201,6 +233,17 @@ impl Status {
             self_check: readings.into(),
             identity_trouble: board.identity_trouble(),
             is_other_machine: board.is_other_machine(),
+        }
+    }
+
+    /// One line on what is not fine, or that it is.
+    pub fn headline(&self) -> String {
+        let error = self.coordinator.error.as_deref().unwrap_or("no session yet");
+        match self.coordinator.session {
+            Session::NotJoined => "not joined: run faultline-agent join".to_owned(),
+            Session::Connecting | Session::Down => format!("not connected: {error}"),
+            Session::Up if self.impairments.is_empty() => "fine".to_owned(),
+            Session::Up => format!("impaired: {}", self.impairments.join(", ")),
         }
     }
 
@@ -263,16 +306,8 @@ fn in_ms(micros: i64) -> f64 {
     micros as f64 / 1_000.0
 }
 
-/// The socket of an agent whose configuration names none: in the folder that the service manager made for it, else beside
-/// its configuration.
-pub(crate) fn default_socket(runtime_directory: Option<&str>, config_folder: &Path) -> PathBuf {
-    service_folder(runtime_directory).unwrap_or_else(|| config_folder.to_owned()).join(SOCKET_NAME)
-}
-
 /// The first of the folders that the service manager made for the agent, as one of its variables has them.
 pub(crate) fn service_folder(variable: Option<&str>) -> Option<PathBuf> {
     // Source: systemd.exec(5): several folders are separated by colons.
     variable.and_then(|folders| folders.split(':').next()).filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
-
-const SOCKET_NAME: &str = "status.sock";

@@ -9,6 +9,7 @@ mod error;
 mod identity;
 mod looks;
 mod outgoing;
+pub(crate) mod reach;
 mod session;
 mod talk;
 #[cfg(test)]

@@ -74,8 +74,13 @@ struct Served {
 
 impl Served {
     fn start(data: &Path, catalog: &Path, more: &[&str]) -> Self {
+        Self::at("127.0.0.1:0", data, catalog, more)
+    }
+
+    /// One whose port for agents is at this address.
+    fn at(agents: &str, data: &Path, catalog: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(built("faultline"))
-            .args(["serve", "--no-ranges-refresh", "--no-claims", "--agents-listen", "127.0.0.1:0"])
+            .args(["serve", "--no-ranges-refresh", "--no-claims", "--agents-listen", agents])
             .args(["--feed-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--data-dir"])
             .arg(data)
             .arg("--catalog")

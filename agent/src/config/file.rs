@@ -20,7 +20,6 @@ use crate::{
     policy::Policy,
     probe::{ResolverChoice, Roots, certificates},
     schedule::{LookLimits, PaceLimits},
-    status::{default_socket, service_folder},
 };
 
 #[derive(Deserialize)]
@@ -38,7 +37,11 @@ pub(super) struct File {
     pub(super) spool: FileSpool,
     pub(super) prometheus: Option<FilePrometheus>,
     #[serde(default)]
-    pub(super) status: FileStatus,
+    pub(super) status: FileSocket,
+    #[serde(default)]
+    pub(super) control: FileSocket,
+    #[serde(default)]
+    pub(super) state: FileState,
     #[serde(default)]
     pub(super) machine: FileMachine,
 }
@@ -173,31 +176,27 @@ pub(super) struct FileSpool {
 }
 
 impl FileSpool {
-    pub(super) fn under(self, base: &Path) -> Spool {
-        let state_directory = std::env::var("STATE_DIRECTORY").ok();
+    pub(super) fn under(self, base: &Path, state: &Path) -> Spool {
         let place = match self.path {
             _ if self.in_memory => SpoolPlace::Memory,
             Some(path) => SpoolPlace::Folder(base.join(path)),
-            None => SpoolPlace::Below(
-                service_folder(state_directory.as_deref()).unwrap_or_else(|| base.to_owned()).join("state"),
-            ),
+            None => SpoolPlace::Below(state.join("state")),
         };
         Spool { place, max_bytes: self.max_bytes.0, max_memory_bytes: self.max_memory_bytes.0 }
     }
 }
 
+/// A socket of the daemon's.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct FileStatus {
-    socket: Option<PathBuf>,
+pub(super) struct FileSocket {
+    pub(super) socket: Option<PathBuf>,
 }
 
-impl FileStatus {
-    pub(super) fn under(self, base: &Path) -> PathBuf {
-        let runtime_directory = std::env::var("RUNTIME_DIRECTORY").ok();
-        let default = || default_socket(runtime_directory.as_deref(), base);
-        self.socket.map_or_else(default, |socket| base.join(socket))
-    }
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct FileState {
+    pub(super) folder: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]

@@ -127,6 +127,52 @@ fn there_is_exactly_one_coordinator() {
     assert!(error.contains("one is needed"), "{error}");
 }
 
+#[test]
+fn who_has_not_joined_is_nobodys_agent_and_who_has_is_the_one_of_the_state_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("agent.toml");
+    let text = "[policy]\nmax_looks = 3\n[state]\nfolder = \"mine\"\n[control]\nsocket = \"orders\"\n";
+    fs::write(&file, text).expect("written");
+    let setup = Setup::read(&file).expect("sound");
+    assert_eq!(setup.control_socket, folder.path().join("orders"));
+    assert!(setup.joined().expect("no error").is_none());
+    let error = Config::read(&file).expect_err("no coordinator").to_string();
+    assert!(error.contains("`faultline-agent join`"), "{error}");
+
+    let state = folder.path().join("mine");
+    fs::create_dir(&state).expect("a folder");
+    fs::write(state.join(JOINED), COORDINATOR).expect("written");
+    let config = Config::read(&file).expect("joined");
+    assert_eq!(config.coordinator.ca, state.join("ca.pem"));
+    assert_eq!((config.policy.looks.of_target, config.spool.place), (3, SpoolPlace::Below(state.join("state"))));
+
+    // What the operator names outranks it.
+    fs::write(&file, COORDINATOR.replace("probe.example.org", "other.example.org")).expect("written");
+    assert_eq!(Config::read(&file).expect("issued").coordinator.server_name, "other.example.org");
+    assert!(Setup::read(&file).expect("sound").joined().expect("no error").is_none(), "its files are missing");
+
+    fs::write(&file, text).expect("written");
+    fs::write(state.join(JOINED), "[[coordinator]]\n").expect("written");
+    let error = setup.joined().expect_err("no endpoint").to_string();
+    assert!(error.contains("joined.toml") && error.contains("line 1"), "{error}");
+}
+
+#[test]
+fn the_systems_configuration_has_the_systems_folders() {
+    // Only where no service manager says otherwise, as in a shell; a missing file is one that says nothing.
+    if std::env::var_os("STATE_DIRECTORY").is_some() || std::env::var_os("RUNTIME_DIRECTORY").is_some() {
+        return;
+    }
+    let setup = Setup::parse("", Path::new(SYSTEM_CONFIG)).expect("sound");
+    assert_eq!(setup.state, Path::new("/var/lib/faultline-agent"));
+    assert_eq!(setup.control_socket, Path::new("/run/faultline-agent/control.sock"));
+    let setup = Setup::read(Path::new("/nonexistent/agent.toml")).expect("nothing said");
+    assert_eq!(
+        (setup.state.as_path(), setup.status_socket.as_path()),
+        (Path::new("/nonexistent"), Path::new("/nonexistent/status.sock"))
+    );
+}
+
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("/etc/faultline/agent.toml"))
 }

@@ -1,13 +1,14 @@
-//! What joining writes: `agent.toml` where there is none, and beside it `ca.pem` and `identity.pem` (key and certificates), or what
-//! the configuration names in their place; beside the identity `identity.pem.bound` (the bound key), and while it joins
-//! `identity.pem.joining` (both keys).
+//! What joining writes: `ca.pem`, `identity.pem` (key and certificates), `identity.pem.bound` (the bound key) and at last `joined.toml`
+//! into the state folder, or what the operator's configuration names in their place; while it joins, `identity.pem.joining` (both
+//! keys).
 //!
-//! Rule: a file that holds a key is 0600 from its first byte; each is replaced whole, or stays as it was.
+//! Rules: a file that holds a key is 0600 from its first byte; each is replaced whole, or stays as it was; an identity that is
+//! replaced stays until the new one counts.
 
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -17,21 +18,24 @@ use rcgen::{KeyPair, PKCS_ED25519};
 use rustls::{crypto::ring::sign::any_supported_type, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 
-use super::{JoinError, Joining, beside};
+use super::{JoinError, Joining};
 use crate::{
-    config::{Config, Coordinator},
-    machine::Places,
+    config::{Coordinator, JOINED, Setup},
+    machine,
+    uplink::valid_until,
 };
 
 /// Characters of a line of PEM. Source: RFC 7468.
 const LINE: usize = 64;
 
-/// Where everything is.
+/// Where everything is, or will be.
 pub(super) struct Files {
-    config: PathBuf,
-    has_config: bool,
     pub(super) coordinator: Coordinator,
-    pub(super) machine: Places,
+    /// The identity that is there, usable or not.
+    before: Option<Coordinator>,
+    /// The state folder; `None` where the operator's configuration says where each file is.
+    state: Option<PathBuf>,
+    pending: PathBuf,
 }
 
 /// The keys of an attempt.
@@ -43,61 +47,65 @@ pub(super) struct Keys {
 }
 
 impl Files {
-    /// As the configuration says, or as the one says that will be made.
-    pub(super) fn of(config: &Path) -> Result<Self, JoinError> {
-        let has_config = config.exists();
-        let (coordinator, machine) = if has_config {
-            let config = Config::read(config)?;
-            (config.coordinator, config.machine)
-        } else {
-            let identity = beside(config, "identity.pem");
-            let coordinator = Coordinator {
-                endpoint: tonic::transport::Uri::default(),
-                server_name: SERVER_NAME.to_owned(),
-                ca: beside(config, "ca.pem"),
-                certificate: identity.clone(),
-                key: identity,
-            };
-            (coordinator, Places::default())
+    /// As the operator's configuration says, or in the state folder.
+    pub(super) fn of(setup: &Setup, joining: &Joining) -> Result<Self, JoinError> {
+        let before = setup.joined()?;
+        if let Some(coordinator) = setup.coordinator.clone() {
+            if coordinator.certificate != coordinator.key {
+                return Err(JoinError::TwoFiles(setup.file.clone()));
+            }
+            if !joining.is_at(&coordinator.endpoint) {
+                let endpoint = coordinator.endpoint.to_string();
+                return Err(JoinError::Configured { file: setup.file.clone(), endpoint });
+            }
+            let pending = joining_key(&coordinator.certificate);
+            return Ok(Self { coordinator, before, state: None, pending });
+        }
+        let state = setup.state.clone();
+        // Beside what is there, so that it stays whole until the new identity is.
+        let suffix = if before.is_some() { format!("-{:08x}", rand::random::<u32>()) } else { String::new() };
+        let identity = state.join(format!("identity{suffix}.pem"));
+        let coordinator = Coordinator {
+            endpoint: joining.endpoint()?,
+            server_name: SERVER_NAME.to_owned(),
+            ca: state.join(format!("ca{suffix}.pem")),
+            certificate: identity.clone(),
+            key: identity,
         };
-        if coordinator.certificate != coordinator.key {
-            return Err(JoinError::TwoFiles(config.to_owned()));
-        }
-        Ok(Self { config: config.to_owned(), has_config, coordinator, machine })
+        let pending = joining_key(&state.join("identity.pem"));
+        Ok(Self { coordinator, before, state: Some(state), pending })
     }
 
-    /// Whether an identity is there that can be used.
-    pub(super) fn is_usable(&self) -> bool {
-        crate::uplink::check(&self.coordinator).is_ok()
+    /// The identity that is there and can be used at this time (seconds since 1970).
+    pub(super) fn usable(&self, now_s: i64) -> Option<&Coordinator> {
+        let is_usable = |coordinator: &&Coordinator| {
+            crate::uplink::check(coordinator).is_ok() && valid_until(coordinator).is_some_and(|until| until > now_s)
+        };
+        self.before.as_ref().filter(is_usable)
     }
 
-    /// Whether the agent can come back by itself.
-    pub(super) fn has_bound_key(&self) -> bool {
-        bound_key(&self.coordinator.certificate).is_some()
-    }
-
-    /// The coordinator, where it is to be found for this attempt.
-    pub(super) fn at(&self, joining: &Joining) -> Coordinator {
-        if self.has_config {
-            return self.coordinator.clone();
-        }
-        Coordinator { endpoint: endpoint(joining).parse().unwrap_or_default(), ..self.coordinator.clone() }
+    /// The identity that is there and whose agent can come back by itself, however long its certificate is over.
+    pub(super) fn recoverable(&self) -> Option<&Coordinator> {
+        let can = |coordinator: &&Coordinator| {
+            crate::uplink::check(coordinator).is_ok() && bound_key(&coordinator.certificate).is_some()
+        };
+        self.before.as_ref().filter(can)
     }
 
     /// The keys of an attempt before this one, or new ones that are on disk.
     pub(super) fn pending_keys(&self) -> Result<Keys, JoinError> {
-        let path = self.pending();
-        if let Some(keys) = fs::read_to_string(&path).ok().and_then(|pem| both(&pem)) {
+        let path = &self.pending;
+        if let Some(keys) = fs::read_to_string(path).ok().and_then(|pem| both(&pem)) {
             return Ok(keys);
         }
         let keys = Keys { key: KeyPair::generate()?, bound: KeyPair::generate_for(&PKCS_ED25519)? };
-        write(&path, &(keys.key.serialize_pem() + &keys.bound.serialize_pem()))?;
+        write(path, &(keys.key.serialize_pem() + &keys.bound.serialize_pem()))?;
         Ok(keys)
     }
 
     pub(super) fn forget_pending_keys(&self) {
         // Those that stay are of no use to anybody: the next attempt would join with them.
-        fs::remove_file(self.pending()).ok();
+        fs::remove_file(&self.pending).ok();
     }
 
     pub(super) fn write_bound_key(&self, key: &KeyPair) -> Result<(), JoinError> {
@@ -112,28 +120,76 @@ impl Files {
         write(&self.coordinator.certificate, identity)
     }
 
-    /// Writes a configuration where there is none.
-    pub(super) fn write_config(&self, joining: &Joining) -> Result<(), JoinError> {
-        if self.has_config {
-            return Ok(());
-        }
-        let endpoint = endpoint(joining);
+    /// Makes the new identity the one that counts, and removes the one before it.
+    pub(super) fn settle(self) -> Result<Coordinator, JoinError> {
+        let Some(state) = self.state else { return Ok(self.coordinator) };
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (endpoint, ca) = (self.coordinator.endpoint.to_string(), name(&self.coordinator.ca));
+        let identity = name(&self.coordinator.certificate);
         let text = format!(
             "# Written by `faultline-agent join`. Paths are relative to this file.\n\n[[coordinator]]\n\
-             endpoint = {endpoint:?}\nserver_name = {SERVER_NAME:?}\nca = \"ca.pem\"\ncertificate = \"identity.pem\"\n\
-             key = \"identity.pem\"\n"
+             endpoint = {:?}\nserver_name = {SERVER_NAME:?}\nca = {ca:?}\ncertificate = {identity:?}\n\
+             key = {identity:?}\n",
+            endpoint.trim_end_matches('/')
         );
-        write(&self.config, &text)
-    }
-
-    fn pending(&self) -> PathBuf {
-        with(&self.coordinator.certificate, ".joining")
+        write(&state.join(JOINED), &text)?;
+        if let Some(before) = self.before {
+            let identity = &before.certificate;
+            for old in [&before.ca, identity, &bound(identity), &machine::beside(identity)] {
+                // One that stays is of no use to anybody, and goes with `leave`.
+                fs::remove_file(old).ok();
+            }
+        }
+        Ok(self.coordinator)
     }
 }
 
-fn endpoint(joining: &Joining) -> String {
-    let host = if joining.host.contains(':') { format!("[{}]", joining.host) } else { joining.host.clone() };
-    format!("https://{host}:{}", joining.port)
+/// Removes the identity: what joining wrote, or what the operator's configuration names. Returns whether there was one.
+pub(crate) fn forget(setup: &Setup) -> Result<bool, JoinError> {
+    if let Some(coordinator) = &setup.coordinator {
+        let mut found = false;
+        let identity = &coordinator.certificate;
+        let beside = [joining_key(identity), bound(identity), machine::beside(identity)];
+        for path in beside.iter().chain([identity, &coordinator.key]) {
+            found |= remove(path)?;
+        }
+        return Ok(found);
+    }
+    let found = remove(&setup.state.join(JOINED))?;
+    let entries = match fs::read_dir(&setup.state) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        Err(source) => return Err(JoinError::File { path: setup.state.clone(), source }),
+    };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_own)) {
+        remove(&entry.path())?;
+    }
+    Ok(found)
+}
+
+/// Whether joining made a file of this name: `ca.pem`, `identity.pem`, those of a replacement (`identity-1234abcd.pem`), and what
+/// lies beside them while it is written (`identity.pem.joining`).
+fn is_own(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("ca").or_else(|| name.strip_prefix("identity")) else { return false };
+    let rest = match rest.strip_prefix('-') {
+        Some(rest) if rest.len() >= 8 && rest.bytes().take(8).all(|c| c.is_ascii_hexdigit()) => &rest[8..],
+        Some(_) => return false,
+        None => rest,
+    };
+    rest == ".pem" || rest.starts_with(".pem.")
+}
+
+/// Whether there was something to remove.
+fn remove(path: &Path) -> Result<bool, JoinError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(JoinError::File { path: path.to_owned(), source }),
+    }
+}
+
+fn joining_key(identity: &Path) -> PathBuf {
+    with(identity, ".joining")
 }
 
 /// The bound key of the agent with this certificate; `None` for one that has none.
@@ -191,7 +247,7 @@ pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
 fn write(path: &Path, text: &str) -> Result<(), JoinError> {
     let fail = |source| JoinError::File { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(fail)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fail)?;
     }
     replace(path, text).map_err(fail)
 }

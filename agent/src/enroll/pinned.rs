@@ -50,18 +50,36 @@ pub(super) fn pin(certificate: &[u8]) -> Option<String> {
     Some(BASE64URL_NOPAD.encode(digest::digest(&digest::SHA256, parsed.public_key().raw).as_ref()))
 }
 
+/// What a handshake ended with that the certificate of the other side was the reason for.
+pub(super) enum Wrong {
+    /// It is of another time than this machine's clock shows.
+    Time(String),
+    /// It is another's.
+    Pin(String),
+}
+
 /// What was wrong with the certificate that a handshake ended with; `None` where it ended with something else.
-pub(super) fn wrong_certificate(error: &io::Error) -> Option<String> {
+pub(super) fn wrong_certificate(error: &io::Error) -> Option<Wrong> {
     let tls = error.get_ref()?;
     let found = tls.downcast_ref::<Error>().or_else(|| tls.source()?.downcast_ref::<Error>())?;
-    match found {
+    if let Error::InvalidCertificate(
+        why @ (CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. }
+        | CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }),
+    ) = found
+    {
+        return Some(Wrong::Time(why.to_string()));
+    }
+    let why = match found {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             Some("its certificate does not end at the pinned root".to_owned())
         }
         Error::InvalidCertificate(why) => Some(why.to_string()),
         Error::NoCertificatesPresented => Some("it shows no certificate".to_owned()),
         _ => None,
-    }
+    };
+    why.map(Wrong::Pin)
 }
 
 /// What the coordinator's certificate must end at.

@@ -111,3 +111,8 @@ fn in_folder(
 /// The store.
 pub(crate) const FILE: &str = "spool.sqlite";
 const MADE: &str = "made";
+
+/// Whether a file of this name is part of a spool.
+pub(crate) fn is_own(name: &str) -> bool {
+    name.starts_with(FILE) || name == MADE
+}

@@ -2,13 +2,11 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
-use faultline_proto::clock::Clock;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -16,7 +14,6 @@ use tokio::{
 };
 
 use super::Status;
-use crate::run::Shared;
 
 /// No status could be had.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +53,7 @@ pub async fn ask(path: &Path) -> Result<Status, AskError> {
 }
 
 /// Answers at the path for ever; where the socket cannot be made, warns and waits.
-pub(crate) async fn serve(path: PathBuf, shared: Arc<Shared>, endpoint: String, clock: Clock) {
+pub(crate) async fn serve(path: PathBuf, snapshot: impl Fn() -> Status) {
     let listening = match Listening::at(path.clone()) {
         Ok(listening) => listening,
         Err(error) => {
@@ -65,15 +62,9 @@ pub(crate) async fn serve(path: PathBuf, shared: Arc<Shared>, endpoint: String, 
         }
     };
     loop {
-        match listening.listener.accept().await {
-            Ok((stream, _)) => {
-                let status = Status::of(&shared, endpoint.clone(), clock);
-                // Whoever does not read loses the connection; the next is served.
-                tokio::time::timeout(DEADLINE, tell(stream, &status)).await.ok();
-            }
-            // Out of files: they come back when probes end.
-            Err(_) => tokio::time::sleep(DEADLINE).await,
-        }
+        let stream = listening.accept().await;
+        // Whoever does not read loses the connection; the next is served.
+        tokio::time::timeout(DEADLINE, tell(stream, &snapshot())).await.ok();
     }
 }
 
@@ -83,14 +74,17 @@ async fn tell(mut stream: UnixStream, status: &Status) -> io::Result<()> {
     stream.shutdown().await
 }
 
-/// A listening socket; its file goes with it.
-struct Listening {
+/// A listening socket for its owner and root alone; its file goes with it.
+pub(crate) struct Listening {
     path: PathBuf,
     listener: UnixListener,
 }
 
 impl Listening {
-    fn at(path: PathBuf) -> io::Result<Self> {
+    pub(crate) fn at(path: PathBuf) -> io::Result<Self> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
         remove_dead(&path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(&path)?)?;
@@ -100,6 +94,17 @@ impl Listening {
         socket.set_nonblocking(true)?;
         let listener = UnixListener::from_std(socket.into())?;
         Ok(Self { path, listener })
+    }
+
+    /// The next who connects.
+    pub(crate) async fn accept(&self) -> UnixStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return stream,
+                // Out of files: they come back when probes end.
+                Err(_) => tokio::time::sleep(DEADLINE).await,
+            }
+        }
     }
 }
 

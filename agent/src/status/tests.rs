@@ -1,6 +1,6 @@
 //! A real daemon's socket, asked as the command asks it.
 
-use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
 use faultline_proto::agent::v1;
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ async fn a_snapshot_tells_what_was_noted_and_is_read_back_whole() {
     assert_eq!((status.runs.made, status.runs.unmeasured["no_ipv6"]), (1, 1));
     assert!(status.self_check.open_files.is_some_and(|files| files > 0));
     stage.shared.board().up();
-    stage.shared.board().acked();
+    stage.shared.board().acked(v1::Lane::Live, 1);
     let status = stage.ask().await.expect("a status");
     let session = (status.coordinator.session, status.coordinator.error.as_deref(), status.coordinator.last_ack_s);
     assert_eq!(session, (Session::Up, None, Some(0)));
@@ -80,14 +80,6 @@ async fn a_dead_agents_socket_is_replaced_and_a_living_ones_is_not() {
     assert_eq!(std::fs::read_to_string(&path).expect("still there"), "mine");
 }
 
-#[test]
-fn the_socket_is_where_the_service_manager_says() {
-    let folder = Path::new("/etc/faultline");
-    assert_eq!(default_socket(Some("/run/a:/run/b"), folder), Path::new("/run/a/status.sock"));
-    assert_eq!(default_socket(Some(""), folder), Path::new("/etc/faultline/status.sock"));
-    assert_eq!(default_socket(None, folder), Path::new("/etc/faultline/status.sock"));
-}
-
 struct Stage {
     path: PathBuf,
     shared: Arc<Shared>,
@@ -106,7 +98,15 @@ impl Stage {
         let shared =
             Arc::new(Shared::new(spool::Spool::memory([0; 16], 1 << 20), Check::new(clock, Starvation::Disowns)));
         let mut daemon = JoinSet::new();
-        daemon.spawn(serve(path.clone(), Arc::clone(&shared), "https://probe.example.org:7443".to_owned(), clock));
+        let coordinator = config::Coordinator {
+            endpoint: "https://probe.example.org:7443".parse().expect("a URI"),
+            server_name: "coordinator".to_owned(),
+            ca: PathBuf::new(),
+            certificate: PathBuf::new(),
+            key: PathBuf::new(),
+        };
+        let told = Arc::clone(&shared);
+        daemon.spawn(serve(path.clone(), move || Status::of(&told, &coordinator, clock)));
         Self { path, shared, daemon, _folder: None }
     }
 

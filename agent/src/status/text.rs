@@ -10,9 +10,22 @@ pub fn text(status: &Status) -> String {
     let mut line = |subject: &str, told: &str| writeln!(lines, "{subject:<13} {told}").ok();
     line("agent", &format!("{}, up {}", status.version, span(status.uptime_s)));
     let coordinator = &status.coordinator;
+    if coordinator.session == Session::NotJoined {
+        line("identity", "not joined: run faultline-agent join");
+        if let Some(why) = &coordinator.error {
+            line("", why);
+        }
+        return lines;
+    }
+    if let Some(identity) = &status.identity {
+        let name = if identity.name.is_empty() { "(no name)" } else { &identity.name };
+        let ends = if identity.is_expired { "EXPIRED" } else { "expires" };
+        let renews = identity.renews_at.as_ref().map(|at| format!("renews from {at}, ")).unwrap_or_default();
+        line("identity", &format!("{name}  {renews}{ends} {}", identity.expires_at));
+    }
     let since = span(coordinator.since_s);
     let session = match coordinator.session {
-        Session::Connecting => format!("not connected yet, for {since}"),
+        Session::NotJoined | Session::Connecting => format!("not connected yet, for {since}"),
         Session::Up => format!("up for {since}"),
         Session::Down => format!("DOWN for {since}, tried again"),
     };

@@ -27,7 +27,8 @@ use x509_parser::{
     prelude::{FromDer, GeneralName},
 };
 
-use crate::{config::Coordinator, probe::dial};
+use super::reach::{Look, reach};
+use crate::config::Coordinator;
 
 /// The agent's certificate, its key or the coordinator's roots cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -129,19 +130,16 @@ impl Dialer {
 
     /// A session with the coordinator, at the first of its addresses that accepts.
     pub(crate) async fn dial(self) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
-        for address in tokio::net::lookup_host((self.host.as_str(), self.port)).await? {
-            match dial(address, self.source).await {
-                Ok(stream) => {
-                    #[cfg(target_os = "linux")]
-                    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(HALF_OPEN))?;
-                    let session = TlsConnector::from(self.config).connect(self.name, stream).await?;
-                    return Ok(TokioIo::new(session));
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        let stream = reach(&self.host, self.port, self.source, Look::First).await.stream?;
+        self.over(stream).await
+    }
+
+    /// A session over this connection.
+    pub(crate) async fn over(self, stream: TcpStream) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(HALF_OPEN))?;
+        let session = TlsConnector::from(self.config).connect(self.name, stream).await?;
+        Ok(TokioIo::new(session))
     }
 }
 

@@ -158,6 +158,7 @@ impl Uplink {
         for refusal in &refused {
             tracing::debug!(slot = refusal.slot, reason = refusal.reason, "assignment refused");
         }
+        self.shared.board().assigned(&accepted);
         self.shared.board().pushed(version, accepted.len(), &refused);
         self.orders.send_modify(|orders| {
             orders.version = version;
@@ -282,7 +283,7 @@ impl<'a> Talk<'a> {
             if let Some(number) = durable(&ack.durable, lane) {
                 self.session.acked(lane, number);
                 self.uplink.shared.spool.ack(lane, number);
-                self.uplink.shared.board().acked();
+                self.uplink.shared.board().acked(lane, number);
             }
         }
         faultline_proto::failpoint::reach("uplink.ack.after");

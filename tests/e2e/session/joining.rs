@@ -9,8 +9,8 @@ use std::{
 };
 
 use faultline_agent::{
-    Config,
-    enroll::{self, JoinError, Joined, Joining},
+    Config, Setup,
+    enroll::{self, Existing, JoinError, Joined, Joining},
 };
 use faultline_coordinator::{
     admin::{self, Answer, Call, Done},
@@ -57,18 +57,29 @@ pub(super) async fn create(stage: &Stage, uses: u32) -> JoinString {
     }
 }
 
-pub(super) fn joining(stage: &Stage, join_string: &JoinString, folder: &Path) -> Joining {
+pub(super) fn joining(stage: &Stage, join_string: &JoinString) -> Joining {
     let address = stage.coordinator.agents_address;
     Joining {
         host: address.ip().to_string(),
         port: address.port(),
         join_string: join_string.clone(),
-        config: folder.join("agent.toml"),
+        existing: Existing::Stays,
     }
 }
 
+/// In a folder without a configuration.
+pub(super) async fn attempt(
+    stage: &Stage,
+    join_string: &JoinString,
+    folder: &Path,
+    clock: Clock,
+) -> Result<Joined, JoinError> {
+    let setup = Setup::read(&folder.join("agent.toml")).expect("nothing said");
+    enroll::join(&setup, &joining(stage, join_string), clock, &mut drop).await
+}
+
 pub(super) async fn join(stage: &Stage, join_string: &JoinString, folder: &Path) -> String {
-    match enroll::join(&joining(stage, join_string, folder), Clock::system()).await.expect("joins") {
+    match attempt(stage, join_string, folder, Clock::system()).await.expect("joins") {
         Joined::As(agent) => agent,
         Joined::Already => panic!("had joined"),
     }
@@ -132,11 +143,11 @@ async fn who_has_joined_opens_a_session_and_joining_again_changes_nothing() {
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&identity).expect("an identity"));
     assert_eq!(mode & 0o777, 0o600);
     let before = std::fs::read(&identity).expect("an identity");
-    let again = enroll::join(&joining(&stage, &join_string, folder.path()), Clock::system()).await;
+    let again = attempt(&stage, &join_string, folder.path(), Clock::system()).await;
     assert_eq!(again.expect("joined"), Joined::Already);
     assert_eq!(std::fs::read(&identity).expect("an identity"), before);
 
-    let config = Config::read(&folder.path().join("agent.toml")).expect("a configuration");
+    let config = Config::parse("", &folder.path().join("agent.toml")).expect("a configuration");
     let (leave, left) = tokio::sync::oneshot::channel::<()>();
     let mut tasks = JoinSet::new();
     tasks.spawn(faultline_agent::run(config, Clock::system(), async move {
@@ -158,9 +169,9 @@ async fn a_coordinator_of_another_root_is_told_nothing() {
     let stage = set_up().await;
     let (folder, join_string) = (tempfile::tempdir().expect("a folder"), create(&stage, 1).await);
     let another = JoinString { pin: "A".repeat(43), ..join_string.clone() };
-    let error = enroll::join(&joining(&stage, &another, folder.path()), Clock::system()).await.expect_err("another");
+    let error = attempt(&stage, &another, folder.path(), Clock::system()).await.expect_err("another");
     assert!(matches!(error, JoinError::Pin { .. }), "{error}");
-    assert!(!folder.path().join("agent.toml").exists());
+    assert!(!folder.path().join("joined.toml").exists());
     join(&stage, &join_string, folder.path()).await;
     stage.coordinator.stop().await;
 }
@@ -170,11 +181,11 @@ async fn a_refusal_says_no_more_than_may_be_known() {
     let stage = set_up().await;
     let (folder, join_string) = (tempfile::tempdir().expect("a folder"), create(&stage, 1).await);
     let wrong = JoinString { secret: "A".repeat(43), ..join_string.clone() };
-    let error = enroll::join(&joining(&stage, &wrong, folder.path()), Clock::system()).await.expect_err("refused");
+    let error = attempt(&stage, &wrong, folder.path(), Clock::system()).await.expect_err("refused");
     assert_eq!(error.to_string(), "the coordinator refused: no such join string");
     join(&stage, &join_string, folder.path()).await;
     let late = tempfile::tempdir().expect("a folder");
-    let error = enroll::join(&joining(&stage, &join_string, late.path()), Clock::system()).await.expect_err("refused");
+    let error = attempt(&stage, &join_string, late.path(), Clock::system()).await.expect_err("refused");
     assert!(error.to_string().contains("was good for 1 agents"), "{error}");
     stage.coordinator.stop().await;
 }

@@ -6,11 +6,7 @@ use std::{
     sync::atomic::{AtomicI64, AtomicU8, Ordering},
 };
 
-use faultline_agent::{
-    Config,
-    enroll::{self, Joined},
-    status,
-};
+use faultline_agent::{Config, enroll::Joined, status};
 use faultline_attribution::{SessionState, Timestamp};
 use faultline_coordinator::{
     admin::{self, Answer, Call, RevokeToken, Stand, audit::Audit},
@@ -33,7 +29,7 @@ use tokio::sync::oneshot;
 use tonic::transport::Channel;
 
 use super::{
-    joining::{bare, create, csr, dial_from, join, joining, set_up_at},
+    joining::{attempt, bare, create, csr, dial_from, join, set_up_at},
     *,
 };
 
@@ -169,10 +165,10 @@ async fn an_agent_that_was_off_for_a_year_comes_back_at_its_next_start_and_its_j
     admin::ask(stage.data.path(), &Call::RevokeToken(RevokeToken { id: join_string.id.clone(), with_agents: false }))
         .await
         .expect("revoked");
-    let again = enroll::join(&joining(&stage, &join_string, folder.path()), time.clock).await;
+    let again = attempt(&stage, &join_string, folder.path(), time.clock).await;
     assert_eq!(again.expect("an identity beats a join string"), Joined::Already);
     time.pass(DAY * 300);
-    let again = enroll::join(&joining(&stage, &join_string, folder.path()), time.clock).await;
+    let again = attempt(&stage, &join_string, folder.path(), time.clock).await;
     assert_eq!((again.expect("recovers"), recoveries(&stage, &agent)), (Joined::Already, 1));
     time.pass(DAY * 40);
     let running = Running::start(folder.path(), time.clock);

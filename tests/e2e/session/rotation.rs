@@ -8,7 +8,7 @@ use faultline_coordinator::{
 use faultline_proto::join::SERVER_NAME;
 
 use super::{
-    joining::{create, dial, join, joining, set_up},
+    joining::{attempt, create, dial, join, set_up},
     *,
 };
 
@@ -65,7 +65,7 @@ async fn the_authority_rotates_under_an_agent_that_notices_nothing_and_old_certi
 
     assert_eq!(go_on(data).await.phase, Phase::Switched);
     let late = tempfile::tempdir().expect("a folder");
-    let pinned = enroll::join(&joining(&stage, &join_string, late.path()), Clock::system()).await;
+    let pinned = attempt(&stage, &join_string, late.path(), Clock::system()).await;
     assert!(matches!(pinned, Err(enroll::JoinError::Pin { .. })), "it pins the former root: {pinned:?}");
     let fresh = create(&stage, 1).await;
     let newcomer = join(&stage, &fresh, late.path()).await;

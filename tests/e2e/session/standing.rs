@@ -1,6 +1,9 @@
 //! How agents stand: put aside, approved, revoked and deleted by operators, over the admin socket, while they are connected.
 
-use faultline_agent::enroll::{self, Joined, Joining};
+use faultline_agent::{
+    Setup,
+    enroll::{self, Existing, Joined, Joining},
+};
 use faultline_attribution::{IncidentId, State as IncidentState, Timestamp};
 use faultline_coordinator::{
     admin::{self, Answer, Call, Done, RevokeToken, Stand, Why, audit::Audit},
@@ -127,9 +130,10 @@ async fn a_join_string_may_ask_for_approval_and_can_be_taken_back_with_who_joine
     let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
     let mut names = Vec::new();
     for folder in &folders {
-        let (host, port, config) = (address.ip().to_string(), address.port(), folder.path().join("agent.toml"));
-        let joining = Joining { host, port, join_string: join_string.clone(), config };
-        match enroll::join(&joining, Clock::system()).await.expect("joins") {
+        let (host, port) = (address.ip().to_string(), address.port());
+        let joining = Joining { host, port, join_string: join_string.clone(), existing: Existing::Stays };
+        let setup = Setup::read(&folder.path().join("agent.toml")).expect("nothing said");
+        match enroll::join(&setup, &joining, Clock::system(), &mut drop).await.expect("joins") {
             Joined::As(agent) => names.push(agent),
             Joined::Already => panic!("had joined"),
         }

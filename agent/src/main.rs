@@ -84,6 +84,13 @@ enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages: for packages.
+    #[command(hide = true, before_help = "Example: faultline-agent man /usr/local/share/man/man1")]
+    Man {
+        /// Folder that is there.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -198,6 +205,9 @@ async fn main() -> ExitCode {
         Command::Prometheus(args) => command::prometheus::prometheus(args).await,
         Command::Probe(args) => probe(args).await,
         Command::Completions { shell } => complete(shell),
+        Command::Man { folder } => clap_mangen::generate_to(Cli::command(), &folder)
+            .with_context(|| format!("cannot write to {}", folder.display()))
+            .map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         writeln!(std::io::stderr(), "faultline-agent: {}", told_once(&error)).ok();
@@ -234,7 +244,8 @@ fn default_filter(command: &Command) -> &'static str {
         | Command::Status(_)
         | Command::Doctor(_)
         | Command::Probe(_)
-        | Command::Completions { .. } => "off",
+        | Command::Completions { .. }
+        | Command::Man { .. } => "off",
     }
 }
 

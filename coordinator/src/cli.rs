@@ -17,6 +17,7 @@ mod history;
 mod incident;
 mod init;
 mod log;
+mod manual;
 mod measure;
 mod only;
 mod page;
@@ -168,6 +169,9 @@ enum Command {
     Webhook(webhook::Webhook),
     /// Print what a shell needs to complete commands and options
     Completions(completions::Completions),
+    /// Write the manual pages: for packages
+    #[command(hide = true)]
+    Man(manual::Man),
 }
 
 /// Where the data directory is.
@@ -267,6 +271,7 @@ pub fn main() -> ExitCode {
         Command::Snapshot(command) => command.run(),
         Command::Webhook(command) => command.run(),
         Command::Completions(completions) => completions.run(command()),
+        Command::Man(man) => man.run(command()),
     };
     match result {
         Ok(code) => code,

@@ -2,7 +2,7 @@
 printed as not run. Each check can fail: a chart is rendered with what it uses of Helm's language and nothing else, so that a
 template with more of it is refused and not guessed.
 
-Usage: packages.py DEPLOY ROOT-WITH-CLOUD-INIT
+Usage: packages.py DEPLOY ROOT-WITH-CLOUD-INIT ROOT-WITH-UNPACKED-PACKAGES
 """
 
 import json
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import hcl2
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 YAMLLINT = "{extends: default, rules: {line-length: {max: 170}, braces: {max-spaces-inside: 1}, document-start: disable, comments: {require-starting-space: false}}}"
 MODULE_FILES = ["main.tf", "outputs.tf", "variables.tf", "versions.tf"]
@@ -239,8 +241,33 @@ def compose(deploy):
     print("not run: docker compose config and up (no docker daemon here)")
 
 
+def bills_of_materials(root):
+    """Each package tells of every crate in its program what Cargo knows. A few more are told: Cargo's metadata also name crates of
+    features that are off."""
+    for package, crate in (("faultline", "faultline-coordinator"), ("faultline-agent", "faultline-agent")):
+        text = (root / f"usr/share/doc/{package}/{package}.cdx.json").read_text()
+        if wrong := JsonStrictValidator(SchemaVersion.V1_5).validate_str(text):
+            fail(f"{package}.cdx.json: {wrong}")
+        if os.getcwd() in text:
+            fail(f"{package}.cdx.json tells where it was built")
+        bill = json.loads(text)
+        parts = [bill["metadata"]["component"], *bill["components"]]
+        for part in parts:
+            if not part.get("licenses") or not all(licence.get("expression") for licence in part["licenses"]):
+                fail(f"{package}.cdx.json: no licence of {part['name']}")
+            if part["bom-ref"].startswith("registry+") and not part.get("hashes"):
+                fail(f"{package}.cdx.json: no hash of {part['name']}")
+        told = {(part["name"], part["version"]) for part in bill["components"]}
+        tree = run(["cargo", "tree", "--locked", "--package", crate, "--edges", "normal", "--prefix", "none", "--format", "{p}"], "cargo tree")
+        linked = {(line.split()[0], line.split()[1].removeprefix("v")) for line in tree.splitlines()} - {(crate, parts[0]["version"])}
+        if parts[0]["name"] != package or linked - told or not 100 < len(linked) <= len(told) < 1.2 * len(linked):
+            fail(f"{package}.cdx.json is of {parts[0]['name']}; too much {told - linked}, too little {linked - told}")
+        passed(f"{package}.cdx.json names all {len(linked)} crates of the program and {len(told - linked)} more, with version, hash and licence")
+
+
 def main():
-    deploy, root = Path(sys.argv[1]), Path(sys.argv[2])
+    deploy, root, unpacked = map(Path, sys.argv[1:])
+    bills_of_materials(unpacked)
     yaml_is_clean(deploy)
     cloud_init(deploy, root)
     terraform(deploy)

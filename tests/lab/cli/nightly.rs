@@ -1,11 +1,11 @@
-//! `faultline-lab nightly`: what does not fit into CI: every scenario on seeds that nobody has seen, quiet days,
-//! thousands of runs of the simulation, and kills.
+//! `faultline-lab nightly`: what does not fit into CI: every scenario on seeds that nobody has seen, quiet days, mutated
+//! inputs for longer, thousands of runs of the simulation, and kills.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser};
 
-use super::{chaos::Chaos, quiet::Quiet, say, score::Score, simulate::Simulate};
+use super::{chaos::Chaos, fuzz::Fuzz, quiet::Quiet, say, score::Score, simulate::Simulate};
 
 /// Seeds below this are those of CI and of figures; a night takes its own above.
 const FRESH_FROM: u64 = 1_000_000;
@@ -24,6 +24,9 @@ pub(crate) struct Nightly {
     /// Quiet days
     #[arg(long, default_value_t = 2)]
     days: u64,
+    /// How long each target of `fuzz` is fuzzed
+    #[arg(long, default_value_t = 60)]
+    fuzz_seconds: u64,
     /// Runs of the deterministic simulation
     #[arg(long, default_value_t = 3000)]
     simulations: u64,
@@ -71,12 +74,17 @@ impl Nightly {
             Ok(alone) => alone.command.main(),
             Err(error) => return usage(&error),
         };
+        let words = ["fuzz".to_owned(), format!("--seed={first}"), format!("--seconds={}", self.fuzz_seconds)];
+        let fuzzed = match Alone::<Fuzz>::try_parse_from(words) {
+            Ok(alone) => alone.command.main(),
+            Err(error) => return usage(&error),
+        };
         let words = ["simulate".to_owned(), format!("--first-seed={first}"), format!("--seeds={}", self.simulations)];
         let simulated = match Alone::<Simulate>::try_parse_from(words) {
             Ok(alone) => alone.command.main(),
             Err(error) => return usage(&error),
         };
-        let mut ended = vec![score, quiet, simulated];
+        let mut ended = vec![score, quiet, fuzzed, simulated];
         if let Some(programs) = &self.programs {
             let programs = format!("--programs={}", programs.display());
             let words = ["chaos".to_owned(), format!("--seed={first}"), format!("--kills={}", self.kills), programs];

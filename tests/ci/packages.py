@@ -193,6 +193,7 @@ def chart(deploy):
     used = set()
     for host_network in (True, False):
         values["hostNetwork"] = host_network
+        values["join"]["coordinator"] = "probe.example.org:7443" if host_network else ""
         text = rendered((folder / "templates/statefulset.yaml").read_text(), "fra", values, used)
         made = yaml.safe_load(text)
         pod = made["spec"]["template"]
@@ -208,6 +209,8 @@ def chart(deploy):
             "a root that is only read": container["securityContext"]["readOnlyRootFilesystem"] is True,
             "volumes that there are": {mount["name"] for mount in container["volumeMounts"]}
             == {volume["name"] for volume in spec["volumes"]} | {claim["metadata"]["name"] for claim in made["spec"]["volumeClaimTemplates"]},
+            "a join string in a file, where it shall join": (container.get("env"), "join" in {volume["name"] for volume in spec["volumes"]})
+            == (([{"name": "FAULTLINE_JOIN", "value": "probe.example.org:7443"}], True) if host_network else (None, False)),
             "a claim": len(made["spec"]["volumeClaimTemplates"]) == 1,
         }
         for what, is_so in holds.items():
@@ -222,7 +225,7 @@ def chart(deploy):
 
 def compose(deploy):
     made = yaml.safe_load((deploy / "compose/compose.yaml").read_text())
-    known = {"image", "network_mode", "read_only", "cap_drop", "security_opt", "restart", "mem_limit", "tmpfs", "volumes"}
+    known = {"image", "network_mode", "read_only", "cap_drop", "security_opt", "restart", "mem_limit", "tmpfs", "volumes", "environment", "secrets"}
     for service, body in made["services"].items():
         dockerfile = (deploy / f"container/Dockerfile.{service}").read_text()
         inside = set(json.loads(re.search(r"^VOLUME (.*)$", dockerfile, re.M)[1]))
@@ -232,6 +235,8 @@ def compose(deploy):
             fail(f"{service}: options that nobody looked at: {body.keys() - known}")
         if body["image"] != program or not inside <= mounted:
             fail(f"{service}: image {body['image']} for {program}, mounts {mounted} for {inside}")
+        if not set(body.get("secrets", [])) <= made.get("secrets", {}).keys():
+            fail(f"{service}: secrets that are not declared")
         if body["read_only"] is not True or body["cap_drop"] != ["ALL"]:
             fail(f"{service}: not locked in")
         named = {volume.split(":")[0] for volume in body["volumes"] if not volume.startswith("./")}

@@ -25,8 +25,14 @@ pub(super) enum Agent {
     /// Let agents count that wait for it, or were quarantined
     Approve(stand::Approve),
     /// Let what agents measure not count; they stay connected, and it is stored
+    #[command(
+        before_help = "Example:\n  faultline agent quarantine fra-1 --reason \"its provider moves it this week\""
+    )]
     Quarantine(stand::PutAside),
     /// Put agents out for ever; their names stay taken
+    #[command(
+        before_help = "Example:\n  faultline agent revoke fra-2 --reason \"its disk was stolen\" --distrust-since 2026-11-20T00:00:00Z"
+    )]
     Revoke(stand::PutAside),
     /// Take agents out of the registry; their machines may join again
     Delete(stand::Delete),

@@ -22,8 +22,7 @@ pub(in crate::cli) struct Approve {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Example:\n  faultline agent quarantine fra-1 --reason \"its provider moves it this week\"\n  faultline agent revoke fra-2 --reason \"its disk was stolen\" --distrust-since 2026-11-20T00:00:00Z",
-    after_help = "A quarantined agent stays connected, and can be approved again. A revoked one is put out at once and stops trying; it can only be deleted. Verdicts that do not hold without what it measured since the instant of --distrust-since are taken back in public: `faultline audit tail` says which."
+    after_help = "A quarantined agent stays connected, and can be approved again. A revoked one is put out at once and stops trying; it can only be deleted. Verdicts that do not hold without what it measured since the instant of --distrust-since are taken back in public: `faultline audit tail` says which.\n\nExit codes: 0 done; 1 refused, or no coordinator runs; 2 wrong usage"
 )]
 pub(in crate::cli) struct PutAside {
     #[command(flatten)]

@@ -18,11 +18,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    PkiError, read,
-    rotation::{self, Bundle},
-    server,
-};
+use super::{Authority, PkiError, read, rotation::Bundle, server};
 
 /// How often it is looked whether the certificate is due.
 const LOOK: Duration = Duration::from_hours(1);
@@ -76,7 +72,8 @@ impl AgentPort {
     ///
     /// Where a file of it cannot be read or does not fit the others.
     pub fn open(data: &Path, clock: Clock) -> Result<Self, PkiError> {
-        rotation::settle(data)?;
+        // Where there is none, it says what to do.
+        Authority::open(data)?;
         server::renew(data, clock.now_micros())?;
         Ok(Self { data: data.to_owned(), clock, sides: RwLock::new(Sides::read(data, clock)?) })
     }

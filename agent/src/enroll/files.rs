@@ -63,7 +63,8 @@ impl Files {
         }
         let state = setup.state.clone();
         // Beside what is there, so that it stays whole until the new identity is.
-        let suffix = if before.is_some() { format!("-{:08x}", rand::random::<u32>()) } else { String::new() };
+        let is_first = |before: &Coordinator| before.certificate == state.join("identity.pem");
+        let suffix = if before.as_ref().is_some_and(is_first) { "-00000001" } else { "" };
         let identity = state.join(format!("identity{suffix}.pem"));
         let coordinator = Coordinator {
             endpoint: joining.endpoint()?,

@@ -3,7 +3,7 @@
 //! Three steps, each when all agents are ready for it. *Prepared*: the next authority lies in `ca/next`, and agents are told to
 //! trust both roots. *Switched*: it signs, from `ca`, and the former lies in `ca.old`; agents are told to renew, and certificates
 //! of both are good. *Steady* again: the former is gone. Rules: which step it is follows from what is there, and a switch is one
-//! rename after another, of which [`settle`] completes the second; nobody is told to trust what was not prepared here.
+//! rename after another, of which the next start completes the second; nobody is told to trust what was not prepared here.
 
 use std::{
     fs, io,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use faultline_agent::{Config, status};
+use faultline_agent::status;
 use faultline_coordinator::{
     admin::{self, Answer, Call, Stand},
     enroll::machines::Machines,
@@ -12,7 +12,7 @@ use faultline_proto::agent::v1::{Standing, StandingNotice};
 
 use super::{
     joining::{create, join, set_up},
-    recovery::{Running, until, until_up},
+    recovery::{Running, config_in, until, until_up},
     *,
 };
 
@@ -175,13 +175,12 @@ async fn two_machines_from_one_image_both_say_why_they_do_not_count() {
     let interface = second.path().join("net/eth0");
     std::fs::create_dir_all(interface.join("device")).expect("made");
     std::fs::write(interface.join("address"), "52:54:00:12:34:56\n").expect("written");
-    let config = std::fs::read_to_string(second.path().join("agent.toml")).expect("read");
-    std::fs::write(second.path().join("agent.toml"), config + "\n[machine]\ninterfaces = \"net\"\n").expect("written");
+    std::fs::write(second.path().join("agent.toml"), "[machine]\ninterfaces = \"net\"\n").expect("written");
 
     let both = [first.path(), second.path()].map(|folder| Running::start(folder, Clock::system()));
     let began = Instant::now();
     for (n, folder) in [first.path(), second.path()].into_iter().enumerate() {
-        let config = Config::read(&folder.join("agent.toml")).expect("a configuration");
+        let config = config_in(folder);
         let socket: PathBuf = config.status_socket.expect("a socket");
         loop {
             assert!(began.elapsed() < Duration::from_mins(3), "machine {n} does not say why");

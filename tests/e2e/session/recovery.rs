@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicI64, AtomicU8, Ordering},
 };
 
-use faultline_agent::{Config, enroll::Joined, status};
+use faultline_agent::{Config, Setup, enroll::Joined, status};
 use faultline_attribution::{SessionState, Timestamp};
 use faultline_coordinator::{
     admin::{self, Answer, Call, RevokeToken, Stand, audit::Audit},
@@ -57,6 +57,12 @@ impl Time {
     }
 }
 
+/// The configuration of the agent that joined in this folder.
+pub(super) fn config_in(folder: &Path) -> Config {
+    let setup = Setup::read(&folder.join("agent.toml")).expect("a configuration, or none");
+    setup.of(setup.joined().expect("reads").expect("it has joined"))
+}
+
 /// An agent that runs in this process.
 pub(super) struct Running {
     tasks: JoinSet<Result<(), faultline_agent::AgentError>>,
@@ -65,7 +71,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn start(folder: &Path, clock: Clock) -> Self {
-        let config = Config::read(&folder.join("agent.toml")).expect("a configuration");
+        let config = config_in(folder);
         let (leave, left) = oneshot::channel::<()>();
         let mut tasks = JoinSet::new();
         tasks.spawn(faultline_agent::run(config, clock, async move {
@@ -206,7 +212,7 @@ async fn an_agent_that_may_not_recover_says_why_and_comes_back_once_it_is_approv
     assert!(machines.change(&agent, recover).expect("kept"), "as often as it may");
     time.pass(DAY * 10);
     let running = Running::start(folder.path(), time.clock);
-    let config = Config::read(&folder.path().join("agent.toml")).expect("a configuration");
+    let config = config_in(folder.path());
     let socket = config.status_socket.expect("a socket");
     let began = Instant::now();
     let trouble = loop {

@@ -1,6 +1,6 @@
 //! Another certificate authority in the place of the one that signs, under agents that are connected.
 
-use faultline_agent::{Config, enroll};
+use faultline_agent::enroll;
 use faultline_coordinator::{
     admin::{self, Answer, Ca, Call, Done, Rotation},
     pki::rotation::Phase,
@@ -9,6 +9,7 @@ use faultline_proto::join::SERVER_NAME;
 
 use super::{
     joining::{attempt, create, dial, join, set_up},
+    recovery::config_in,
     *,
 };
 
@@ -42,7 +43,7 @@ async fn the_authority_rotates_under_an_agent_that_notices_nothing_and_old_certi
     let agent = join(&stage, &join_string, folder.path()).await;
     // A second one never comes: it is waited for, and named.
     let absent = join(&stage, &join_string, former.path()).await;
-    let config = Config::read(&folder.path().join("agent.toml")).expect("a configuration");
+    let config = config_in(folder.path());
     let (leave, left) = tokio::sync::oneshot::channel::<()>();
     let mut tasks = JoinSet::new();
     tasks.spawn(faultline_agent::run(config, Clock::system(), async move { drop(left.await) }));

@@ -1,12 +1,14 @@
 //! Standings of agents: what the registry says, what the log knows of it, and what sessions are told.
 //!
 //! Rules: the registry is first, then whoever is connected, then the log, so that somebody who is revoked is out at once,
-//! whatever the log can take; what the log does not know yet it is told before the agent's next session, and at the start.
+//! whatever the log can take; what the log does not know yet it is told before the agent's next session, and at the start. The
+//! registry is read and written in place, as everything that a session does: its files are small, and the order of things is that
+//! of a simulation.
 
 use std::{collections::BTreeMap, io};
 
 use faultline_attribution::{AgentId, Timestamp};
-use tokio::{sync::watch, task};
+use tokio::sync::watch;
 
 use super::{Ingest, presence::Presence};
 use crate::{
@@ -36,9 +38,8 @@ impl Ingest {
     /// # Errors
     ///
     /// Where that cannot be told at the moment.
-    pub async fn standing(&self, agent: &AgentId) -> io::Result<Standing> {
-        let (registry, agent) = (self.registry.clone(), agent.clone());
-        task::spawn_blocking(move || registry.standing(agent.as_str())).await.map_err(io::Error::other)?
+    pub fn standing(&self, agent: &AgentId) -> io::Result<Standing> {
+        self.registry.standing(agent.as_str())
     }
 
     /// Lets an agent stand so from now on.
@@ -47,10 +48,7 @@ impl Ingest {
     ///
     /// When it does not, or only the log does not know of it yet.
     pub async fn stand(&self, agent: &AgentId, standing: Standing) -> Result<(), StandError> {
-        let (registry, name, kept) = (self.registry.clone(), agent.clone(), standing.clone());
-        let kept =
-            task::spawn_blocking(move || registry.stand(name.as_str(), &kept)).await.map_err(io::Error::other)?;
-        kept?;
+        self.registry.stand(agent.as_str(), &standing)?;
         tracing::info!(%agent, standing = standing.state.word(), reason = standing.reason, "agent stands anew");
         Ok(self.record_standing(agent, standing).await?)
     }
@@ -83,7 +81,7 @@ impl Ingest {
 
     /// How an agent stands as the registry says; from here on the log knows, and the receiver hears of each change.
     pub(super) async fn take_standing(&self, agent: &AgentId) -> Result<watch::Receiver<Standing>, StandError> {
-        let standing = self.standing(agent).await?;
+        let standing = self.standing(agent)?;
         let known = self.known_standing(agent);
         let is_news = !is_same(&known.borrow(), &standing);
         if is_news {

@@ -26,7 +26,7 @@ impl Desk {
             return Err(Refused::new(Why::Malformed, message));
         }
         let id = AgentId::from(agent.as_str());
-        let standing = self.ingest.standing(&id).await.map_err(|error| failed(&error.into()))?;
+        let standing = self.ingest.standing(&id).map_err(|error| failed(&error.into()))?;
         let before = standing.state;
         may(&agent, &standing, state, distrust_since.is_some())?;
         let mut next = Standing { distrust_since, ..Standing::new(state, self.now(), &reason) };
@@ -51,7 +51,7 @@ impl Desk {
         let mut with_agents = Vec::new();
         for agent in &agents {
             let known = AgentId::from(agent.as_str());
-            let standing = self.ingest.standing(&known).await.map_err(|error| failed(&error.into()))?;
+            let standing = self.ingest.standing(&known).map_err(|error| failed(&error.into()))?;
             if may(agent, &standing, State::Revoked, false).is_ok() {
                 let revoked = Standing::new(State::Revoked, self.now(), &reason);
                 self.ingest.stand(&known, revoked).await.map_err(|error| failed(&error))?;

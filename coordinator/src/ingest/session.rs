@@ -8,6 +8,7 @@
 
 mod refusals;
 mod store;
+mod tell;
 
 use std::{
     pin::Pin,
@@ -20,8 +21,8 @@ use faultline_attribution::{AgentId, SessionState, Timestamp};
 use faultline_proto::{
     PROTOCOL,
     agent::v1::{
-        self as wire, BatchAck, Drain, Goodbye, Heartbeat, HeartbeatAck, Lane, LaneCursor, Limits, SessionResponse,
-        StandingNotice, TrustBundle, Welcome, session_response::Message as Reply,
+        BatchAck, Drain, Goodbye, Heartbeat, HeartbeatAck, Lane, LaneCursor, Limits, SessionResponse, Welcome,
+        session_response::Message as Reply,
     },
     convert,
 };
@@ -36,32 +37,24 @@ use tonic::{Code, Request, Status, Streaming};
 
 use self::refusals::{check, malformed, no_standing, not_allowed, superseded, unavailable, unknown};
 use super::{
-    BUDGET_UNIT, HEARTBEAT, Ingest, MAX_CREDIT, Trust, admit,
+    BUDGET_UNIT, HEARTBEAT, Ingest, MAX_CREDIT, admit,
     clones::Arrival,
     listener::AgentPeer,
-    presence::{Presence, Told},
+    presence::Presence,
     service::{Heard, Said},
 };
 use crate::{
     log::Admission,
     record::{Record, RecordKind},
     refusal,
-    registry::standing::{Standing, State},
     rpc::life::Leaving,
 };
 
 /// Hello must come within this.
 const HELLO: Duration = Duration::from_secs(10);
 
-/// How often the registry is asked how the agent stands: somebody may have changed its files. Source: half of what the fault table of the design notes
-/// allows.
-const REGISTRY: Duration = Duration::from_secs(30);
-
 /// After Drain an agent has this long to say goodbye.
 const DRAIN: Duration = Duration::from_secs(2);
-
-/// The log has this long to note that an agent was put out, which does not wait for it.
-const PUT_OUT: Duration = Duration::from_millis(500);
 
 /// Replies that wait for the agent to read them; beyond that its batches wait, and only its.
 const REPLIES: usize = 16;
@@ -289,53 +282,6 @@ impl<'a> Session<'a> {
         self.record(SessionState::Goodbye).await
     }
 
-    /// Tells an agent that trusts other roots which to trust, and to renew when another signs.
-    async fn watch_trust(&self, mut trust: watch::Receiver<Trust>) -> Result<(), Status> {
-        loop {
-            let Trust { bundle, is_turned } = trust.borrow_and_update().clone();
-            let mut told = Told::default();
-            self.note(|presence| told.clone_from(&presence.told));
-            let is_due = is_turned && told.signer != bundle.signer;
-            // One that says nothing of what it trusts cannot be told.
-            if !told.trust_bundle.is_empty() && (told.trust_bundle != bundle.digest || is_due) {
-                let roots_der = bundle.roots.iter().map(|root| root.to_vec()).collect();
-                self.reply(Reply::TrustBundle(TrustBundle { roots_der, renew: is_due })).await?;
-            }
-            if trust.changed().await.is_err() {
-                future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// Tells the agent how it stands, as long as it may be here.
-    async fn watch_standing(&self, mut standing: watch::Receiver<Standing>) -> Result<(), Status> {
-        let mut told = State::Active;
-        loop {
-            let now = standing.borrow_and_update().clone();
-            if let Err(refused) = not_allowed(&self.agent, &now) {
-                let departed = time::timeout(PUT_OUT, self.depart()).await;
-                if departed.is_err() {
-                    tracing::warn!(agent = %self.agent, "put out before the log could note it");
-                }
-                return Err(refused);
-            }
-            if now.state != told {
-                told = now.state;
-                self.reply(Reply::StandingNotice(notice(&now))).await?;
-            }
-            tokio::select! {
-                // The agent's presence, which holds the other end, is never forgotten.
-                _ = standing.changed() => {}
-                () = self.ingest.clock.sleep(REGISTRY) => {
-                    // What cannot be told ends no session.
-                    if let Err(error) = self.ingest.take_standing(&self.agent).await {
-                        tracing::warn!(agent = %self.agent, %error, "how an agent stands cannot be told");
-                    }
-                }
-            }
-        }
-    }
-
     async fn durable(&self, lane: i32) -> Result<LaneCursor, Status> {
         let stored = u8::try_from(lane).unwrap_or_default();
         let number = self.ingest.log.admitted(self.agent.as_str(), &self.incarnation, stored).await;
@@ -392,17 +338,6 @@ impl<'a> Session<'a> {
         time::sleep(DRAIN).await;
         Ok(())
     }
-}
-
-/// What an agent is told of how it stands.
-fn notice(standing: &Standing) -> StandingNotice {
-    let state = match standing.state {
-        State::Active => wire::Standing::Active,
-        State::Pending => wire::Standing::Pending,
-        State::Quarantined | State::Revoked | State::Deleted => wire::Standing::Quarantined,
-    };
-    let since = Some(convert::timestamp(standing.since.micros()));
-    StandingNotice { standing: state as i32, reason: standing.reason.clone(), since }
 }
 
 /// Waits until a newer session of the agent takes its turn.
